@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Installs what the build needs and is missing: Debian packages, Arrow, DuckDB, test peers.
+
+Everything lands in one cache outside the clone (SHEAF_CACHE, default ~/.cache/sheaf), under a
+folder named by the hash of the versions below, so that clones share it and an upgrade never mixes.
+Only the package managers' own commands fetch anything; what they bring is checked by SHA-256.
+
+  setup.py build   what compiling needs: apt packages, Arrow (pyarrow wheel), DuckDB
+  setup.py test    the above, and the Python environment and Go programs that the tests run as peers
+  setup.py print   prints the dependency prefix and installs nothing
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LOCK = json.loads((ROOT / "tools" / "dependencies.json").read_text())
+CACHE = pathlib.Path(os.environ.get("SHEAF_CACHE") or pathlib.Path.home() / ".cache" / "sheaf")
+KEY = hashlib.sha256(json.dumps(LOCK["build"], sort_keys=True).encode()).hexdigest()[:12]
+PREFIX = CACHE / f"deps-{KEY}"
+TEST_KEY = hashlib.sha256(json.dumps(LOCK["test"], sort_keys=True).encode()).hexdigest()[:12]
+PEERS = CACHE / f"peers-{TEST_KEY}"
+
+
+def say(text):
+    print(f"setup: {text}", flush=True)
+
+
+def fail(text):
+    sys.exit(f"setup: {text}")
+
+
+def run(*command, cwd=None, env=None):
+    """Runs a command quietly; on failure shows its output and stops."""
+    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        sys.stdout.write(done.stdout.decode(errors="replace")[-4000:])
+        fail(f"'{' '.join(map(str, command))}' failed with exit status {done.returncode}")
+    return done.stdout.decode(errors="replace")
+
+
+def check_digest(path, want):
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != want:
+        fail(f"{path.name} has SHA-256 {digest}, expected {want}; delete it and try again")
+
+
+def need(program, hint):
+    if shutil.which(program) is None:
+        fail(f"'{program}' is missing; {hint}")
+
+
+def missing_packages(names):
+    listed = subprocess.run(
+        ["dpkg-query", "-W", "-f=${Package} ${db:Status-Abbrev}\n", *names],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    present = {line.split()[0] for line in listed.splitlines() if line.split()[1:] == ["ii"]}
+    return [name for name in names if name not in present]
+
+
+def install_packages(names):
+    """Installs Debian packages, as root or through sudo; says what to run where neither is possible."""
+    need("dpkg-query", "Sheaf builds on Debian 12 and its kin")
+    missing = missing_packages(names)
+    if not missing:
+        return
+    say(f"installing {len(missing)} Debian packages: {' '.join(missing)}")
+    sudo = []
+    if os.geteuid() != 0:
+        if shutil.which("sudo") is None or subprocess.run(["sudo", "-n", "true"], stderr=subprocess.DEVNULL).returncode:
+            fail(f"run this as root, then try again:\n  apt-get update && apt-get install -y {' '.join(missing)}")
+        sudo = ["sudo", "-n"]
+    run(*sudo, "apt-get", "update")
+    run(*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", *missing)
+
+
+def once(folder, make):
+    """Runs make(temporary folder) and moves the result to `folder`, unless `folder` is there already."""
+    if folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made = pathlib.Path(scratch) / "made"
+        made.mkdir()
+        make(made, pathlib.Path(scratch))
+        try:
+            made.rename(folder)
+        except OSError:  # Another clone finished first; its copy is as good.
+            if not folder.exists():
+                raise
+
+
+def make_arrow(made, scratch):
+    pin = LOCK["build"]["arrow"]
+    say(f"Arrow C++ {pin['version']} from the pyarrow wheel")
+    run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+        "--python-version", "3.11", "--dest", scratch, f"pyarrow=={pin['version']}")
+    wheel = next(scratch.glob("pyarrow-*.whl"))
+    check_digest(wheel, pin["sha256"])
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(scratch / "wheel")
+    shutil.copytree(scratch / "wheel" / "pyarrow" / "include", made / "include")
+    run(sys.executable, ROOT / "tools" / "hide_foreign_symbols.py", scratch / "wheel" / "pyarrow", made / "lib")
+    for library in list((made / "lib").glob("lib*.so.*")):
+        (made / "lib" / f"{library.name.split('.so')[0]}.so").symlink_to(library.name)
+    (made / "version").write_text(pin["version"])
+
+
+def make_duckdb(made, scratch):
+    pin = LOCK["build"]["duckdb"]
+    say(f"DuckDB {pin['version']}: library from npm, headers from crates.io")
+    need("npm", "install Node.js with npm")
+    need("cargo", "install Rust with cargo")
+    run("npm", "pack", "--silent", pin["npm"], cwd=scratch)
+    package = next(scratch.glob("duckdb-*.tgz"))
+    check_digest(package, pin["npm_sha256"])
+    with tarfile.open(package) as archive:
+        archive.extractall(scratch / "npm")
+    (made / "lib").mkdir()
+    shutil.copy(scratch / "npm" / "package" / "libduckdb.so", made / "lib" / "libduckdb.so")
+    vendor_crate(scratch, "libduckdb-sys", pin["crate"])
+    bundle = scratch / "vendor" / "libduckdb-sys" / "duckdb.tar.gz"
+    check_digest(bundle, pin["headers_sha256"])
+    with tarfile.open(bundle) as archive:
+        headers = [m for m in archive if m.name.startswith("duckdb/src/include/")]
+        archive.extractall(scratch / "src", headers)
+    shutil.copytree(scratch / "src" / "duckdb" / "src" / "include", made / "include")
+
+
+def vendor_crate(scratch, name, version):
+    (scratch / "src").mkdir(exist_ok=True)
+    (scratch / "src" / "lib.rs").touch()
+    (scratch / "Cargo.toml").write_text(
+        f'[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n'
+        f'[dependencies]\n{name} = {{ version = "={version}", default-features = false }}\n')
+    run("cargo", "vendor", "--quiet", "vendor", cwd=scratch)
+
+
+def make_protos(made, scratch):
+    pin = LOCK["build"]["otlp_proto"]
+    say(f"OTLP .proto files from the crate opentelemetry-proto {pin['version']} (tests and benchmarks only)")
+    vendor_crate(scratch, "opentelemetry-proto", pin["version"])
+    tree = scratch / "vendor" / "opentelemetry-proto" / "src" / "proto" / "opentelemetry-proto"
+    digest = hashlib.sha256()
+    for path in sorted(tree.rglob("*.proto")):
+        digest.update(path.read_bytes())
+    if digest.hexdigest() != pin["sha256"]:
+        fail(f"the OTLP .proto files have digest {digest.hexdigest()}, expected {pin['sha256']}")
+    shutil.copytree(tree / "opentelemetry", made / "opentelemetry")
+
+
+def make_venv(made, _):
+    say("Python environment for the tests")
+    run(sys.executable, "-m", "venv", made)
+    run(made / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        *LOCK["test"]["python"])
+    run(made / "bin" / "python", "-m", "pip", "check", "--disable-pip-version-check")
+
+
+def make_go_program(package):
+    def make(made, scratch):
+        need("go", "install Go")
+        say(f"{package} (test peer)")
+        run("go", "install", package, env={**os.environ, "GOBIN": str(made), "GOFLAGS": "-mod=mod"}, cwd=scratch)
+    return make
+
+
+def setup_build():
+    install_packages(LOCK["build"]["apt"])
+    once(PREFIX / "arrow", make_arrow)
+    once(PREFIX / "duckdb", make_duckdb)
+    once(PREFIX / "proto", make_protos)
+
+
+def setup_test():
+    install_packages(LOCK["test"]["apt"])
+    # A virtual environment holds its own path, so it is made in place and marked when it is whole.
+    venv, mark = PEERS / "venv", PEERS / "venv" / "whole"
+    if not mark.exists():
+        shutil.rmtree(venv, ignore_errors=True)
+        venv.mkdir(parents=True)
+        make_venv(venv, None)
+        mark.touch()
+    for package in LOCK["test"]["go"]:
+        once(PEERS / "go" / package.split("@")[0].split("/")[-1], make_go_program(package))
+
+
+def main():
+    verb = sys.argv[1] if len(sys.argv) == 2 else ""
+    if verb == "print":
+        print(PREFIX)
+    elif verb == "print-peers":
+        print(PEERS)
+    elif verb == "build":
+        setup_build()
+    elif verb == "test":
+        setup_build()
+        setup_test()
+    else:
+        sys.exit(__doc__)
+
+
+main()
