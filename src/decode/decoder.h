@@ -1,0 +1,63 @@
+/// OTLP export requests to record batches, without message objects: the hot path of ingest.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <arrow/record_batch.h>
+
+#include "core/status.h"
+#include "decode/schemas.h"
+
+namespace sheaf::decode {
+
+/// What a request may hold at most. Beyond: kTooLarge.
+struct Limits {
+  int64_t records_max = 1'000'000;
+  int attribute_depth_max = 32;         // nesting of AnyValue
+  int64_t attributes_per_record_max = 65'536;
+};
+
+/// One table's rows out of a request.
+struct TableBatch {
+  Signal signal;
+  std::shared_ptr<arrow::RecordBatch> batch;  // never empty
+};
+
+struct DecodeResult {
+  std::vector<TableBatch> batches;   // one for traces and logs; up to five for metrics
+  int64_t accepted = 0;              // rows in `batches`
+  int64_t rejected = 0;              // spans, log records or data points left out
+  std::string rejected_reason;       // the first reason and how many others; empty where none
+};
+
+/// Decodes one request after the other and recycles its memory between them: no allocation per
+/// record in the steady state. Not thread-safe; have one per thread (or a pool of them).
+///
+/// The batches of a result may share the decoder's buffers. They stay valid for as long as they are
+/// referenced (a buffer that is still referenced is replaced, not overwritten), but memory is reused
+/// only if they are dropped before the next call: serialise (store does) and let go.
+class Decoder {
+ public:
+  explicit Decoder(Limits limits = {});
+  ~Decoder();
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  /// Decode the bytes of an Export{Trace,Logs,Metrics}ServiceRequest.
+  /// Records with bad ids (spans: wrong length or all zero) are counted in `rejected`; the rest is kept.
+  /// Errors: Invalid (not protobuf; the offset is named), TooLarge (a limit; which one is named).
+  Result<DecodeResult> Traces(std::span<const std::byte> request);
+  Result<DecodeResult> Logs(std::span<const std::byte> request);
+  Result<DecodeResult> Metrics(std::span<const std::byte> request);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sheaf::decode

@@ -1,0 +1,75 @@
+/// SQL over a database: DuckDB executes, our catalog and scan feed it.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <arrow/record_batch.h>
+
+#include "core/status.h"
+#include "store/database.h"
+
+namespace sheaf::query {
+
+struct EngineOptions {
+  int threads = 0;                                    // 0: one a core.
+  int64_t memory_bytes_max = int64_t{1} << 30;        // Beyond, operators spill to temp_directory.
+  std::string temp_directory;                         // Empty: <data>/tmp.
+  int64_t temp_bytes_max = int64_t{16} << 30;
+  int64_t timeout_ms = 60'000;                        // Default per statement; 0: none.
+  int concurrent_queries_max = 16;                    // Beyond, statements wait (up to their time-out), then kThrottled.
+  int64_t sql_bytes_max = int64_t{1} << 20;
+};
+
+/// A parameter of a statement: NULL, boolean, integer, double or text.
+using Parameter = std::variant<std::monostate, bool, int64_t, double, std::string>;
+
+struct QueryRequest {
+  std::string sql;
+  std::vector<Parameter> parameters;
+  bool trusted = false;          // The owner of the directory: files, COPY, several statements. Otherwise one read statement.
+  int64_t timeout_ms = -1;       // -1: the engine's default.
+};
+
+/// What a finished query did; for EXPLAIN, logs and metrics.
+struct QueryStats {
+  int64_t rows = 0, rows_scanned = 0, bytes_read = 0;
+  int64_t parts = 0, parts_pruned = 0, granules = 0, granules_pruned = 0;
+  double parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;
+};
+
+/// A running statement; one consumer. Destroying it cancels it.
+class Query {
+ public:
+  virtual ~Query() = default;
+  /// The result's columns. Ids are fixed_size_binary(16) and (8) with field metadata "sheaf.type" =
+  /// "trace_id" or "span_id"; attribute maps are map<utf8, utf8>.
+  virtual const std::shared_ptr<arrow::Schema>& schema() const = 0;
+  /// The next rows, or null at the end. Streams: nothing is gathered before it is asked for.
+  /// Errors: Timeout, Cancelled, OutOfMemory, Invalid (with position where DuckDB gives one), Corruption…
+  virtual Result<std::shared_ptr<arrow::RecordBatch>> Next() = 0;
+  /// Stops the statement; safe from any thread. Next() then fails with kCancelled.
+  virtual void Cancel() = 0;
+  virtual QueryStats stats() const = 0;
+};
+
+/// Thread-safe.
+class Engine {
+ public:
+  /// Borrows `database`, which must outlive the engine. Checks that the DuckDB library is the pinned one.
+  static Result<std::unique_ptr<Engine>> Open(store::Database* database, const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  /// Plans and starts a statement over a snapshot taken now. The error of a wrong statement is kInvalid;
+  /// its message is DuckDB's with the nearest known names, and ErrorPosition() finds the place in the text.
+  virtual Result<std::unique_ptr<Query>> Start(const QueryRequest& request) = 0;
+};
+
+/// Byte position in the SQL text that an error from Start() points at, or -1.
+int64_t ErrorPosition(const Status& error);
+
+}  // namespace sheaf::query
