@@ -52,6 +52,7 @@ std::vector<Field> TraceFields() {
           {"duration_ns", arrow::int64()},
           {"status_code", Dict()},
           {"status_message", arrow::utf8()},
+          {"has_status", arrow::boolean()},
           {"service_name", Dict()},
           {"attributes", AttributesType()},
           {"dropped_attributes_count", arrow::uint32()},
@@ -104,8 +105,10 @@ std::vector<Field> PointValueFields(Signal signal) {
               {"scale", arrow::int32()},
               {"zero_count", arrow::uint64()},
               {"zero_threshold", arrow::float64()},
+              {"has_positive", arrow::boolean()},
               {"positive_offset", arrow::int32()},
               {"positive_bucket_counts", counts},
+              {"has_negative", arrow::boolean()},
               {"negative_offset", arrow::int32()},
               {"negative_bucket_counts", counts},
               temporality};
