@@ -1,0 +1,232 @@
+#include "client/http_client.h"
+
+#include <atomic>
+#include <thread>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/streambuf.hpp>
+#include <boost/asio/write.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "client/otlp_exporter.h"
+
+namespace sheaf::client {
+namespace {
+
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// Answers each request with the next line of a script, on one connection until the script closes it.
+class ScriptedServer {
+ public:
+  struct Answer {
+    std::string bytes;
+    bool close = false;   // Closes the connection after the answer.
+  };
+
+  explicit ScriptedServer(std::vector<Answer> script)
+      : acceptor_(io_, {asio::ip::address_v4::loopback(), 0}), script_(std::move(script)), thread_([this] { Run(); }) {}
+  ~ScriptedServer() { Stop(); }
+
+  void Stop() {
+    if (!thread_.joinable()) return;
+    stopping_ = true;
+    boost::system::error_code ignored;
+    asio::io_context io;
+    asio::ip::tcp::socket knock(io);  // Wakes the accept.
+    knock.connect({asio::ip::address_v4::loopback(), port()}, ignored);
+    knock.close(ignored);
+    thread_.join();
+  }
+
+  uint16_t port() const { return acceptor_.local_endpoint().port(); }
+  Url url() const { return {.host = "127.0.0.1", .port = port()}; }
+  int connections() const { return connections_; }
+  int requests() const { return requests_; }
+
+ private:
+  void Run() {
+    size_t next = 0;
+    while (!stopping_ && next < script_.size()) {
+      asio::ip::tcp::socket socket(io_);
+      acceptor_.accept(socket);
+      if (stopping_) return;
+      ++connections_;
+      asio::streambuf buffer;
+      while (next < script_.size()) {
+        boost::system::error_code error;
+        const size_t head = asio::read_until(socket, buffer, "\r\n\r\n", error);
+        if (error) break;
+        buffer.consume(head);
+        ++requests_;
+        const Answer& answer = script_[next++];
+        asio::write(socket, asio::buffer(answer.bytes), error);
+        if (answer.close || error) break;
+      }
+    }
+  }
+
+  asio::io_context io_;
+  asio::ip::tcp::acceptor acceptor_;
+  const std::vector<Answer> script_;
+  std::atomic<int> connections_{0}, requests_{0};
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+std::string Answer200(const std::string& body) {
+  return fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", body.size(), body);
+}
+
+HttpRequest Get() { return {.method = "GET", .target = "/x"}; }
+
+TEST(HttpClient, ConnectionIsKeptForTheNextRequest) {
+  ScriptedServer server({{Answer200("one")}, {Answer200("two")}});
+  auto client = HttpClient::Make(server.url()).ValueOrDie();
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "one");
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "two");
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST(HttpClient, RetryAfterIsHonouredAndBounded) {
+  std::vector<milliseconds> waits;
+  ScriptedServer server({{"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"},
+                         {"HTTP/1.1 429 Slow\r\nRetry-After: 9999\r\nContent-Length: 0\r\n\r\n"},
+                         {Answer200("ok")}});
+  HttpClientOptions options;
+  options.sleep = [&](milliseconds wait) { waits.push_back(wait); };
+  auto client = HttpClient::Make(server.url(), options).ValueOrDie();
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "ok");
+  EXPECT_THAT(waits, ElementsAre(milliseconds(7'000), options.backoff_max));
+}
+
+TEST(HttpClient, LastAnswerIsReturnedWhenAttemptsAreUsedUp) {
+  const std::string busy = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
+  ScriptedServer server({{busy}, {busy}});
+  HttpClientOptions options;
+  options.attempts_max = 2;
+  options.sleep = [](milliseconds) {};
+  auto client = HttpClient::Make(server.url(), options).ValueOrDie();
+  const HttpResponse response = client->Send(Get()).ValueOrDie();
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.body, "busy");
+}
+
+TEST(HttpClient, LostAnswerIsAskedAgainOnlyIfRepeatable) {
+  ScriptedServer server({{"", true}, {"", true}, {Answer200("ok")}});
+  HttpClientOptions options;
+  options.sleep = [](milliseconds) {};
+  auto client = HttpClient::Make(server.url(), options).ValueOrDie();
+  const auto lost = client->Send(Get());
+  ASSERT_FALSE(lost.ok());
+  EXPECT_EQ(KindOf(lost.status()), ErrorKind::kUnavailable);
+  EXPECT_EQ(server.requests(), 1);
+  HttpRequest repeatable = Get();
+  repeatable.repeatable = true;
+  EXPECT_EQ(client->Send(repeatable).ValueOrDie().body, "ok");
+}
+
+TEST(HttpClient, BrokenBodyIsAnErrorNotAShortAnswer) {
+  ScriptedServer server({{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", true}});
+  auto client = HttpClient::Make(server.url()).ValueOrDie();
+  const auto response = client->Send(Get());
+  ASSERT_FALSE(response.ok());
+  EXPECT_EQ(KindOf(response.status()), ErrorKind::kUnavailable);
+}
+
+TEST(HttpClient, ChunkedBodyStreams) {
+  ScriptedServer server({{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"}});
+  auto client = HttpClient::Make(server.url()).ValueOrDie();
+  auto stream = client->Start(Get()).ValueOrDie();
+  std::string all;
+  char chunk[2];
+  for (;;) {
+    const int64_t bytes = stream->Read(chunk).ValueOrDie();
+    if (bytes == 0) break;
+    all.append(chunk, static_cast<size_t>(bytes));
+  }
+  EXPECT_EQ(all, "abcde");
+}
+
+TEST(HttpClient, SilenceEndsInATimeout) {
+  ScriptedServer server({{""}, {""}});
+  HttpClientOptions options;
+  options.response_timeout = milliseconds(50);
+  auto client = HttpClient::Make(server.url(), options).ValueOrDie();
+  const auto response = client->Send(Get());
+  ASSERT_FALSE(response.ok());
+  EXPECT_EQ(KindOf(response.status()), ErrorKind::kTimeout);
+  client.reset();
+}
+
+TEST(HttpClient, CancelEndsTheWait) {
+  ScriptedServer server({{""}, {""}});
+  HttpClientOptions options;
+  options.cancelled = [] { return true; };
+  auto client = HttpClient::Make(server.url(), options).ValueOrDie();
+  const auto response = client->Send(Get());
+  ASSERT_FALSE(response.ok());
+  EXPECT_EQ(KindOf(response.status()), ErrorKind::kCancelled);
+  client.reset();
+}
+
+TEST(HttpClient, NobodyListeningIsTriedAgainThenNamed) {
+  uint16_t port = 0;
+  {
+    asio::io_context io;
+    port = asio::ip::tcp::acceptor(io, {asio::ip::address_v4::loopback(), 0}).local_endpoint().port();
+  }
+  int waits = 0;
+  HttpClientOptions options;
+  options.attempts_max = 3;
+  options.sleep = [&](milliseconds) { ++waits; };
+  auto client = HttpClient::Make({.host = "127.0.0.1", .port = port}, options).ValueOrDie();
+  const auto response = client->Send(Get());
+  ASSERT_FALSE(response.ok());
+  EXPECT_EQ(waits, 2);
+  EXPECT_THAT(response.status().ToString(), HasSubstr(fmt::format("127.0.0.1:{}", port)));
+}
+
+TEST(OtlpExporter, PartialSuccessIsRead) {
+  const std::string body("\x0a\x06\x08\x03\x12\x02no", 8);  // partial_success { rejected: 3, error_message: "no" }
+  ScriptedServer server({{Answer200(body), true}});
+  OtlpExporter exporter(HttpClient::Make(server.url()).ValueOrDie());
+  const ExportResult result = exporter.Export(OtlpSignal::kTraces, "").ValueOrDie();
+  EXPECT_EQ(result.rejected, 3);
+  EXPECT_EQ(result.message, "no");
+}
+
+TEST(OtlpExporter, ErrorBodyIsQuoted) {
+  ScriptedServer server({{"HTTP/1.1 400 Bad\r\nContent-Type: application/x-protobuf\r\nContent-Length: 7\r\n\r\n"
+                          "\x08\x03\x12\x03"
+                          "bad", true}});
+  OtlpExporter exporter(HttpClient::Make(server.url()).ValueOrDie());
+  const auto result = exporter.Export(OtlpSignal::kLogs, "x");
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(KindOf(result.status()), ErrorKind::kInvalid);
+  EXPECT_THAT(result.status().ToString(), HasSubstr("bad"));
+}
+
+TEST(Url, FormsAreRead) {
+  const Url plain = ParseUrl("http://localhost", 8080).ValueOrDie();
+  EXPECT_EQ(plain.authority(), "localhost:8080");
+  const Url tls = ParseUrl("https://[::1]:99/base/").ValueOrDie();
+  EXPECT_TRUE(tls.tls);
+  EXPECT_EQ(tls.authority(), "[::1]:99");
+  EXPECT_EQ(tls.path, "/base");
+}
+
+TEST(Url, WrongFormsAreRefused) {
+  for (const char* text : {"", "localhost:80", "ftp://x", "http://", "http://h:0", "http://h:70000", "http://h:x", "http://u@h",
+                           "http://[::1", "http://[::1]x"}) {
+    EXPECT_FALSE(ParseUrl(text).ok()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace sheaf::client
