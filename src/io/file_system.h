@@ -82,11 +82,13 @@ class FileSystem {
   /// Replaces `to` atomically. Durable only after SyncDirectory() of the folder.
   virtual Status Rename(const std::string& from, const std::string& to) = 0;
   virtual Status Link(const std::string& from, const std::string& to) = 0;
+  /// Removes a file or an empty folder.
   virtual Status Remove(const std::string& path) = 0;
-  /// Makes the folder and its parents; fine if it exists.
+  /// Makes the folder and its parents, durably; fine if it exists.
   virtual Status MakeDirectories(const std::string& path) = 0;
   /// Makes creations, renames and removals in `path` durable.
   virtual Status SyncDirectory(const std::string& path) = 0;
+  /// What lies directly in the folder, in order of name.
   virtual Result<std::vector<FileInfo>> List(const std::string& path) = 0;
   virtual Result<FileInfo> Stat(const std::string& path) = 0;
   /// Fails with kUnavailable, naming the holder's process where known, if someone else holds it.

@@ -1,0 +1,174 @@
+#include "io/posix.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "io/posix_error.h"
+#include "io/posix_file.h"
+
+namespace sheaf::io {
+namespace {
+
+/// Closes a descriptor at the end of a scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+  int Release() { return std::exchange(value_, -1); }
+
+ private:
+  int value_;
+};
+
+class PosixLock : public FileLock {
+ public:
+  explicit PosixLock(int descriptor) : descriptor_(descriptor) {}
+
+ private:
+  const Descriptor descriptor_;  // The lock goes with it.
+};
+
+/// Small text of a file, or nothing where it cannot be read; for messages only.
+std::string ReadText(int descriptor) {
+  char text[256];
+  const ssize_t n = ::pread(descriptor, text, sizeof text, 0);
+  return n > 0 ? std::string(text, static_cast<size_t>(n)) : std::string();
+}
+
+std::string BootId() {
+  const Descriptor file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+  std::string id = file.get() >= 0 ? ReadText(file.get()) : "unknown\n";
+  if (!id.empty() && id.back() == '\n') id.pop_back();
+  return id;
+}
+
+/// Describes who holds a lock from what the holder wrote: "pid 12, boot 5e…".
+std::string Holder(int descriptor) {
+  std::string text = ReadText(descriptor);
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text.empty() ? "another process" : "the process with " + text;
+}
+
+bool IsDirectory(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+class Posix : public FileSystem {
+ public:
+  Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override { return OpenPosixFile(path, mode); }
+
+  Status Rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) return PosixError(errno, "rename", from);
+    return Status::OK();
+  }
+
+  Status Link(const std::string& from, const std::string& to) override {
+    if (::link(from.c_str(), to.c_str()) != 0) return PosixError(errno, "link", errno == EEXIST ? to : from);
+    return Status::OK();
+  }
+
+  Status Remove(const std::string& path) override {
+    if (::unlink(path.c_str()) == 0) return Status::OK();
+    if (errno == EISDIR && ::rmdir(path.c_str()) == 0) return Status::OK();
+    return PosixError(errno, "remove", path);
+  }
+
+  Status MakeDirectories(const std::string& path) override {
+    for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+      const std::string folder = path.substr(0, end);
+      if (::mkdir(folder.c_str(), 0750) == 0) {
+        const size_t slash = folder.rfind('/');
+        SHEAF_RETURN_NOT_OK(SyncDirectory(slash == std::string::npos ? "." : slash == 0 ? "/" : folder.substr(0, slash)));
+      } else if (const int error = errno; !IsDirectory(folder)) {  // Also fine after EROFS or EACCES above what is ours.
+        return PosixError(error == EEXIST ? ENOTDIR : error, "make folder", folder);
+      }
+      if (end == std::string::npos) return Status::OK();
+    }
+  }
+
+  Status SyncDirectory(const std::string& path) override {
+    const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.get() < 0) return PosixError(errno, "open folder", path);
+    int result;
+    do {
+      result = ::fsync(folder.get());
+    } while (result != 0 && errno == EINTR);
+    if (result != 0) return PosixError(errno, "fsync folder", path);
+    return Status::OK();
+  }
+
+  Result<std::vector<FileInfo>> List(const std::string& path) override {
+    const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
+    if (!folder) return PosixError(errno, "list", path);
+    std::vector<FileInfo> files;
+    while (true) {
+      errno = 0;
+      const struct dirent* entry = ::readdir(folder.get());
+      if (entry == nullptr && errno != 0) return PosixError(errno, "list", path);
+      if (entry == nullptr) break;
+      if (std::strcmp(entry->d_name, ".") == 0 || std::strcmp(entry->d_name, "..") == 0) continue;
+      struct stat info {};
+      if (::fstatat(::dirfd(folder.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) continue;  // Removed meanwhile.
+        return PosixError(errno, "stat", Join(path, entry->d_name));
+      }
+      files.push_back({entry->d_name, info.st_size, S_ISDIR(info.st_mode)});
+    }
+    std::sort(files.begin(), files.end(), [](const FileInfo& a, const FileInfo& b) { return a.name < b.name; });
+    return files;
+  }
+
+  Result<FileInfo> Stat(const std::string& path) override {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) return PosixError(errno, "stat", path);
+    return FileInfo{path.substr(path.rfind('/') + 1), info.st_size, S_ISDIR(info.st_mode)};
+  }
+
+  Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
+    Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+    if (file.get() < 0) return PosixError(errno, "open lock", path);
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    whole.l_whence = SEEK_SET;
+    if (::fcntl(file.get(), F_OFD_SETLK, &whole) != 0) {
+      if (errno != EAGAIN && errno != EACCES) return PosixError(errno, "lock", path);
+      return MakeError(ErrorKind::kUnavailable, "lock {}: held by {}; stop it first, or use its server", path, Holder(file.get()));
+    }
+    const std::string holder = fmt::format("pid {}\nboot {}\n", ::getpid(), BootId());
+    if (::ftruncate(file.get(), 0) != 0 ||
+        ::pwrite(file.get(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
+      return PosixError(errno, "write lock", path);
+    }
+    return std::make_unique<PosixLock>(file.Release());
+  }
+
+  Result<int64_t> FreeBytes(const std::string& path) override {
+    struct statvfs space {};
+    if (::statvfs(path.c_str(), &space) != 0) return PosixError(errno, "statvfs", path);
+    return static_cast<int64_t>(space.f_bavail) * static_cast<int64_t>(space.f_frsize);
+  }
+};
+
+}  // namespace
+
+FileSystem* PosixFileSystem() {
+  static Posix files;
+  return &files;
+}
+
+}  // namespace sheaf::io
