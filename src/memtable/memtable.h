@@ -12,6 +12,7 @@
 #include "core/ids.h"
 #include "core/mutex.h"
 #include "core/status.h"
+#include "memtable/chunk.h"
 
 namespace sheaf::memtable {
 
@@ -21,8 +22,13 @@ class Memtable {
  public:
   Memtable(std::shared_ptr<arrow::Schema> schema, int time_column, std::vector<int> filter_columns, uint64_t ordinal);
 
-  /// Adds the rows of one log entry; `bytes` is what they occupy. LSNs must rise.
+  /// Adds the rows of one log entry; `bytes` is what they occupy. LSNs must not fall (an entry may bring
+  /// several batches of one table).
   void Add(Lsn lsn, std::shared_ptr<arrow::RecordBatch> batch, int64_t bytes) SHEAF_EXCLUDES(mutex_);
+  /// The same for rows that MakeChunk() prepared.
+  void Add(Lsn lsn, std::shared_ptr<const Chunk> chunk) SHEAF_EXCLUDES(mutex_);
+  /// Prepares rows for Add(); any thread, no lock. `batch` has schema().
+  std::shared_ptr<const Chunk> MakeChunk(std::shared_ptr<arrow::RecordBatch> batch, int64_t bytes) const;
 
   /// The rows with LSN <= `through`, one granule a batch, as a source for scans. Null where there are none.
   std::shared_ptr<const columns::GranuleSource> Source(Lsn through) const SHEAF_EXCLUDES(mutex_);
@@ -32,22 +38,33 @@ class Memtable {
 
   int64_t bytes() const SHEAF_EXCLUDES(mutex_);
   int64_t rows() const SHEAF_EXCLUDES(mutex_);
+  /// LSNs of the first and last entry inside; 0 where there is none.
   Lsn min_lsn() const SHEAF_EXCLUDES(mutex_);
   Lsn max_lsn() const SHEAF_EXCLUDES(mutex_);
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
+  uint64_t ordinal() const { return ordinal_; }
 
  private:
-  struct Chunk;
+  class PrefixSource;
+  /// One chunk, and totals over it and all before it, so that a prefix costs a binary search.
+  struct Slot {
+    Lsn lsn;
+    std::shared_ptr<const Chunk> chunk;
+    int64_t rows_through = 0, bytes_through = 0;
+    int64_t time_min = INT64_MAX, time_max = INT64_MIN;  // min > max: no time seen yet.
+    int64_t null_times = 0;
+  };
+  /// Slots below a count that a reader took under the lock never change, so Add() may write behind them.
+  using Slots = std::vector<Slot>;
+
   const std::shared_ptr<arrow::Schema> schema_;
   const int time_column_;
   const std::vector<int> filter_columns_;
   const uint64_t ordinal_;
 
   mutable Mutex mutex_;
-  // Chunks are immutable; readers share the vector they got, and Add() replaces it when they do.
-  std::shared_ptr<std::vector<std::shared_ptr<const Chunk>>> chunks_ SHEAF_GUARDED_BY(mutex_);
-  int64_t bytes_ SHEAF_GUARDED_BY(mutex_) = 0;
-  int64_t rows_ SHEAF_GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<Slots> slots_ SHEAF_GUARDED_BY(mutex_);  // Replaced by one twice as long when full; readers keep theirs.
+  size_t count_ SHEAF_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace sheaf::memtable
