@@ -43,6 +43,13 @@ function(sheaf_module name)
     set(scope INTERFACE)
   endif()
   target_include_directories(sheaf_${name} ${scope} ${CMAKE_SOURCE_DIR}/src)
+  # Every header compiles alone: target all_verify_interface_header_sets, which ./dev test builds.
+  file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h)
+  list(FILTER headers EXCLUDE REGEX "[/_]testing\\.h$")
+  if(headers)
+    target_sources(sheaf_${name} ${scope} FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR}/src FILES ${headers})
+    set_target_properties(sheaf_${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  endif()
   target_link_libraries(sheaf_${name} ${scope} ${dependencies} ${arg_LIBS} Threads::Threads)
 
   if(support)
