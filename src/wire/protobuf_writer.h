@@ -1,63 +1,84 @@
-/// Writes protobuf with nested messages whose lengths are not known beforehand, without moving bytes once for every level.
+/// Appends protobuf wire format to a string.
 ///
-///   ProtobufWriter writer;
-///   const auto resource = writer.Begin(1);
-///   writer.Bytes(3, "https://…");
-///   writer.End(resource);
-///   writer.AppendTo(&out);
+/// Messages inside messages are written in place: Open() leaves room for a length, Close() fills it in
+/// and closes the gap that the length did not need. Scalars are written whatever their value; leaving out
+/// defaults is the caller's decision.
 
 #pragma once
 
-#include <cstddef>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "wire/protobuf_reader.h"
 
 namespace sheaf::wire {
 
-enum class WireType : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kStartGroup = 3, kEndGroup = 4, kFixed32 = 5 };
-
-/// Appends `value` in one to ten bytes.
-void AppendVarint(uint64_t value, std::string* out);
-/// How many bytes AppendVarint() writes.
-size_t VarintBytes(uint64_t value);
-/// sint32's zigzag form.
-inline uint64_t ZigZag(int64_t value) { return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63); }
-
-/// Gathers a message. Lengths are canonical (shortest). Not thread-safe.
+/// Appends to `out`, which it borrows. Not thread-safe.
 class ProtobufWriter {
  public:
-  void Varint(uint32_t field, uint64_t value);
-  void Fixed32(uint32_t field, uint32_t value);
-  void Fixed64(uint32_t field, uint64_t value);
-  void Bytes(uint32_t field, std::string_view value);
+  explicit ProtobufWriter(std::string* out) : out_(out) {}
 
-  /// Opens a length-delimited field (a message, or packed numbers); everything until End(handle) is inside. Nests properly.
-  size_t Begin(uint32_t field);
-  void End(size_t handle);
+  void RawVarint(uint64_t value) {
+    char bytes[kVarintBytesMax];
+    out_->append(bytes, EncodeVarint(value, bytes));
+  }
+  void Varint(uint32_t field, uint64_t value) {
+    RawVarint(Tag(field, WireType::kVarint));
+    RawVarint(value);
+  }
+  /// int32 and enums: negative numbers take ten bytes, as protobuf has it.
+  void Int32(uint32_t field, int32_t value) { Varint(field, static_cast<uint64_t>(static_cast<int64_t>(value))); }
+  void SInt32(uint32_t field, int32_t value) {
+    Varint(field, (static_cast<uint32_t>(value) << 1) ^ static_cast<uint32_t>(value >> 31));
+  }
+  void Fixed64(uint32_t field, uint64_t value) {
+    RawVarint(Tag(field, WireType::kFixed64));
+    RawFixed64(value);
+  }
+  void Fixed32(uint32_t field, uint32_t value) {
+    RawVarint(Tag(field, WireType::kFixed32));
+    out_->append(reinterpret_cast<const char*>(&value), sizeof(value));
+  }
+  void Double(uint32_t field, double value) { Fixed64(field, std::bit_cast<uint64_t>(value)); }
+  void RawFixed64(uint64_t value) { out_->append(reinterpret_cast<const char*>(&value), sizeof(value)); }
+  /// Text, bytes, or a message already encoded.
+  void Bytes(uint32_t field, std::string_view bytes) {
+    RawVarint(Tag(field, WireType::kBytes));
+    RawVarint(bytes.size());
+    out_->append(bytes);
+  }
+  /// Bytes that are whole fields already.
+  void Raw(std::string_view fields) { out_->append(fields); }
 
-  /// Values without a tag, for packed fields.
-  void PackedVarint(uint64_t value) { AppendVarint(value, &bytes_); }
-  void PackedFixed32(uint32_t value);
-  void PackedFixed64(uint64_t value);
-
-  /// Requires: everything begun has ended.
-  void AppendTo(std::string* out) const;
+  /// Begins a message or a packed run in `field`. What is written until Close() of the returned mark
+  /// belongs to it. Marks nest: close the innermost first.
+  size_t Open(uint32_t field) {
+    RawVarint(Tag(field, WireType::kBytes));
+    out_->append(kLengthRoom, '\0');
+    return out_->size();
+  }
+  void Close(size_t mark) {
+    const size_t size = out_->size() - mark;
+    char bytes[kVarintBytesMax];
+    const size_t n = EncodeVarint(size, bytes);
+    out_->replace(mark - kLengthRoom, kLengthRoom, bytes, n);
+  }
 
  private:
-  /// Where a length belongs, in order of position.
-  struct Length {
-    size_t position;      // In bytes_.
-    size_t prefix_bytes;  // Bytes of lengths inside, while open: those before it.
-    size_t value;
-  };
-  void Tag(uint32_t field, WireType type) { AppendVarint(uint64_t{field} << 3 | static_cast<uint64_t>(type), &bytes_); }
+  static constexpr size_t kVarintBytesMax = 10;
+  static constexpr size_t kLengthRoom = 2;  // Enough for most records, so that closing one moves nothing.
 
-  std::string bytes_;            // Everything but the lengths of what was begun.
-  std::vector<Length> lengths_;
-  size_t prefix_bytes_ = 0;      // Of all lengths known so far.
-  size_t open_ = 0;
+  static size_t EncodeVarint(uint64_t value, char* bytes) {
+    size_t n = 0;
+    for (; value >= 0x80; value >>= 7) bytes[n++] = static_cast<char>(value | 0x80);
+    bytes[n++] = static_cast<char>(value);
+    return n;
+  }
+
+  std::string* const out_;
 };
 
 }  // namespace sheaf::wire
