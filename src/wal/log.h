@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -43,6 +44,10 @@ struct LogOptions {
   int64_t segment_bytes = int64_t{64} << 20;     // Preallocated; an entry larger than this has its own segment.
   int64_t queue_bytes_max = int64_t{64} << 20;   // Waiting payloads; beyond, Append() answers kThrottled.
   int64_t queue_entries_max = 65'536;
+  int64_t commit_delay_ms = 100;                 // Idle time before COMMIT is brought up to date; 0: only at Close().
+  Epoch epoch = Epoch(1);                        // Reign under which entries are written.
+  std::array<uint8_t, 16> database_id{};         // Checked against what the files say; zeros: not told.
+  std::array<uint8_t, 16> node_id{};             // Written into segments, not checked.
 };
 
 /// What Open() found.

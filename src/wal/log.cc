@@ -1,0 +1,344 @@
+#include "wal/log.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <thread>
+#include <utility>
+
+#include "core/check.h"
+#include "core/crc32c.h"
+#include "core/log.h"
+#include "core/mutex.h"
+#include "wal/commit_file.h"
+#include "wal/log_metrics.h"
+#include "wal/recovery.h"
+#include "wal/segment_catalog.h"
+#include "wal/segment_writer.h"
+
+namespace sheaf::wal {
+namespace {
+
+uint32_t PayloadCrc(const arrow::Buffer& payload) {
+  return Crc32c({reinterpret_cast<const std::byte*>(payload.data()), static_cast<size_t>(payload.size())});
+}
+
+Status Closed() { return MakeError(ErrorKind::kUnavailable, "the log is closed"); }
+
+/// Two threads: one writes and syncs blocks and runs the callbacks; one keeps house: it makes the next
+/// segment ready and brings the COMMIT file up to date when the log is idle.
+class ThreadedLog : public Log {
+ public:
+  ThreadedLog(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Recovered found, DurableCallback on_durable)
+      : clock_(clock),
+        files_(files),
+        options_(options),
+        on_durable_(std::move(on_durable)),
+        catalog_(files, options.directory, std::move(found.segments)),
+        durable_(found.last.value),
+        writer_(files, clock, options, found.last.Next(), found.chain),
+        commit_(found.commit.value_or(CommitState{found.last, false, 0})) {}
+
+  ~ThreadedLog() override {
+    const Status closed = Close();
+    if (!closed.ok()) LogWarn("wal.close_failed", {{"directory", options_.directory}, {"reason", closed.message()}});
+  }
+
+  /// Makes the folder and rewrites an undecided last block; then starts the threads.
+  Status Start(std::optional<UndecidedBlock> undecided) {
+    SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.directory));
+    SHEAF_RETURN_NOT_OK(RemoveLeftovers(files_, options_.directory));
+    if (undecided) SHEAF_RETURN_NOT_OK(Rewrite(*std::move(undecided)));
+    SHEAF_ASSIGN_OR_RETURN(commit_file_, CommitFile::Open(files_, io::Join(options_.directory, "COMMIT"), options_.database_id, commit_));
+    committed_ = commit_.durable;
+    writer_thread_ = std::thread([this] { WriteGroups(); });
+    keeper_thread_ = std::thread([this] { KeepHouse(); });
+    return Status::OK();
+  }
+
+  Status Append(Entry entry, Done done) override SHEAF_EXCLUDES(mutex_) {
+    if (!entry.payload) entry.payload = std::make_shared<arrow::Buffer>(nullptr, 0);
+    const int64_t bytes = entry.payload->size();
+    if (bytes > kPayloadBytesMax) {
+      return MakeError(ErrorKind::kTooLarge, "a log entry of {} bytes; at most {} fit: send less at once", bytes, kPayloadBytesMax);
+    }
+    if (static_cast<int64_t>(entry.batch_id.size()) > kBatchIdBytesMax) {
+      return MakeError(ErrorKind::kTooLarge, "a batch id of {} bytes; at most {}", entry.batch_id.size(), kBatchIdBytesMax);
+    }
+    // Here, on the sender's thread, while the bytes are warm.
+    Waiting waiting{{{Lsn(0), clock_->NowNs(), std::move(entry)}, 0}, std::move(done)};
+    waiting.pending.payload_crc = PayloadCrc(*waiting.pending.logged.entry.payload);
+
+    const MutexLock lock(&mutex_);
+    if (closing_) return poisoned_.ok() ? Closed() : poisoned_;
+    SHEAF_RETURN_NOT_OK(poisoned_);
+    const bool full = queue_bytes_ + bytes > options_.queue_bytes_max || static_cast<int64_t>(queue_.size()) >= options_.queue_entries_max;
+    if (full && !queue_.empty()) {  // An entry larger than the whole queue may wait alone.
+      metrics_.throttled.Add();
+      return MakeError(ErrorKind::kThrottled, "the log's queue is full: {} entries, {} bytes wait; try again later", queue_.size(), queue_bytes_);
+    }
+    queue_bytes_ += bytes;
+    queue_.push_back(std::move(waiting));
+    if (queue_.size() == 1) work_.NotifyOne();
+    return Status::OK();
+  }
+
+  Lsn durable_lsn() const override { return Lsn(durable_.load(std::memory_order_acquire)); }
+  Status TruncateThrough(Lsn lsn) override { return catalog_.TruncateThrough(std::min(lsn, durable_lsn())); }
+  Status Read(Lsn after, Lsn through, const Replay& visit) override {
+    return catalog_.Read(after, std::min(through, durable_lsn()), visit);
+  }
+  int64_t disk_bytes() const override { return catalog_.disk_bytes(); }
+
+  Status Close() override SHEAF_EXCLUDES(mutex_) {
+    {
+      const MutexLock lock(&mutex_);
+      closing_ = true;
+      work_.NotifyAll();
+    }
+    const MutexLock once(&close_mutex_);
+    if (std::exchange(joined_, true)) return closed_status_;
+    if (writer_thread_.joinable()) writer_thread_.join();  // Writes all that waits first.
+    {
+      const MutexLock lock(&mutex_);
+      stop_keeper_ = true;
+      housework_.NotifyAll();
+    }
+    if (keeper_thread_.joinable()) keeper_thread_.join();
+    closed_status_ = Finish();
+    return closed_status_;
+  }
+
+ private:
+  struct Waiting {
+    PendingEntry pending;
+    Done done;
+  };
+
+  /// Puts the last block, whose sync nobody can vouch for, into a segment of its own.
+  Status Rewrite(UndecidedBlock undecided) {
+    std::vector<PendingEntry> entries;
+    for (LoggedEntry& entry : undecided.entries) {
+      const uint32_t crc = PayloadCrc(*entry.entry.payload);
+      entries.push_back({std::move(entry), crc});
+    }
+    SegmentWriter writer(files_, clock_, options_, undecided.mark.next, undecided.mark.chain);
+    SHEAF_ASSIGN_OR_RETURN(Segment segment, writer.Roll({}, kPageBytes + BlockBytes(entries)));
+    SHEAF_RETURN_NOT_OK(writer.Commit(entries, Lsn(undecided.mark.next.value - 1)));
+    segment.end_offset = writer.offset();
+    catalog_.Add(std::move(segment));
+    return Status::OK();
+  }
+
+  void WriteGroups() SHEAF_EXCLUDES(mutex_) {
+    while (TakeGroup()) {
+      Status written = WriteGroup();
+      if (!written.ok()) {
+        metrics_.failed_groups.Add();
+        if (!writer_.poisoned().ok()) written = MakeStatus(ErrorKind::kUnknown, written.message());
+        for (Waiting& waiting : group_) waiting.done(written);
+      } else {
+        const Lsn last = group_.back().pending.logged.lsn;
+        durable_.store(last.value, std::memory_order_release);
+        if (on_durable_) {
+          for (const Waiting& waiting : group_) on_durable_(waiting.pending.logged);
+        }
+        for (Waiting& waiting : group_) waiting.done(waiting.pending.logged.lsn);
+      }
+      group_.clear();
+      entries_.clear();
+    }
+  }
+
+  /// Waits for entries and moves those that one block takes into group_. False: closed, and nothing waits.
+  bool TakeGroup() SHEAF_EXCLUDES(mutex_) {
+    const MutexLock lock(&mutex_);
+    while (queue_.empty() && !closing_) work_.Wait(&mutex_);
+    int64_t bytes = sizeof(BlockHeader), limit = 0;
+    while (!queue_.empty()) {
+      const Entry& entry = queue_.front().pending.logged.entry;
+      bytes += EntryBytes(entry.batch_id.size(), entry.payload->size());
+      if (group_.empty()) {
+        const bool rolls = RoundUp(bytes, kPageBytes) > writer_.bytes_left();
+        limit = std::min(kBlockBytesWish, rolls ? options_.segment_bytes - kPageBytes : writer_.bytes_left());
+      } else if (RoundUp(bytes, kPageBytes) > limit) {
+        break;
+      }
+      queue_bytes_ -= entry.payload->size();
+      group_.push_back(std::move(queue_.front()));
+      queue_.pop_front();
+    }
+    return !group_.empty();
+  }
+
+  Status WriteGroup() SHEAF_EXCLUDES(mutex_) {
+    Lsn next = writer_.next_lsn();
+    for (Waiting& waiting : group_) {
+      waiting.pending.logged.lsn = next;
+      next = next.Next();
+      entries_.push_back(waiting.pending);
+    }
+    const int64_t bytes = BlockBytes(entries_);
+    const int64_t start_ns = clock_->MonotonicNs();
+    Status written = MakeRoom(bytes);
+    const Mark mark{writer_.next_lsn(), writer_.offset(), writer_.chain()};
+    if (written.ok()) written = writer_.Commit(entries_, durable_lsn());
+    if (!writer_.poisoned().ok()) Stop();
+    SHEAF_RETURN_NOT_OK(written);
+    catalog_.Extend(mark, writer_.offset());
+    metrics_.commit_seconds.Observe(static_cast<double>(clock_->MonotonicNs() - start_ns) * 1e-9);
+    metrics_.groups.Add();
+    metrics_.entries.Add(entries_.size());
+    metrics_.written_bytes.Add(static_cast<uint64_t>(bytes));
+    for (const PendingEntry& entry : entries_) metrics_.payload_bytes.Add(static_cast<uint64_t>(entry.logged.entry.payload->size()));
+    const MutexLock lock(&mutex_);
+    last_write_ns_ = start_ns;
+    const bool ask = !spare_asked_ && writer_.bytes_left() < options_.segment_bytes / 2;
+    if (ask) want_spare_ = spare_asked_ = true;
+    if (ask || keeper_waits_) housework_.NotifyAll();
+    return Status::OK();
+  }
+
+  /// Goes to a new segment if a block of `bytes` does not fit the current one.
+  Status MakeRoom(int64_t bytes) SHEAF_EXCLUDES(mutex_) {
+    if (bytes <= writer_.bytes_left()) return Status::OK();
+    const int64_t wanted = std::max(options_.segment_bytes, kPageBytes + bytes);
+    std::optional<SpareSegment> spare;
+    {
+      const MutexLock lock(&mutex_);
+      while (making_spare_) housework_.Wait(&mutex_);
+      if (spare_ && spare_->bytes >= wanted) spare = std::exchange(spare_, std::nullopt);
+      want_spare_ = false;
+      spare_asked_ = spare_.has_value();
+    }
+    if (!spare) metrics_.rolls_waited.Add();
+    SHEAF_ASSIGN_OR_RETURN(Segment segment, writer_.Roll(std::move(spare), wanted));
+    catalog_.Add(std::move(segment));
+    return Status::OK();
+  }
+
+  /// After a failed sync: refuses whatever comes, and what waits.
+  void Stop() SHEAF_EXCLUDES(mutex_) {
+    metrics_.poisoned.Set(1);
+    const MutexLock lock(&mutex_);
+    poisoned_ = writer_.poisoned();
+  }
+
+  void KeepHouse() SHEAF_EXCLUDES(mutex_) {
+    while (true) {
+      bool make_spare = false;
+      {
+        const MutexLock lock(&mutex_);
+        while (!stop_keeper_ && !want_spare_ && !CommitIsDue()) {
+          if (options_.commit_delay_ms > 0 && durable_lsn() > committed_) {
+            housework_.WaitFor(&mutex_, std::chrono::milliseconds(options_.commit_delay_ms));
+          } else {
+            keeper_waits_ = true;
+            housework_.Wait(&mutex_);
+            keeper_waits_ = false;
+          }
+        }
+        if (stop_keeper_) return;
+        make_spare = making_spare_ = std::exchange(want_spare_, false);
+      }
+      if (make_spare) {
+        PrepareSpare();
+      } else {
+        WriteCommit(durable_lsn());
+      }
+    }
+  }
+
+  bool CommitIsDue() const SHEAF_REQUIRES(mutex_) {
+    return options_.commit_delay_ms > 0 && durable_lsn() > committed_ &&
+           clock_->MonotonicNs() - last_write_ns_ >= options_.commit_delay_ms * 1'000'000;
+  }
+
+  void PrepareSpare() SHEAF_EXCLUDES(mutex_) {
+    Result<SpareSegment> spare = MakeSpare(files_, options_.directory, "next", options_.segment_bytes);
+    if (!spare.ok()) {  // No harm yet: when the segment is full, the writing thread tries again.
+      LogWarn("wal.spare_failed", {{"directory", options_.directory}, {"reason", spare.status().message()}});
+    }
+    const MutexLock lock(&mutex_);
+    if (spare.ok()) spare_ = *std::move(spare);
+    making_spare_ = false;
+    housework_.NotifyAll();
+  }
+
+  /// The file is a witness only, so a failure is told and not acted upon; CommitFile never syncs it again.
+  void WriteCommit(Lsn durable) {
+    const Status written = commit_file_->Write(durable, false);
+    if (!written.ok()) LogWarn("wal.commit_failed", {{"directory", options_.directory}, {"reason", written.message()}});
+    committed_ = durable;
+  }
+
+  /// After the threads have ended.
+  Status Finish() SHEAF_EXCLUDES(mutex_) {
+    std::optional<SpareSegment> spare;
+    {
+      const MutexLock lock(&mutex_);
+      spare = std::exchange(spare_, std::nullopt);
+    }
+    if (!commit_file_) return Status::OK();  // Start() failed; nothing was begun.
+    SHEAF_RETURN_NOT_OK(writer_.Finish());
+    if (spare) SHEAF_RETURN_NOT_OK(files_->Remove(spare->path));
+    return commit_file_->Write(durable_lsn(), true);
+  }
+
+  io::Clock* const clock_;        // Borrowed.
+  io::FileSystem* const files_;   // Borrowed.
+  const LogOptions options_;
+  const DurableCallback on_durable_;
+  LogMetrics& metrics_ = TheLogMetrics();
+  SegmentCatalog catalog_;        // Thread-safe.
+  std::atomic<uint64_t> durable_;
+
+  // Only the writing thread, and Start() and Close() while it does not run.
+  SegmentWriter writer_;
+  std::vector<Waiting> group_;
+  std::vector<PendingEntry> entries_;
+
+  // Only the keeping thread, and Start() and Close() while it does not run.
+  CommitState commit_;
+  std::unique_ptr<CommitFile> commit_file_;
+  Lsn committed_;
+
+  Mutex mutex_;
+  CondVar work_;       // The queue is no longer empty, or closing_.
+  CondVar housework_;  // want_spare_, making_spare_, stop_keeper_ or something to commit.
+  std::deque<Waiting> queue_ SHEAF_GUARDED_BY(mutex_);
+  int64_t queue_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;
+  bool closing_ SHEAF_GUARDED_BY(mutex_) = false;
+  Status poisoned_ SHEAF_GUARDED_BY(mutex_);
+  bool want_spare_ SHEAF_GUARDED_BY(mutex_) = false;
+  bool making_spare_ SHEAF_GUARDED_BY(mutex_) = false;
+  bool spare_asked_ SHEAF_GUARDED_BY(mutex_) = false;  // Once a segment: a full disk is not asked at every group.
+  bool keeper_waits_ SHEAF_GUARDED_BY(mutex_) = false;  // Without a time limit: it has nothing to commit.
+  int64_t last_write_ns_ SHEAF_GUARDED_BY(mutex_) = 0;
+  bool stop_keeper_ SHEAF_GUARDED_BY(mutex_) = false;
+  std::optional<SpareSegment> spare_ SHEAF_GUARDED_BY(mutex_);
+
+  Mutex close_mutex_;
+  bool joined_ SHEAF_GUARDED_BY(close_mutex_) = false;
+  Status closed_status_ SHEAF_GUARDED_BY(close_mutex_);
+  std::thread writer_thread_, keeper_thread_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Log>> Log::Open(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Lsn applied,
+                                       Lsn durable_floor, const Replay& replay, DurableCallback on_durable,
+                                       RecoveryReport* report) {
+  SHEAF_ASSIGN_OR_RETURN(Recovered found, Recover(files, options, applied, durable_floor, replay));
+  const bool clean = found.segments.empty() || (found.commit && found.commit->closed && found.commit->durable == found.last);
+  if (!clean) TheLogMetrics().recoveries.Add();
+  TheLogMetrics().torn_bytes.Add(static_cast<uint64_t>(found.report.torn_bytes));
+  if (report != nullptr) *report = found.report;
+  std::optional<UndecidedBlock> undecided = std::move(found.undecided);
+  auto log = std::make_unique<ThreadedLog>(files, clock, options, std::move(found), std::move(on_durable));
+  SHEAF_RETURN_NOT_OK(log->Start(std::move(undecided)));
+  return log;
+}
+
+}  // namespace sheaf::wal

@@ -1,0 +1,78 @@
+#include "wal/segment_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace sheaf::wal {
+namespace {
+
+/// A header of a block of some other segment is what a recycled file held before; zeros are what
+/// preallocation gives.
+TailState StateOf(std::span<const std::byte> page, int64_t position) {
+  if (std::all_of(page.begin(), page.end(), [](std::byte b) { return b == std::byte{0}; })) return TailState::kBlank;
+  return DecodeBlockHeader(page, position, std::nullopt) ? TailState::kBlank : TailState::kDamaged;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(io::FileSystem* files, const std::string& path) {
+  SHEAF_ASSIGN_OR_RETURN(std::unique_ptr<io::File> file, files->Open(path, io::OpenMode::kRead));
+  SHEAF_ASSIGN_OR_RETURN(const int64_t bytes, file->Size());
+  return std::unique_ptr<SegmentReader>(new SegmentReader(std::move(file), path, bytes));
+}
+
+Result<SegmentHeader> SegmentReader::ReadHeader() {
+  std::array<std::byte, kPageBytes> page;
+  SHEAF_ASSIGN_OR_RETURN(const int64_t read, file_->ReadAt(0, page));
+  const Result<SegmentHeader> header = DecodeSegmentHeader(std::span(page).first(static_cast<size_t>(read)));
+  if (!header.ok()) return WithContext(header.status(), path_);
+  return header;
+}
+
+Result<std::optional<Block>> SegmentReader::Stop(TailState state, int64_t bytes, std::string reason) {
+  tail_ = {state, mark_.offset, bytes, std::move(reason)};
+  return std::optional<Block>();
+}
+
+Result<std::optional<Block>> SegmentReader::Next() {
+  const int64_t left = file_bytes_ - mark_.offset;
+  if (left <= 0) return Stop(TailState::kBlank, 0, "the file ends there");
+  std::array<std::byte, kPageBytes> page;
+  SHEAF_ASSIGN_OR_RETURN(const int64_t read, file_->ReadAt(mark_.offset, page));
+  const auto start = std::span<const std::byte>(page).first(static_cast<size_t>(read));
+  const std::optional<BlockHeader> header = DecodeBlockHeader(start, mark_.offset, salt_);
+  if (!header) {
+    const TailState state = StateOf(start, mark_.offset);
+    return Stop(state, state == TailState::kBlank ? 0 : read, state == TailState::kBlank ? "no block was written there"
+                                                                                         : "the block header is damaged");
+  }
+  if (header->first_lsn != mark_.next.value || header->chain != mark_.chain) {
+    return MakeError(ErrorKind::kCorruption, "{} at offset {}: an undamaged block begins with LSN {} and chain {:08x}, but {} and {:08x} follow",
+                     path_, mark_.offset, header->first_lsn, header->chain, mark_.next, mark_.chain);
+  }
+  if (header->block_bytes > left) return Stop(TailState::kDamaged, left, "the file ends inside the block");
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(header->block_bytes));
+  const std::span<std::byte> whole(reinterpret_cast<std::byte*>(bytes->mutable_data()), header->block_bytes);
+  SHEAF_ASSIGN_OR_RETURN(const int64_t got, file_->ReadAt(mark_.offset, whole));
+  if (got != header->block_bytes) return Stop(TailState::kDamaged, got, "the file ends inside the block");
+  Result<Block> block = DecodeBlock(*header, bytes);
+  if (!block.ok()) return Stop(TailState::kDamaged, header->block_bytes, block.status().message());
+  mark_ = {Lsn(header->first_lsn + header->entries), mark_.offset + header->block_bytes, block->chain};
+  return std::optional<Block>(*std::move(block));
+}
+
+Result<std::optional<Lsn>> SegmentReader::FindLaterBlock(int64_t from, std::optional<uint64_t> salt, Lsn expected) {
+  std::vector<std::byte> chunk(size_t{1} << 20);
+  for (int64_t at = from; at < file_bytes_; at += static_cast<int64_t>(chunk.size())) {
+    SHEAF_ASSIGN_OR_RETURN(const int64_t read, file_->ReadAt(at, chunk));
+    for (int64_t page = 0; page < read; page += kPageBytes) {
+      const auto bytes = std::span<const std::byte>(chunk).first(static_cast<size_t>(read)).subspan(static_cast<size_t>(page));
+      const std::optional<BlockHeader> header = DecodeBlockHeader(bytes, at + page, salt);
+      if (header && header->first_lsn >= expected.value) return std::optional<Lsn>(Lsn(header->first_lsn));
+    }
+  }
+  return std::optional<Lsn>();
+}
+
+}  // namespace sheaf::wal

@@ -1,0 +1,77 @@
+/// Reads the blocks of one segment file in order, and says where and why it stops.
+
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/ids.h"
+#include "core/status.h"
+#include "io/file_system.h"
+#include "wal/format.h"
+
+namespace sheaf::wal {
+
+/// A place in a segment from which blocks can be read.
+struct Mark {
+  Lsn next;             // First LSN of the block there.
+  int64_t offset = kPageBytes;
+  uint32_t chain = 0;   // Of all entries before `next`.
+};
+
+/// What stands where a block should.
+enum class TailState {
+  kBlank,    // Nothing: end of file, zeros, or what a recycled file held before.
+  kDamaged,  // Bytes of this segment, or garbage, that make no valid block.
+};
+
+/// Why reading stopped.
+struct Tail {
+  TailState state = TailState::kBlank;
+  int64_t offset = 0;
+  int64_t bytes = 0;    // Of the damaged block, as far as that can be told; 0 when blank.
+  std::string reason;
+};
+
+/// Not thread-safe. Uses plain reads, no mapping: an unreadable sector is an error (kIo), never a signal.
+class SegmentReader {
+ public:
+  /// Opens `path`. The caller has decoded the header already, or knows the salt.
+  static Result<std::unique_ptr<SegmentReader>> Open(io::FileSystem* files, const std::string& path);
+
+  /// Reads and checks the header. Corruption, Unsupported or Io.
+  Result<SegmentHeader> ReadHeader();
+
+  /// Continues at `mark` of the segment with `salt`.
+  void Seek(const Mark& mark, uint64_t salt) { mark_ = mark, salt_ = salt; }
+
+  /// Returns the next block, or nothing where there is no valid one; tail() then says why. A block that
+  /// is undamaged but does not continue the LSNs or the chain is Corruption. Errors: Corruption, Io.
+  Result<std::optional<Block>> Next();
+
+  const Mark& mark() const { return mark_; }
+  const Tail& tail() const { return tail_; }
+
+  /// Looks behind the tail for the header of a block: proof that everything before it had been synced.
+  /// Returns its first LSN. Without a salt (the segment's own header is damaged) any block at or above
+  /// `expected` counts.
+  Result<std::optional<Lsn>> FindLaterBlock(int64_t from, std::optional<uint64_t> salt, Lsn expected);
+
+  int64_t file_bytes() const { return file_bytes_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  SegmentReader(std::unique_ptr<io::File> file, std::string path, int64_t file_bytes)
+      : file_(std::move(file)), path_(std::move(path)), file_bytes_(file_bytes) {}
+  Result<std::optional<Block>> Stop(TailState state, int64_t bytes, std::string reason);
+
+  const std::unique_ptr<io::File> file_;
+  const std::string path_;
+  const int64_t file_bytes_;
+  Mark mark_;
+  uint64_t salt_ = 0;
+  Tail tail_;
+};
+
+}  // namespace sheaf::wal

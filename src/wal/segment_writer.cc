@@ -1,0 +1,103 @@
+#include "wal/segment_writer.h"
+
+#include <utility>
+
+#include "core/check.h"
+#include "core/log.h"
+
+namespace sheaf::wal {
+namespace {
+
+/// Different for every segment: time and LSN, well mixed (the finaliser of SplitMix64).
+uint64_t MakeSalt(io::Clock* clock, Lsn first) {
+  uint64_t x = static_cast<uint64_t>(clock->NowNs()) ^ (static_cast<uint64_t>(clock->MonotonicNs()) << 20) ^
+               (first.value * 0x9e3779b97f4a7c15);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+Status SegmentWriter::Poison(const Status& error, const char* what) {
+  poisoned_ = MakeError(ErrorKind::kUnavailable, "the log stopped after {}: {}; restart to recover", what, error.message());
+  file_.reset();
+  LogError("wal.poisoned", {{"directory", options_.directory}, {"after", what}, {"reason", error.message()}});
+  return MakeError(ErrorKind::kUnknown, "{}: {}; whether the data is stored is not known: retry with the same batch id", what,
+                   error.message());
+}
+
+Status SegmentWriter::Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path) {
+  const Status written = spare->file->WriteAt(0, EncodeSegmentHeader(header));
+  if (!written.ok()) return KindOf(written) == ErrorKind::kUnavailable ? written : Poison(written, "writing a segment header");
+  // Once a sync has failed, nothing that this process reads back can be trusted, whatever the reason.
+  const Status synced = spare->file->SyncData();
+  if (!synced.ok()) return Poison(synced, "syncing a segment header");
+  const Status renamed = files_->Rename(spare->path, path);
+  if (!renamed.ok()) return KindOf(renamed) == ErrorKind::kUnavailable ? renamed : Poison(renamed, "naming a segment");
+  const Status named = files_->SyncDirectory(options_.directory);
+  if (!named.ok()) return Poison(named, "syncing the log's folder");
+  return Status::OK();
+}
+
+Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t segment_bytes) {
+  SHEAF_RETURN_NOT_OK(poisoned_);
+  if (!spare) {
+    Result<SpareSegment> made = MakeSpare(files_, options_.directory, "now", segment_bytes);
+    if (!made.ok()) return KindOf(made.status()) == ErrorKind::kUnavailable ? made.status() : Poison(made.status(), "making a segment");
+    spare = *std::move(made);
+  }
+  SegmentHeader header{};
+  header.database_id = options_.database_id;
+  header.node_id = options_.node_id;
+  header.first_lsn = next_.value;
+  header.epoch = options_.epoch.value;
+  header.salt = MakeSalt(clock_, next_);
+  header.chain = chain_;
+  header.created_ns = clock_->NowNs();
+  const std::string path = io::Join(options_.directory, SegmentName(next_));
+  const Status published = Publish(&*spare, header, path);
+  if (!published.ok()) {
+    if (poisoned_.ok()) {  // Nothing happened: the next attempt starts afresh.
+      const Status removed = files_->Remove(spare->path);
+      if (!removed.ok()) LogWarn("wal.spare_left", {{"path", spare->path}, {"reason", removed.message()}});
+    }
+    return published;
+  }
+  file_ = std::move(spare->file);
+  salt_ = header.salt;
+  offset_ = kPageBytes;
+  segment_bytes_ = spare->bytes;
+  return Segment{{next_, path, segment_bytes_}, salt_, offset_, {Mark{next_, offset_, chain_}}};
+}
+
+Status SegmentWriter::Commit(std::span<const PendingEntry> entries, Lsn durable) {
+  SHEAF_RETURN_NOT_OK(poisoned_);
+  SHEAF_CHECK(file_ != nullptr && entries.front().logged.lsn == next_);
+  EncodeBlock({options_.epoch, durable, chain_, salt_, offset_}, entries, &block_);
+  SHEAF_CHECK(block_.bytes <= bytes_left());
+  const Status written = file_->WriteAt(offset_, block_.pieces);
+  if (!written.ok()) {
+    if (KindOf(written) != ErrorKind::kUnavailable) return Poison(written, "writing to the log");
+    // Only where the file system cannot preallocate. The next block goes over what was written of this one.
+    return MakeError(ErrorKind::kUnknown, "writing to the log: {}; retry with the same batch id", written.message());
+  }
+  const Status synced = file_->SyncData();
+  if (!synced.ok()) return Poison(synced, "syncing the log");
+  offset_ += block_.bytes;
+  next_ = Lsn(next_.value + entries.size());
+  chain_ = block_.chain;
+  return Status::OK();
+}
+
+Status SegmentWriter::Finish() {
+  SHEAF_RETURN_NOT_OK(poisoned_);
+  if (!file_) return Status::OK();
+  const std::unique_ptr<io::File> file = std::exchange(file_, nullptr);
+  SHEAF_RETURN_NOT_OK(file->Truncate(offset_));
+  const Status synced = file->Sync();
+  if (!synced.ok()) return Poison(synced, "syncing the last segment");
+  return file->Close();
+}
+
+}  // namespace sheaf::wal
