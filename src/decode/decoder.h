@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <arrow/memory_pool.h>
 #include <arrow/record_batch.h>
 
 #include "core/status.h"
@@ -43,14 +44,16 @@ struct DecodeResult {
 /// only if they are dropped before the next call: serialise (store does) and let go.
 class Decoder {
  public:
-  explicit Decoder(Limits limits = {});
+  /// Borrows `pool`, from which all columns come; it must outlive the batches too.
+  explicit Decoder(Limits limits = {}, arrow::MemoryPool* pool = arrow::default_memory_pool());
   ~Decoder();
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
   /// Decode the bytes of an Export{Trace,Logs,Metrics}ServiceRequest.
   /// Records with bad ids (spans: wrong length or all zero) are counted in `rejected`; the rest is kept.
-  /// Errors: Invalid (not protobuf; the offset is named), TooLarge (a limit; which one is named).
+  /// Errors: Invalid (not protobuf; the offset is named), TooLarge (a limit; which one is named),
+  /// OutOfMemory (the pool refused). After an error the decoder is ready for the next request.
   Result<DecodeResult> Traces(std::span<const std::byte> request);
   Result<DecodeResult> Logs(std::span<const std::byte> request);
   Result<DecodeResult> Metrics(std::span<const std::byte> request);

@@ -1,0 +1,102 @@
+/// What the parts of a decoder share while they decode one request.
+///
+/// A request is decoded in one of two ways. The plain pass takes text as it comes, checks it in bulk
+/// (distinct dictionary values as they are added, column heaps at the end) and does no more than the
+/// usual needs. Where it meets text that is not UTF-8, or a message that must be merged from several
+/// pieces, it sets `suspect` and the request is decoded again in the careful pass, which checks and
+/// repairs each text by itself and marks the records concerned as odd. So the common path stays short,
+/// and a hostile request costs at most twice.
+
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <arrow/memory_pool.h>
+
+#include "core/status.h"
+#include "decode/decoder.h"
+#include "decode/utf8.h"
+
+namespace sheaf::decode {
+
+/// Not thread-safe. Views that Text() and Keep() return live until Start().
+class RequestContext {
+ public:
+  explicit RequestContext(Limits limits) : limits(limits) {}
+
+  void Start(std::string_view request, bool careful_pass) {
+    request_ = request;
+    careful = careful_pass;
+    readable_end = careful ? 0 : reinterpret_cast<uintptr_t>(request.data()) + request.size();
+    suspect = odd = false;
+    records = rejected = 0;
+    rejected_reason.clear();
+    error = Status::OK();
+    kept_.clear();
+  }
+
+  /// Text for a column: `raw`, or in the careful pass its repaired form (the record is then odd).
+  std::string_view Text(std::string_view raw) {
+    if (!careful || IsUtf8(raw)) [[likely]] return raw;
+    odd = true;
+    return Keep(RepairUtf8(raw));
+  }
+  std::string_view Keep(std::string bytes) { return kept_.emplace_back(std::move(bytes)); }
+  /// `whole` followed by `piece`. Appends in place where `whole` is what was joined or kept last, so that
+  /// many small pieces do not take quadratic time.
+  std::string_view Join(std::string_view whole, std::string_view piece) {
+    if (kept_.empty() || kept_.back().data() != whole.data()) Keep(std::string(whole));
+    return kept_.back() += piece;
+  }
+
+  /// Fails the request: `at` is where it stops making sense. Returns false.
+  bool Malformed(const char* at, const char* what) {
+    const auto offset = reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(request_.data());
+    if (offset <= request_.size()) {
+      error = MakeError(ErrorKind::kInvalid, "malformed OTLP protobuf at byte {}: {}", offset, what);
+    } else {  // In a message joined from several pieces.
+      error = MakeError(ErrorKind::kInvalid, "malformed OTLP protobuf: {} sent in pieces", what);
+    }
+    return false;
+  }
+  bool TooLarge(std::string message) {
+    error = MakeStatus(ErrorKind::kTooLarge, std::move(message));
+    return false;
+  }
+  /// Counts one more record against the limit.
+  bool CountRecord() {
+    if (++records > limits.records_max) [[unlikely]] {
+      return TooLarge(fmt::format("request holds more than {} records; send fewer at once", limits.records_max));
+    }
+    return true;
+  }
+  /// Checks the record's number of attributes, those of its events, links or exemplars included.
+  bool CheckAttributes(int64_t n) {
+    if (n > limits.attributes_per_record_max) [[unlikely]] {
+      return TooLarge(fmt::format("a record holds {} attributes; at most {} are taken", n, limits.attributes_per_record_max));
+    }
+    return true;
+  }
+  void Reject(const char* why) {
+    if (rejected++ == 0) rejected_reason = why;
+  }
+
+  const Limits limits;
+  bool careful = false;
+  uintptr_t readable_end = 0;  // How far column copies may read; 0 in the careful pass.
+  bool suspect = false;        // Set in the plain pass: decode again, carefully.
+  bool odd = false;            // The current record says something that its columns cannot: keep `original`.
+  int64_t records = 0, rejected = 0;
+  std::string rejected_reason;
+  Status error;
+
+ private:
+  std::string_view request_;
+  std::deque<std::string> kept_;
+};
+
+}  // namespace sheaf::decode
