@@ -4,13 +4,13 @@
 #include <charconv>
 #include <optional>
 #include <random>
-#include <thread>
 #include <variant>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
@@ -279,7 +279,7 @@ class Client : public HttpClient {
     while (wait.count() > 0) {
       if (options_.cancelled && options_.cancelled()) return MakeError(ErrorKind::kCancelled, "cancelled while waiting to try again");
       const auto step = std::min(wait, kCancelPoll);
-      std::this_thread::sleep_for(step);
+      asio::steady_timer(timers_, step).wait();
       wait -= step;
     }
     return Status::OK();
@@ -288,6 +288,7 @@ class Client : public HttpClient {
   const Url url_;
   const HttpClientOptions options_;
   std::mt19937_64 random_;
+  asio::io_context timers_;
   std::optional<asio::ssl::context> tls_;
   std::unique_ptr<Connection> connection_;
 };

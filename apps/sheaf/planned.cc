@@ -1,0 +1,32 @@
+#include <cstdio>
+
+#include "command.h"
+
+namespace sheaf::cli {
+
+void AddPlannedCommands(CLI::App* app, Action* chosen) {
+  struct Planned {
+    const char* name;
+    const char* what;
+  };
+  static constexpr Planned kPlanned[] = {
+      {"tail", "follows a table"},
+      {"snapshot", "creates, lists, verifies and restores snapshots"},
+      {"backup", "copies a database while it runs"},
+      {"restore", "brings a backup back, to a position or a time"},
+      {"salvage", "recovers what can be read of a damaged directory"},
+      {"cluster", "shows and changes the replicas"},
+      {"user", "adds users and tokens"},
+  };
+  for (const Planned& planned : kPlanned) {
+    CLI::App* command = app->add_subcommand(planned.name, std::string(planned.what) + " (not there yet)")->group("Later");
+    command->allow_extras();
+    command->callback([chosen, name = planned.name] {
+      *chosen = [name] {
+        return Fail(MakeError(ErrorKind::kUnsupported, "`sheaf {}` is not there yet in this version; see CHANGELOG.md for what is", name));
+      };
+    });
+  }
+}
+
+}  // namespace sheaf::cli

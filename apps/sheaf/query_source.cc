@@ -1,0 +1,25 @@
+#include "query_source.h"
+
+#include "local_source.h"
+#include "remote_source.h"
+
+namespace sheaf::cli {
+
+void AddSourceFlags(CLI::App* command, SourceOptions* options) {
+  auto* data = command->add_option("--data", options->data, "Directory to open in this process; no server may hold it")->type_name("DIR");
+  command->add_option("--url", options->url, std::string("Server to ask (default ") + kDefaultUrl + ")")->type_name("URL")->excludes(data);
+  command->add_option("--timeout-ms", options->timeout_ms, "Gives up on a statement after this time; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("MS");
+}
+
+Result<std::unique_ptr<QuerySource>> QuerySource::Open(const SourceOptions& options) {
+  if (!options.data.empty()) return OpenLocalSource(options);
+  if (options.url.starts_with("grpc://") || options.url.starts_with("grpc+tls://")) {
+    return MakeError(ErrorKind::kUnsupported, "{} needs Flight, which comes with later work; use the HTTP address, such as {}",
+                     options.url, kDefaultUrl);
+  }
+  return OpenRemoteSource(options);
+}
+
+}  // namespace sheaf::cli

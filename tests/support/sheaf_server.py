@@ -1,0 +1,168 @@
+"""Runs the program under test: as a server that is started, asked, stopped and killed, or as a command."""
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+
+import grpc
+import pyarrow as pa
+import requests
+
+import otlp_grpc
+
+START_SECONDS = 60
+STOP_SECONDS = 25
+
+
+class Program:
+    def __init__(self, path):
+        self.path = path
+        self.environment = dict(os.environ)
+        # DuckDB's and Arrow's libraries are not instrumented: the container checks would misfire.
+        self.environment.setdefault("ASAN_OPTIONS", "detect_container_overflow=0:abort_on_error=1:detect_leaks=0")
+        self.environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+        self.environment.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+    def run(self, *arguments, input=None, timeout=60, text=True, environment=None):
+        return subprocess.run([str(self.path), *map(str, arguments)], input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              stdin=None if input is not None else subprocess.DEVNULL, text=text, timeout=timeout,
+                              env={**self.environment, **(environment or {})})
+
+
+class Server:
+    def __init__(self, program, data, log_path, arguments=(), environment=None, wrapper=()):
+        self.program, self.data, self.log_path = program, data, log_path
+        self.arguments, self.environment, self.wrapper = list(arguments), environment or {}, list(wrapper)
+        self.ports = {}
+        self.process = None
+        self.session = requests.Session()
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, wait=True):
+        """Starts it and waits for `ready`. A restart asks for the ports it had before, so that clients find it again."""
+        flags = []
+        for name in ("otlp-grpc", "otlp-http", "http"):
+            address = self.ports.get(name, "127.0.0.1:0")
+            flags += [f"--port-{name}", address.rsplit(":", 1)[1]]
+        command = [*self.wrapper, str(self.program.path), "serve", "--data", str(self.data), *flags, *self.arguments]
+        self.log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                        env={**self.program.environment, **self.environment})
+        self.lines = queue.Queue()
+        threading.Thread(target=self._read, args=(self.process.stdout, self.lines), daemon=True).start()
+        if wait:
+            self.wait_ready()
+        return self
+
+    @staticmethod
+    def _read(stream, lines):
+        for line in stream:
+            lines.put(line.strip())
+        lines.put(None)
+        stream.close()
+
+    def wait_ready(self):
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                line = self.lines.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(f"the server was not ready after {START_SECONDS} s\n{self.log_tail()}") from None
+            if line is None:
+                raise AssertionError(f"the server ended with {self.process.wait()} before it was ready\n{self.log_tail()}")
+            if line == "ready":
+                return
+            name, _, address = line.partition(" ")
+            self.ports[name] = address
+
+    def log_tail(self, bytes_max=6000):
+        self.log.flush()
+        with open(self.log_path, "rb") as log:
+            return log.read()[-bytes_max:].decode(errors="replace")
+
+    def stop(self, seconds=STOP_SECONDS):
+        """SIGTERM; it must drain, flush and exit with 0 in time."""
+        self.process.send_signal(signal.SIGTERM)
+        self.wait_stopped(seconds)
+
+    def wait_stopped(self, seconds=STOP_SECONDS):
+        try:
+            code = self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            raise AssertionError(f"the server did not stop within {seconds} s\n{self.log_tail()}") from None
+        self._forget()
+        assert code == 0, f"the server exited with {code}\n{self.log_tail()}"
+
+    def kill(self):
+        """kill -9: nothing of the process runs any more when this returns."""
+        self.process.kill()
+        self.process.wait()
+        self._forget()
+
+    def _forget(self):
+        self.log.close()
+        self.session.close()
+        self.session = requests.Session()
+
+    def url(self, name="http", path=""):
+        return f"http://{self.ports[name]}{path}"
+
+    def sql(self, text, parameters=None):
+        """The result as an Arrow table."""
+        headers = {"Accept": "application/vnd.apache.arrow.stream"}
+        if parameters is None:
+            response = self.session.post(self.url(path="/v1/sql"), data=text.encode(), headers=headers, timeout=60)
+        else:
+            response = self.session.post(self.url(path="/v1/sql"), json={"sql": text, "params": parameters}, headers=headers, timeout=60)
+        assert response.status_code == 200, f"{response.status_code} {response.text[:1000]} for {text}"
+        with pa.ipc.open_stream(response.content) as reader:
+            return reader.read_all()
+
+    def rows(self, text, parameters=None):
+        return self.sql(text, parameters).to_pylist()
+
+    def value(self, text):
+        """The only value of the result."""
+        return self.sql(text).column(0)[0].as_py()
+
+    def count(self, table, where="true"):
+        return self.value(f"SELECT count(*) FROM otel.{table} WHERE {where}")
+
+    def otlp(self, signal_name, body, content_type="application/x-protobuf", encoding=None, **options):
+        headers = {"Content-Type": content_type}
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        return self.session.post(self.url("otlp-http", f"/v1/{signal_name}"), data=body, headers=headers, timeout=60, **options)
+
+    def otlp_http(self, signal_name, request):
+        """Sends a message and returns the answer; it must have been taken whole."""
+        response = self.otlp(signal_name, request.SerializeToString())
+        assert response.status_code == 200, response.content
+        answer = otlp_grpc.response_of(signal_name).FromString(response.content)
+        assert not answer.partial_success.error_message and answer == type(answer)(), answer
+        return answer
+
+    def otlp_grpc(self, signal_name, request, **options):
+        with self.channel() as channel:
+            answer = otlp_grpc.stub(channel, signal_name).Export(request, timeout=30, **options)
+        assert answer == type(answer)(), answer
+        return answer
+
+    def channel(self):
+        return grpc.insecure_channel(self.ports["otlp-grpc"])
+
+    def metric(self, name):
+        """The value of a metric of /metrics, summed over its labels."""
+        text = self.session.get(self.url(path="/metrics"), timeout=30).text
+        values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                  if line.startswith(name) and line[len(name)] in " {"]
+        assert values, f"{name} is not among the metrics"
+        return sum(values)
