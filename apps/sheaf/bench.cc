@@ -36,7 +36,8 @@ Result<double> MeasureDecode() {
 int RunBench(const std::vector<std::string>& names, bool json) {
   nlohmann::ordered_json results = nlohmann::ordered_json::object();
   for (const std::string& name : names) {
-    if (name != "decode") return Misused(fmt::format("there is no benchmark '{}'; there is: decode (bench/ in the sources has more)", name));
+    if (name != "decode")
+      return Misused(fmt::format("there is no benchmark '{}'; there is: decode (bench/ in the sources has more)", name));
     const auto measured = MeasureDecode();
     if (!measured.ok()) return Fail(measured.status());
     results[name] = {{"ns_per_span", *measured}};

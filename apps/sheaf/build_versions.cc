@@ -1,12 +1,12 @@
 #include "build_versions.h"
 
 #include <arrow/config.h>
-#include <boost/version.hpp>
 #include <duckdb.h>
 #include <fmt/format.h>
 #include <nghttp2/nghttp2.h>
 #include <openssl/crypto.h>
 #include <zstd.h>
+#include <boost/version.hpp>
 
 namespace sheaf::cli {
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <mutex>
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "client/otlp_exporter.h"
 #include "command.h"
@@ -47,7 +47,8 @@ void WaitUntil(io::Clock* clock, int64_t monotonic_ns) {
 
 class Demo {
  public:
-  Demo(const DemoOptions& options, client::OtlpExporter* exporter) : options_(options), exporter_(exporter), shop_(options.seed) {}
+  Demo(const DemoOptions& options, client::OtlpExporter* exporter)
+      : options_(options), exporter_(exporter), shop_(options.seed) {}
 
   Status Run() {
     io::Clock* clock = io::SystemClock();
@@ -57,9 +58,12 @@ class Demo {
       // Visits begin a second ago, so that their spans do not end in the future.
       const int64_t now_ns = options_.start_ns != 0 ? VirtualNow() : clock->NowNs() - kSecond;
       SHEAF_RETURN_NOT_OK(SendOne(now_ns, spans_a_request));
-      if (options_.rate > 0) WaitUntil(clock, begin + static_cast<int64_t>(static_cast<double>(totals_.spans) / static_cast<double>(options_.rate) * 1e9));
+      if (options_.rate > 0)
+        WaitUntil(clock,
+                  begin + static_cast<int64_t>(static_cast<double>(totals_.spans) / static_cast<double>(options_.rate) * 1e9));
       if (!options_.quiet && isatty(STDERR_FILENO) != 0) {
-        std::fprintf(stderr, "\r%lld spans, %lld logs sent", static_cast<long long>(totals_.spans), static_cast<long long>(totals_.logs));
+        std::fprintf(stderr, "\r%lld spans, %lld logs sent", static_cast<long long>(totals_.spans),
+                     static_cast<long long>(totals_.logs));
       }
     }
     if (!options_.quiet && isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\n");
@@ -81,7 +85,8 @@ class Demo {
 
   Status SendOne(int64_t now_ns, int64_t spans) {
     DemoStory story;
-    for (int64_t visit = 0; static_cast<int64_t>(story.spans.size()) < spans; ++visit) shop_.Visit(now_ns + visit * 1'000'000, &story);
+    for (int64_t visit = 0; static_cast<int64_t>(story.spans.size()) < spans; ++visit)
+      shop_.Visit(now_ns + visit * 1'000'000, &story);
     SHEAF_RETURN_NOT_OK(Export(client::OtlpSignal::kTraces, TracesRequest(story)));
     if (!story.logs.empty()) SHEAF_RETURN_NOT_OK(Export(client::OtlpSignal::kLogs, LogsRequest(story)));
     totals_.spans += static_cast<int64_t>(story.spans.size());
@@ -123,13 +128,15 @@ int RunDemo(const DemoOptions& options) {
   const Status status = demo.Run();
   const DemoTotals& totals = demo.totals();
   if (options.json) {
-    const nlohmann::ordered_json json = {{"spans", totals.spans}, {"logs", totals.logs}, {"metric_requests", totals.metric_requests},
-                                         {"requests", totals.requests}, {"rejected", totals.rejected}, {"bytes", exporter.sent_bytes()}};
+    const nlohmann::ordered_json json = {
+        {"spans", totals.spans},       {"logs", totals.logs},         {"metric_requests", totals.metric_requests},
+        {"requests", totals.requests}, {"rejected", totals.rejected}, {"bytes", exporter.sent_bytes()}};
     std::printf("%s\n", json.dump().c_str());
   } else if (!options.quiet) {
-    std::printf("sent %lld spans, %lld logs and %lld rounds of metrics in %lld requests (%.1f MB)\n", static_cast<long long>(totals.spans),
-                static_cast<long long>(totals.logs), static_cast<long long>(totals.metric_requests),
-                static_cast<long long>(totals.requests), static_cast<double>(exporter.sent_bytes()) / 1e6);
+    std::printf("sent %lld spans, %lld logs and %lld rounds of metrics in %lld requests (%.1f MB)\n",
+                static_cast<long long>(totals.spans), static_cast<long long>(totals.logs),
+                static_cast<long long>(totals.metric_requests), static_cast<long long>(totals.requests),
+                static_cast<double>(exporter.sent_bytes()) / 1e6);
   }
   if (status.ok() || (Interrupted() && KindOf(status) == ErrorKind::kCancelled)) return kDone;
   return Fail(status);
@@ -142,13 +149,17 @@ void AddDemo(CLI::App* app, Action* chosen) {
   CLI::App* command = app->add_subcommand("demo", "Sends the telemetry of a made-up web shop to a server");
   command->add_option("--url", options->url, "OTLP/HTTP address (default http://127.0.0.1:4318)")->type_name("URL");
   command->add_option("--rate", options->rate, "Spans a second, about; 0: as fast as the server takes them (default 100)")
-      ->check(CLI::NonNegativeNumber)->type_name("N");
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
   command->add_option("--duration", options->duration_s, "Stops after this many seconds; 0: on Ctrl-C (default)")
-      ->check(CLI::NonNegativeNumber)->type_name("S");
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("S");
   command->add_option("--spans", options->spans_max, "Stops after about this many spans; 0: no such bound (default)")
-      ->check(CLI::NonNegativeNumber)->type_name("N");
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
   command->add_option("--seed", options->seed, "The same seed and --start send the same bytes (default 1)")->type_name("N");
-  command->add_option("--start", options->start_ns, "Tells a story from this time on (ns since 1970) instead of now")->type_name("NS");
+  command->add_option("--start", options->start_ns, "Tells a story from this time on (ns since 1970) instead of now")
+      ->type_name("NS");
   command->add_flag("--quiet", options->quiet, "Prints nothing but errors");
   command->add_flag("--json", options->json, "Prints what was sent as JSON");
   command->callback([chosen, options] { *chosen = [options] { return RunDemo(*options); }; });

@@ -112,9 +112,11 @@ class MetricWriter {
     Metric(name, unit, "A value at this moment", 5, [&] { Number(times_.now_ns, value, {}); });
   }
 
-  void Sum(std::string_view name, std::string_view unit, const OtlpValue& value, bool since_start, const DemoShop::ServiceNumbers* sample) {
+  void Sum(std::string_view name, std::string_view unit, const OtlpValue& value, bool since_start,
+           const DemoShop::ServiceNumbers* sample) {
     Metric(name, unit, "Counted by the shop", 7, [&] {
-      Number(since_start ? times_.start_ns : times_.period_ns, value, sample == nullptr ? OtlpAttributes{} : OtlpAttributes{{"outcome", std::string("all")}});
+      Number(since_start ? times_.start_ns : times_.period_ns, value,
+             sample == nullptr ? OtlpAttributes{} : OtlpAttributes{{"outcome", std::string("all")}});
       writer_->Varint(2, since_start ? kCumulative : kDelta);
       writer_->Varint(3, 1);
     });
@@ -123,7 +125,8 @@ class MetricWriter {
   void Histogram(std::string_view name, const DemoShop::ServiceNumbers& numbers) {
     static constexpr double kBounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
     std::vector<uint64_t> counts(std::size(kBounds) + 1);
-    for (const double seconds : numbers.seconds) ++counts[static_cast<size_t>(std::lower_bound(std::begin(kBounds), std::end(kBounds), seconds) - kBounds)];
+    for (const double seconds : numbers.seconds)
+      ++counts[static_cast<size_t>(std::lower_bound(std::begin(kBounds), std::end(kBounds), seconds) - kBounds)];
     Metric(name, "s", "How long requests took", 9, [&] {
       const size_t point = BeginPoint(numbers, 9);
       const size_t packed = writer_->Begin(6);

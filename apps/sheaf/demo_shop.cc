@@ -13,39 +13,62 @@ using enum SpanKind;
 // The shop's plan: who calls whom. Client spans are those of the caller; the server span hangs below.
 DemoCall Database(const char* service, const char* statement, double ms) { return {service, statement, kClient, ms, 0.002, {}}; }
 
-DemoCall Remote(const char* caller, const char* service, const char* method, double ms, double error_share, std::vector<DemoCall> calls) {
+DemoCall Remote(const char* caller, const char* service, const char* method, double ms, double error_share,
+                std::vector<DemoCall> calls) {
   return {caller, method, kClient, 0.4, 0, {{service, method, kServer, ms, error_share, std::move(calls)}}};
 }
 
 const std::vector<DemoCall>& Visits() {
   static const std::vector<DemoCall> visits = {
-      {"frontend", "GET /", kServer, 3, 0.001,
+      {"frontend",
+       "GET /",
+       kServer,
+       3,
+       0.001,
        {Remote("frontend", "catalog", "shop.Catalog/ListProducts", 2, 0.002, {Database("catalog", "SELECT shop.products", 4)}),
         Remote("frontend", "recommendation", "shop.Recommendation/List", 8, 0.01,
                {Remote("recommendation", "catalog", "shop.Catalog/ListProducts", 2, 0.002, {})}),
         Remote("frontend", "ads", "shop.Ads/Get", 1.5, 0.02, {})}},
-      {"frontend", "GET /product/{id}", kServer, 2.5, 0.002,
+      {"frontend",
+       "GET /product/{id}",
+       kServer,
+       2.5,
+       0.002,
        {Remote("frontend", "catalog", "shop.Catalog/GetProduct", 1, 0.004, {Database("catalog", "SELECT shop.products", 1.5)}),
         Remote("frontend", "currency", "shop.Currency/Convert", 0.5, 0, {})}},
-      {"frontend", "POST /cart", kServer, 2, 0.002,
+      {"frontend",
+       "POST /cart",
+       kServer,
+       2,
+       0.002,
        {Remote("frontend", "cart", "shop.Cart/AddItem", 1.2, 0.003,
                {{"cart", "HSET", kClient, 0.6, 0.001, {}}, {"cart", "EXPIRE", kClient, 0.4, 0, {}}})}},
-      {"frontend", "POST /checkout", kServer, 4, 0.002,
-       {Remote("frontend", "checkout", "shop.Checkout/PlaceOrder", 6, 0.004,
-               {Remote("checkout", "cart", "shop.Cart/GetCart", 1, 0.002, {{"cart", "HGETALL", kClient, 0.7, 0, {}}}),
-                {"checkout", "price the order", kInternal, 1.5, 0,
-                 {Remote("checkout", "currency", "shop.Currency/Convert", 0.5, 0, {}),
-                  Remote("checkout", "shipping", "shop.Shipping/GetQuote", 3, 0.01, {})}},
-                Remote("checkout", "payment", "shop.Payment/Charge", 45, 0.04, {Database("payment", "INSERT shop.payments", 6)}),
-                Remote("checkout", "inventory", "shop.Inventory/Reserve", 4, 0.01, {Database("inventory", "UPDATE shop.stock", 5)}),
-                Remote("checkout", "email", "shop.Email/SendConfirmation", 20, 0.005, {}),
-                {"checkout", "orders publish", kProducer, 1, 0.001, {}}})}},
+      {"frontend",
+       "POST /checkout",
+       kServer,
+       4,
+       0.002,
+       {Remote(
+           "frontend", "checkout", "shop.Checkout/PlaceOrder", 6, 0.004,
+           {Remote("checkout", "cart", "shop.Cart/GetCart", 1, 0.002, {{"cart", "HGETALL", kClient, 0.7, 0, {}}}),
+            {"checkout",
+             "price the order",
+             kInternal,
+             1.5,
+             0,
+             {Remote("checkout", "currency", "shop.Currency/Convert", 0.5, 0, {}),
+              Remote("checkout", "shipping", "shop.Shipping/GetQuote", 3, 0.01, {})}},
+            Remote("checkout", "payment", "shop.Payment/Charge", 45, 0.04, {Database("payment", "INSERT shop.payments", 6)}),
+            Remote("checkout", "inventory", "shop.Inventory/Reserve", 4, 0.01, {Database("inventory", "UPDATE shop.stock", 5)}),
+            Remote("checkout", "email", "shop.Email/SendConfirmation", 20, 0.005, {}),
+            {"checkout", "orders publish", kProducer, 1, 0.001, {}}})}},
   };
   return visits;
 }
 
 constexpr int kWeights[] = {45, 35, 13, 7};  // Of the visits above, in percent.
-constexpr const char* kProducts[] = {"linen-tote", "oak-stool", "wool-throw", "brass-lamp", "clay-mug", "reed-basket", "cork-mat"};
+constexpr const char* kProducts[] = {"linen-tote", "oak-stool",   "wool-throw", "brass-lamp",
+                                     "clay-mug",   "reed-basket", "cork-mat"};
 constexpr const char* kCurrencies[] = {"EUR", "USD", "JPY", "GBP", "CHF"};
 constexpr const char* kBrowsers[] = {"Mozilla/5.0 (X11; Linux x86_64) Firefox/141.0", "Mozilla/5.0 (iPhone) Safari/605.1",
                                      "Mozilla/5.0 (Windows NT 10.0) Chrome/139.0"};
@@ -153,7 +176,8 @@ void DemoShop::Describe(const DemoCall& call, DemoSpan* span, const Scene& scene
                   {"db.collection.name", std::string(name.substr(name.find(' ') + 1))},
                   {"db.response.returned_rows", Pick(40)}};
   } else if (call.kind == kProducer) {
-    attributes = {{"messaging.system", std::string("kafka")}, {"messaging.destination.name", std::string("orders")},
+    attributes = {{"messaging.system", std::string("kafka")},
+                  {"messaging.destination.name", std::string("orders")},
                   {"messaging.message.body.size", 200 + Pick(900)}};
   } else if (call.kind == kClient) {
     attributes = {{"db.system.name", std::string("redis")}, {"db.operation.name", std::string(name)}};
@@ -170,13 +194,29 @@ void DemoShop::Describe(const DemoCall& call, DemoSpan* span, const Scene& scene
 void DemoShop::Tell(DemoSpan* told, Scene* scene) {
   DemoSpan& span = *told;
   if (span.failed) {
-    span.events.push_back({span.end_ns - 500, "exception",
-                           {{"exception.type", std::string("shop.Error")}, {"exception.message", span.error}, {"exception.escaped", true}}});
-    scene->story->logs.push_back({span.end_ns - 400, span.service, span.trace_id, span.span_id, 17,
-                                  fmt::format("{} failed: {}", span.name, span.error), "", {{"user", scene->user}}, {}});
+    span.events.push_back(
+        {span.end_ns - 500,
+         "exception",
+         {{"exception.type", std::string("shop.Error")}, {"exception.message", span.error}, {"exception.escaped", true}}});
+    scene->story->logs.push_back({span.end_ns - 400,
+                                  span.service,
+                                  span.trace_id,
+                                  span.span_id,
+                                  17,
+                                  fmt::format("{} failed: {}", span.name, span.error),
+                                  "",
+                                  {{"user", scene->user}},
+                                  {}});
   } else if (span.kind == kServer && Chance(0.3)) {
-    scene->story->logs.push_back({span.start_ns + 200, span.service, span.trace_id, span.span_id, Chance(0.9) ? 9 : 13,
-                                  fmt::format("{} for {}", span.name, scene->user), "", {{"product", scene->product}}, {}});
+    scene->story->logs.push_back({span.start_ns + 200,
+                                  span.service,
+                                  span.trace_id,
+                                  span.span_id,
+                                  Chance(0.9) ? 9 : 13,
+                                  fmt::format("{} for {}", span.name, scene->user),
+                                  "",
+                                  {{"product", scene->product}},
+                                  {}});
   }
   if (span.kind != kServer && span.kind != kConsumer) return;
   ServiceNumbers& numbers = services_[span.service];
@@ -191,10 +231,21 @@ void DemoShop::Tell(DemoSpan* told, Scene* scene) {
     ++orders_;
     const double amount = static_cast<double>(scene->quantity) * (9.9 + static_cast<double>(Pick(9'000)) / 100);
     revenue_ += amount;
-    span.events.push_back({span.end_ns - 300, "order.placed", {{"shop.order.id", fmt::format("order-{}", orders_)}, {"shop.amount", amount}}});
-    scene->story->logs.push_back({span.end_ns - 200, span.service, span.trace_id, span.span_id, 9, "", "shop.order", {},
-                                  {{"order", fmt::format("order-{}", orders_)}, {"product", scene->product},
-                                   {"quantity", scene->quantity}, {"amount", amount}, {"currency", scene->currency}}});
+    span.events.push_back(
+        {span.end_ns - 300, "order.placed", {{"shop.order.id", fmt::format("order-{}", orders_)}, {"shop.amount", amount}}});
+    scene->story->logs.push_back({span.end_ns - 200,
+                                  span.service,
+                                  span.trace_id,
+                                  span.span_id,
+                                  9,
+                                  "",
+                                  "shop.order",
+                                  {},
+                                  {{"order", fmt::format("order-{}", orders_)},
+                                   {"product", scene->product},
+                                   {"quantity", scene->quantity},
+                                   {"amount", amount},
+                                   {"currency", scene->currency}}});
   }
 }
 
@@ -208,7 +259,8 @@ void DemoShop::Consume(int64_t start_ns, const DemoSpan& sent, DemoStory* story)
   span.kind = kConsumer;
   span.start_ns = start_ns;
   span.end_ns = start_ns + static_cast<int64_t>(Skewed(15) * 1e6);
-  span.attributes = {{"messaging.system", std::string("kafka")}, {"messaging.destination.name", std::string("orders")},
+  span.attributes = {{"messaging.system", std::string("kafka")},
+                     {"messaging.destination.name", std::string("orders")},
                      {"messaging.kafka.offset", orders_}};
   span.linked_trace_id = sent.trace_id;
   span.linked_span_id = sent.span_id;

@@ -22,7 +22,7 @@ struct DemoEvent {
 };
 
 struct DemoSpan {
-  std::string trace_id, span_id, parent_span_id;   // Raw bytes.
+  std::string trace_id, span_id, parent_span_id;  // Raw bytes.
   std::string service, name;
   SpanKind kind = SpanKind::kInternal;
   int64_t start_ns = 0, end_ns = 0;
@@ -30,16 +30,16 @@ struct DemoSpan {
   std::string error;
   OtlpAttributes attributes;
   std::vector<DemoEvent> events;
-  std::string linked_trace_id, linked_span_id;     // Empty: no link.
+  std::string linked_trace_id, linked_span_id;  // Empty: no link.
 };
 
 struct DemoLog {
   int64_t time_ns = 0;
   std::string service, trace_id, span_id;
-  int severity = 9;                                // OTLP's number; 9 is INFO.
+  int severity = 9;  // OTLP's number; 9 is INFO.
   std::string body, event_name;
   OtlpAttributes attributes;
-  OtlpAttributes structured_body;                  // Not empty: the body instead of the text.
+  OtlpAttributes structured_body;  // Not empty: the body instead of the text.
 };
 
 /// What happened since the last Take…(): the sources of the three requests.
@@ -53,7 +53,7 @@ struct DemoCall {
   const char* service;
   const char* name;
   SpanKind kind;
-  double self_ms;                                  // Median of its own work, before and after its calls.
+  double self_ms;  // Median of its own work, before and after its calls.
   double error_share;
   std::vector<DemoCall> calls;
 };
@@ -71,8 +71,8 @@ class DemoShop {
     int64_t requests = 0, errors = 0;
     int64_t memory_bytes = 0;
     double busy_seconds = 0;
-    std::vector<double> seconds;                   // Of requests since the last ClearPeriod().
-    std::string sample_trace_id, sample_span_id;   // For an exemplar.
+    std::vector<double> seconds;                  // Of requests since the last ClearPeriod().
+    std::string sample_trace_id, sample_span_id;  // For an exemplar.
   };
   const std::map<std::string, ServiceNumbers>& services() const { return services_; }
   double revenue() const { return revenue_; }

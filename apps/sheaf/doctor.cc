@@ -6,9 +6,9 @@
 #include <thread>
 
 #include <link.h>
-#include <nlohmann/json.hpp>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "build_versions.h"
 #include "command.h"
@@ -33,7 +33,8 @@ int AddLibrary(dl_phdr_info* info, size_t, void* findings) {
   const std::string_view file = path.substr(path.rfind('/') + 1);
   for (const std::string_view wanted : {"libarrow", "libparquet", "libduckdb", "libnghttp2", "libssl"}) {
     if (file.starts_with(wanted)) {
-      static_cast<std::vector<Finding>*>(findings)->push_back({"library " + std::string(file.substr(0, file.find('.'))), std::string(path), ""});
+      static_cast<std::vector<Finding>*>(findings)->push_back(
+          {"library " + std::string(file.substr(0, file.find('.'))), std::string(path), ""});
     }
   }
   return 0;
@@ -73,7 +74,8 @@ Status Examine(const std::string& directory, std::vector<Finding>* findings) {
   dl_iterate_phdr(&AddLibrary, findings);
   findings->push_back({"processors", std::to_string(std::thread::hardware_concurrency()), ""});
   const int64_t memory = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  findings->push_back({"memory", fmt::format("{} MiB", memory >> 20), memory < (int64_t{2} << 30) ? "less than 2 GiB is tight" : ""});
+  findings->push_back(
+      {"memory", fmt::format("{} MiB", memory >> 20), memory < (int64_t{2} << 30) ? "less than 2 GiB is tight" : ""});
   rlimit limit = {};
   getrlimit(RLIMIT_NOFILE, &limit);
   findings->push_back({"open files", fmt::format("{} (at most {})", limit.rlim_cur, limit.rlim_max),
@@ -91,7 +93,8 @@ int RunDoctor(const std::string& directory, bool json) {
   for (const Finding& finding : findings) {
     array.push_back({{"name", finding.name}, {"value", finding.value}, {"advice", finding.advice}});
     if (!json) {
-      std::printf("%-20s %s%s%s\n", finding.name.c_str(), finding.value.c_str(), finding.advice.empty() ? "" : "  <- ", finding.advice.c_str());
+      std::printf("%-20s %s%s%s\n", finding.name.c_str(), finding.value.c_str(), finding.advice.empty() ? "" : "  <- ",
+                  finding.advice.c_str());
     }
   }
   if (json) std::printf("%s\n", array.dump(2).c_str());

@@ -24,15 +24,18 @@ Result<query::Format> FormatOf(const ExportOptions& options) {
   if (suffix == ".csv") return query::Format::kCsv;
   if (suffix == ".ndjson" || suffix == ".jsonl") return query::Format::kNdjson;
   if (suffix == ".json") return query::Format::kJson;
-  if (suffix == ".pb") return MakeError(ErrorKind::kUnsupported, "writing OTLP (.pb) is not there yet; .arrow and .parquet keep every value");
-  return MakeError(ErrorKind::kInvalid, "'{}' does not tell the format: end it in .arrow, .parquet, .csv, .ndjson or .json, or say --format",
+  if (suffix == ".pb")
+    return MakeError(ErrorKind::kUnsupported, "writing OTLP (.pb) is not there yet; .arrow and .parquet keep every value");
+  return MakeError(ErrorKind::kInvalid,
+                   "'{}' does not tell the format: end it in .arrow, .parquet, .csv, .ndjson or .json, or say --format",
                    options.path);
 }
 
 int RunExport(const ExportOptions& options) {
   CatchInterrupts();
   const auto format = FormatOf(options);
-  if (!format.ok()) return KindOf(format.status()) == ErrorKind::kInvalid ? Misused(format.status().message()) : Fail(format.status());
+  if (!format.ok())
+    return KindOf(format.status()) == ErrorKind::kInvalid ? Misused(format.status().message()) : Fail(format.status());
   auto source = QuerySource::Open(options.source);
   if (!source.ok()) return Fail(source.status());
   const Result<int64_t> written = [&]() -> Result<int64_t> {
@@ -54,7 +57,8 @@ void AddExport(CLI::App* app, Action* chosen) {
   AddSourceFlags(command, &options->source);
   command->add_option("SQL", options->sql, "One statement")->required();
   command->add_option("-o,--output", options->path, "File to write; it appears when it is whole")->required()->type_name("FILE");
-  command->add_option("--format", options->format, "arrow, parquet, csv, ndjson or json (default: by the file's name)")->type_name("FORMAT");
+  command->add_option("--format", options->format, "arrow, parquet, csv, ndjson or json (default: by the file's name)")
+      ->type_name("FORMAT");
   command->add_flag("--json", options->json, "Prints the outcome as JSON");
   command->callback([chosen, options] { *chosen = [options] { return RunExport(*options); }; });
 }

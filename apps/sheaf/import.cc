@@ -132,12 +132,13 @@ int RunImport(const ImportOptions& options) {
   const Status closed = (*destination)->Close();
   if (status.ok()) status = closed;
   if (options.json) {
-    std::printf("{\"files\": %zu, \"requests\": %lld, \"rejected\": %lld}\n", options.files.size(), static_cast<long long>(totals.requests),
-                static_cast<long long>(totals.rejected));
+    std::printf("{\"files\": %zu, \"requests\": %lld, \"rejected\": %lld}\n", options.files.size(),
+                static_cast<long long>(totals.requests), static_cast<long long>(totals.rejected));
   } else {
     const std::string records = totals.records >= 0 ? fmt::format(" with {} records", totals.records) : "";
     std::printf("imported %lld requests%s", static_cast<long long>(totals.requests), records.c_str());
-    if (totals.rejected > 0) std::printf(", %lld rejected: %s", static_cast<long long>(totals.rejected), totals.rejected_reason.c_str());
+    if (totals.rejected > 0)
+      std::printf(", %lld rejected: %s", static_cast<long long>(totals.rejected), totals.rejected_reason.c_str());
     std::printf("\n");
   }
   return status.ok() ? kDone : Fail(status);
@@ -148,11 +149,13 @@ int RunImport(const ImportOptions& options) {
 void AddImport(CLI::App* app, Action* chosen) {
   auto options = std::make_shared<ImportOptions>();
   CLI::App* command = app->add_subcommand("import", "Takes in OTLP files (.pb, .json, .jsonl) of traces, logs or metrics");
-  command->add_option("FILE", options->files, "Export requests; .jsonl has one a line, as the Collector's file exporter writes")->required();
+  command->add_option("FILE", options->files, "Export requests; .jsonl has one a line, as the Collector's file exporter writes")
+      ->required();
   command->add_option("--table", options->table, "traces, logs or metrics; .json tells by itself")->type_name("T");
   auto* data = command->add_option("--data", options->data, "Directory to import into; no server may hold it")->type_name("DIR");
   command->add_option("--url", options->url, std::string("OTLP/HTTP address of a server (default ") + kDefaultOtlpUrl + ")")
-      ->type_name("URL")->excludes(data);
+      ->type_name("URL")
+      ->excludes(data);
   command->add_flag("--json", options->json, "Prints the outcome as JSON");
   command->callback([chosen, options] { *chosen = [options] { return RunImport(*options); }; });
 }

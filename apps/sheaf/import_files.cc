@@ -17,7 +17,8 @@ Result<std::optional<wire::OtlpRequest>> KindOfTable(std::string_view table) {
   if (table == "traces") return wire::OtlpRequest::kTraces;
   if (table == "logs") return wire::OtlpRequest::kLogs;
   if (table.starts_with("metrics")) return wire::OtlpRequest::kMetrics;
-  return MakeError(ErrorKind::kUnsupported, "OTLP goes into traces, logs or metrics, not into '{}'; other tables come with later work", table);
+  return MakeError(ErrorKind::kUnsupported,
+                   "OTLP goes into traces, logs or metrics, not into '{}'; other tables come with later work", table);
 }
 
 /// An export request has one member, which names its signal.
@@ -27,7 +28,8 @@ Result<wire::OtlpRequest> KindOfJson(std::string_view json) {
   if (has("\"resourceSpans\"") || has("\"resource_spans\"")) return wire::OtlpRequest::kTraces;
   if (has("\"resourceLogs\"") || has("\"resource_logs\"")) return wire::OtlpRequest::kLogs;
   if (has("\"resourceMetrics\"") || has("\"resource_metrics\"")) return wire::OtlpRequest::kMetrics;
-  return MakeError(ErrorKind::kInvalid, "there is no resourceSpans, resourceLogs or resourceMetrics in it; say --table if it is OTLP");
+  return MakeError(ErrorKind::kInvalid,
+                   "there is no resourceSpans, resourceLogs or resourceMetrics in it; say --table if it is OTLP");
 }
 
 }  // namespace
@@ -36,7 +38,8 @@ Status ReadOtlpFile(const std::string& path, const std::string& table,
                     const std::function<Status(wire::OtlpRequest kind, const std::string& request)>& take) {
   const std::string suffix = path.rfind('.') == std::string::npos ? "" : path.substr(path.rfind('.'));
   if (suffix != ".pb" && suffix != ".json" && suffix != ".jsonl") {
-    return MakeError(ErrorKind::kUnsupported, "only OTLP (.pb, .json, .jsonl) can be imported yet; '{}' files come with tables", suffix);
+    return MakeError(ErrorKind::kUnsupported, "only OTLP (.pb, .json, .jsonl) can be imported yet; '{}' files come with tables",
+                     suffix);
   }
   SHEAF_ASSIGN_OR_RETURN(const std::optional<wire::OtlpRequest> told, KindOfTable(table));
   SHEAF_ASSIGN_OR_RETURN(const auto buffer, io::ReadFile(io::PosixFileSystem(), path, kFileBytesMax));

@@ -3,10 +3,10 @@
 #include <csignal>
 #include <cstdio>
 
+#include <unistd.h>
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <unistd.h>
 
 #include "command.h"
 

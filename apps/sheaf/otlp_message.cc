@@ -10,7 +10,9 @@ constexpr uint32_t kString = 1, kBool = 2, kInt = 3, kDouble = 4, kArray = 5;
 
 }  // namespace
 
-void WriteDouble(uint32_t field, double value, wire::NestedWriter* writer) { writer->Fixed64(field, std::bit_cast<uint64_t>(value)); }
+void WriteDouble(uint32_t field, double value, wire::NestedWriter* writer) {
+  writer->Fixed64(field, std::bit_cast<uint64_t>(value));
+}
 
 void WriteAnyValue(const OtlpValue& value, wire::NestedWriter* writer) {
   if (const auto* text = std::get_if<std::string>(&value)) {

@@ -23,7 +23,8 @@ void AddPlannedCommands(CLI::App* app, Action* chosen) {
     command->allow_extras();
     command->callback([chosen, name = planned.name] {
       *chosen = [name] {
-        return Fail(MakeError(ErrorKind::kUnsupported, "`sheaf {}` is not there yet in this version; see CHANGELOG.md for what is", name));
+        return Fail(MakeError(ErrorKind::kUnsupported,
+                              "`sheaf {}` is not there yet in this version; see CHANGELOG.md for what is", name));
       };
     });
   }

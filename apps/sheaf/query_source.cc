@@ -6,8 +6,11 @@
 namespace sheaf::cli {
 
 void AddSourceFlags(CLI::App* command, SourceOptions* options) {
-  auto* data = command->add_option("--data", options->data, "Directory to open in this process; no server may hold it")->type_name("DIR");
-  command->add_option("--url", options->url, std::string("Server to ask (default ") + kDefaultUrl + ")")->type_name("URL")->excludes(data);
+  auto* data =
+      command->add_option("--data", options->data, "Directory to open in this process; no server may hold it")->type_name("DIR");
+  command->add_option("--url", options->url, std::string("Server to ask (default ") + kDefaultUrl + ")")
+      ->type_name("URL")
+      ->excludes(data);
   command->add_option("--timeout-ms", options->timeout_ms, "Gives up on a statement after this time; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->type_name("MS");

@@ -16,9 +16,9 @@ namespace sheaf::cli {
 inline constexpr const char* kDefaultUrl = "http://127.0.0.1:8080";
 
 struct SourceOptions {
-  std::string data;          // A directory, or…
-  std::string url;           // …a server; neither: kDefaultUrl.
-  int64_t timeout_ms = 0;    // Per statement; 0: none of ours (a server has its own).
+  std::string data;        // A directory, or…
+  std::string url;         // …a server; neither: kDefaultUrl.
+  int64_t timeout_ms = 0;  // Per statement; 0: none of ours (a server has its own).
 };
 
 /// Adds --data, --url and --timeout-ms.

@@ -27,7 +27,8 @@ class BodyStream : public arrow::io::InputStream {
   arrow::Result<int64_t> Read(int64_t bytes, void* out) override {
     int64_t filled = 0;
     while (filled < bytes) {
-      SHEAF_ASSIGN_OR_RETURN(const int64_t read, response_->Read({static_cast<char*>(out) + filled, static_cast<size_t>(bytes - filled)}));
+      SHEAF_ASSIGN_OR_RETURN(const int64_t read,
+                             response_->Read({static_cast<char*>(out) + filled, static_cast<size_t>(bytes - filled)}));
       if (read == 0) break;
       filled += read;
     }

@@ -9,9 +9,9 @@
 #include <optional>
 #include <string>
 
-#include <clocale>
 #include <histedit.h>
 #include <unistd.h>
+#include <clocale>
 
 #include "command.h"
 #include "output.h"

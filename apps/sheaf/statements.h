@@ -12,7 +12,7 @@ namespace sheaf::cli {
 /// They come without it and without space around; empty ones are left out.
 struct Statements {
   std::vector<std::string> complete;
-  std::string rest;   // After the last ';': an unfinished statement, or nothing but space and comments.
+  std::string rest;  // After the last ';': an unfinished statement, or nothing but space and comments.
 };
 Statements SplitStatements(std::string_view text);
 

@@ -17,8 +17,8 @@ struct TraceOptions {
 
 Status ReadSpans(QuerySource* source, const std::string& trace_id, std::vector<TraceSpan>* spans) {
   // The id was checked to be hex digits: it can be put into the text.
-  SHEAF_ASSIGN_OR_RETURN(const auto rows, source->Start(fmt::format("SELECT {} FROM otel.traces WHERE trace_id = '{}'",
-                                                                    kTraceColumns, trace_id)));
+  SHEAF_ASSIGN_OR_RETURN(const auto rows,
+                         source->Start(fmt::format("SELECT {} FROM otel.traces WHERE trace_id = '{}'", kTraceColumns, trace_id)));
   for (;;) {
     SHEAF_ASSIGN_OR_RETURN(const auto batch, rows->Next());
     if (batch == nullptr) return Status::OK();

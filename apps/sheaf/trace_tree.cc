@@ -130,7 +130,7 @@ Status AppendSpans(const arrow::RecordBatch& batch, std::vector<TraceSpan>* span
   }
   for (int64_t row = 0; row < batch.num_rows(); ++row) {
     TraceSpan span;
-    std::string* const texts[] = {&span.span_id, &span.parent_span_id, &span.service,    &span.name,
+    std::string* const texts[] = {&span.span_id, &span.parent_span_id, &span.service,       &span.name,
                                   &span.kind,    &span.status_code,    &span.status_message};
     int column = 0;
     for (std::string* text : texts) *text = TextAt(*batch.column(column++), row);
@@ -154,14 +154,16 @@ std::string DrawTree(const std::string& trace_id, const std::vector<TraceSpan>& 
     services.insert(span.service);
     errors += span.status_code == "ERROR" ? 1 : 0;
   }
-  std::string out = fmt::format("trace {}: {} span{}, {} service{}, {}, {} error{}\n", trace_id, spans.size(), spans.size() == 1 ? "" : "s",
-                                services.size(), services.size() == 1 ? "" : "s", Milliseconds(end - begin), errors, errors == 1 ? "" : "s");
+  std::string out =
+      fmt::format("trace {}: {} span{}, {} service{}, {}, {} error{}\n", trace_id, spans.size(), spans.size() == 1 ? "" : "s",
+                  services.size(), services.size() == 1 ? "" : "s", Milliseconds(end - begin), errors, errors == 1 ? "" : "s");
   for (const TraceNode& root : BuildTree(spans)) DrawNode(spans, root, begin, "", "", &out);
   return out;
 }
 
 std::string TreeAsJson(const std::string& trace_id, const std::vector<TraceSpan>& spans) {
-  nlohmann::ordered_json json = {{"trace_id", trace_id}, {"span_count", spans.size()}, {"roots", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json = {
+      {"trace_id", trace_id}, {"span_count", spans.size()}, {"roots", nlohmann::ordered_json::array()}};
   for (const TraceNode& root : BuildTree(spans)) json["roots"].push_back(NodeAsJson(spans, root));
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

@@ -13,7 +13,7 @@
 namespace sheaf::cli {
 
 struct TraceSpan {
-  std::string span_id, parent_span_id;   // Raw bytes; no parent: empty.
+  std::string span_id, parent_span_id;  // Raw bytes; no parent: empty.
   std::string service, name, kind, status_code, status_message;
   int64_t start_ns = 0, duration_ns = 0;
   int64_t events = 0, links = 0;
@@ -30,7 +30,7 @@ Status AppendSpans(const arrow::RecordBatch& batch, std::vector<TraceSpan>* span
 /// A node for each span, in order of start below its parent. Spans whose parent is not among them are
 /// roots; so is the first of a ring of parents, which broken senders make.
 struct TraceNode {
-  size_t span = 0;                       // Index into the spans.
+  size_t span = 0;  // Index into the spans.
   std::vector<TraceNode> children;
 };
 std::vector<TraceNode> BuildTree(const std::vector<TraceSpan>& spans);

@@ -47,8 +47,8 @@ class Connection {
     } else {
       stream_.emplace<Tcp>(io_);
     }
-    SHEAF_RETURN_NOT_OK(Wait("connecting to", options_.connect_timeout,
-                             [&](auto done) { lowest().async_connect(addresses, std::move(done)); }));
+    SHEAF_RETURN_NOT_OK(
+        Wait("connecting to", options_.connect_timeout, [&](auto done) { lowest().async_connect(addresses, std::move(done)); }));
     lowest().socket().set_option(asio::ip::tcp::no_delay(true), error);
     if (!url_.tls) return Status::OK();
     Tls& stream = std::get<Tls>(stream_);
@@ -61,9 +61,8 @@ class Connection {
 
   template <typename Message>
   Status Write(const Message& message) {
-    return Wait("sending to", options_.response_timeout, [&](auto done) {
-      Visit([&](auto& stream) { http::async_write(stream, message, std::move(done)); });
-    });
+    return Wait("sending to", options_.response_timeout,
+                [&](auto done) { Visit([&](auto& stream) { http::async_write(stream, message, std::move(done)); }); });
   }
 
   Status ReadHead(Parser* parser) {
@@ -277,7 +276,8 @@ class Client : public HttpClient {
       return Status::OK();
     }
     while (wait.count() > 0) {
-      if (options_.cancelled && options_.cancelled()) return MakeError(ErrorKind::kCancelled, "cancelled while waiting to try again");
+      if (options_.cancelled && options_.cancelled())
+        return MakeError(ErrorKind::kCancelled, "cancelled while waiting to try again");
       const auto step = std::min(wait, kCancelPoll);
       asio::steady_timer(timers_, step).wait();
       wait -= step;

@@ -23,20 +23,20 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
-  std::chrono::milliseconds response_timeout{60'000};   // Without a single byte from the server.
-  int attempts_max = 5;                                 // In all; 1 means no retry.
-  std::chrono::milliseconds backoff_first{200};         // Doubles with each attempt, with jitter…
-  std::chrono::milliseconds backoff_max{10'000};        // …up to this; Retry-After counts up to this too.
+  std::chrono::milliseconds response_timeout{60'000};  // Without a single byte from the server.
+  int attempts_max = 5;                                // In all; 1 means no retry.
+  std::chrono::milliseconds backoff_first{200};        // Doubles with each attempt, with jitter…
+  std::chrono::milliseconds backoff_max{10'000};       // …up to this; Retry-After counts up to this too.
   uint64_t jitter_seed = 1;
-  int64_t response_bytes_max = int64_t{256} << 20;      // Of Send(); a stream has no bound.
-  std::string ca_file;                                  // PEM; empty: the system's certificates.
-  std::function<bool()> cancelled;                      // Asked ten times a second; true ends the call with kCancelled.
-  std::function<void(std::chrono::milliseconds)> sleep; // Between attempts; empty: really sleeps.
+  int64_t response_bytes_max = int64_t{256} << 20;       // Of Send(); a stream has no bound.
+  std::string ca_file;                                   // PEM; empty: the system's certificates.
+  std::function<bool()> cancelled;                       // Asked ten times a second; true ends the call with kCancelled.
+  std::function<void(std::chrono::milliseconds)> sleep;  // Between attempts; empty: really sleeps.
 };
 
 struct HttpRequest {
   std::string method = "POST";
-  std::string target;          // Path and query, below the URL's own path.
+  std::string target;  // Path and query, below the URL's own path.
   Headers headers;
   std::string body;
   /// Whether sending it twice does no harm where the first answer was lost. A connection that was
@@ -46,7 +46,7 @@ struct HttpRequest {
 
 struct HttpResponse {
   int status = 0;
-  Headers headers;             // Names in lower case.
+  Headers headers;  // Names in lower case.
   std::string body;
 
   /// The first header of that (lower-case) name, or empty.

@@ -3,13 +3,13 @@
 #include <atomic>
 #include <thread>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "client/otlp_exporter.h"
 
@@ -26,7 +26,7 @@ class ScriptedServer {
  public:
   struct Answer {
     std::string bytes;
-    bool close = false;   // Closes the connection after the answer.
+    bool close = false;  // Closes the connection after the answer.
   };
 
   explicit ScriptedServer(std::vector<Answer> script)
@@ -202,9 +202,11 @@ TEST(OtlpExporter, PartialSuccessIsRead) {
 }
 
 TEST(OtlpExporter, ErrorBodyIsQuoted) {
-  ScriptedServer server({{"HTTP/1.1 400 Bad\r\nContent-Type: application/x-protobuf\r\nContent-Length: 7\r\n\r\n"
-                          "\x08\x03\x12\x03"
-                          "bad", true}});
+  ScriptedServer server(
+      {{"HTTP/1.1 400 Bad\r\nContent-Type: application/x-protobuf\r\nContent-Length: 7\r\n\r\n"
+        "\x08\x03\x12\x03"
+        "bad",
+        true}});
   OtlpExporter exporter(HttpClient::Make(server.url()).ValueOrDie());
   const auto result = exporter.Export(OtlpSignal::kLogs, "x");
   ASSERT_FALSE(result.ok());

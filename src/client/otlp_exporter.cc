@@ -20,9 +20,9 @@ Result<std::string> Gzip(std::string_view bytes) {
   SHEAF_ASSIGN_OR_RETURN(auto codec, arrow::util::Codec::Create(arrow::Compression::GZIP, 1));
   const auto* input = reinterpret_cast<const uint8_t*>(bytes.data());
   std::string out(static_cast<size_t>(codec->MaxCompressedLen(static_cast<int64_t>(bytes.size()), input)), '\0');
-  SHEAF_ASSIGN_OR_RETURN(const int64_t size, codec->Compress(static_cast<int64_t>(bytes.size()), input,
-                                                             static_cast<int64_t>(out.size()),
-                                                             reinterpret_cast<uint8_t*>(out.data())));
+  SHEAF_ASSIGN_OR_RETURN(const int64_t size,
+                         codec->Compress(static_cast<int64_t>(bytes.size()), input, static_cast<int64_t>(out.size()),
+                                         reinterpret_cast<uint8_t*>(out.data())));
   out.resize(static_cast<size_t>(size));
   return out;
 }

@@ -15,8 +15,8 @@ enum class OtlpSignal { kTraces, kLogs, kMetrics };
 
 /// What the server said of one request.
 struct ExportResult {
-  int64_t rejected = 0;        // Spans, log records or data points.
-  std::string message;         // Why; empty where all was taken.
+  int64_t rejected = 0;  // Spans, log records or data points.
+  std::string message;   // Why; empty where all was taken.
 };
 
 /// Not thread-safe.

@@ -13,7 +13,7 @@ namespace sheaf::client {
 /// Where a server is. `path` has no slash at its end and is empty for the root.
 struct Url {
   bool tls = false;
-  std::string host;          // Without the brackets of an IPv6 address.
+  std::string host;  // Without the brackets of an IPv6 address.
   uint16_t port = 0;
   std::string path;
 

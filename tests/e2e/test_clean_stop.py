@@ -29,7 +29,8 @@ class Sender(threading.Thread):
                 name = f"{self.how}-{self.number}-{sequence}"
                 sequence += 1
                 ids = self.number.to_bytes(4, "big") + sequence.to_bytes(4, "big")
-                request = otlp_samples.traces([otlp_samples.span(ids + bytes([1, i]) * 4, ids[:7] + bytes([i + 1]), name) for i in range(30)])
+                request = otlp_samples.traces([otlp_samples.span(ids + bytes([1, i]) * 4, ids[:7] + bytes([i + 1]), name)
+                                               for i in range(30)])
                 if not send(channel, session, request):
                     return
                 self.acknowledged.append(name)
@@ -117,5 +118,6 @@ def test_directory_is_held_by_one_process(server, make_server, program):
 
 def test_port_in_use_is_named(server, program, tmp_path):
     taken = server.ports["http"]
-    done = program.run("serve", "--data", tmp_path / "other", "--port-otlp-grpc", "0", "--port-otlp-http", "0", "--port-http", taken.rsplit(":", 1)[1])
+    done = program.run("serve", "--data", tmp_path / "other", "--port-otlp-grpc", "0", "--port-otlp-http", "0",
+                       "--port-http", taken.rsplit(":", 1)[1])
     assert done.returncode == 1 and taken in done.stderr and "ready" not in done.stdout

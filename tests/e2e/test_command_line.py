@@ -198,9 +198,11 @@ def test_demo_fills_every_table(program, server):
     for table in ("gauge", "sum", "histogram", "exponential_histogram", "summary"):
         assert server.count(f"metrics_{table}") > 0, table
     row, = server.rows("""SELECT count(DISTINCT service_name) AS services, count(*) FILTER (status_code = 'ERROR') AS errors,
-        count(*) FILTER (len(links) > 0) AS links, count(*) FILTER (len(events) > 0) AS events, count(DISTINCT kind) AS kinds FROM otel.traces""")
+        count(*) FILTER (len(links) > 0) AS links, count(*) FILTER (len(events) > 0) AS events,
+        count(DISTINCT kind) AS kinds FROM otel.traces""")
     assert row["services"] >= 8 and row["errors"] > 0 and row["links"] > 0 and row["events"] > 0 and row["kinds"] == 5
-    orphans = server.value("""SELECT count(*) FROM otel.traces c LEFT JOIN otel.traces p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id
+    orphans = server.value("""SELECT count(*) FROM otel.traces c
+        LEFT JOIN otel.traces p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id
         WHERE c.parent_span_id IS NOT NULL AND p.span_id IS NULL""")
     assert orphans == 0
     assert server.value("SELECT count(*) FROM otel.logs l LEFT JOIN otel.traces t USING (trace_id, span_id) WHERE t.span_id IS NULL") == 0
@@ -211,7 +213,8 @@ def test_demo_is_the_same_for_the_same_seed(program, make_server, tmp_path):
     answers = []
     for i in range(2):
         server = make_server(data=tmp_path / f"demo-{i}").start()
-        program.run("demo", "--url", server.url("otlp-http"), "--rate", "0", "--spans", "500", "--seed", "3", "--start", "1700000000000000000")
+        program.run("demo", "--url", server.url("otlp-http"), "--rate", "0", "--spans", "500", "--seed", "3",
+                    "--start", "1700000000000000000")
         answers.append(server.rows("SELECT trace_id, span_id, name, start_time, duration_ns FROM otel.traces ORDER BY ALL"))
         server.stop()
     assert answers[0] == answers[1] and len(answers[0]) >= 500

@@ -52,8 +52,8 @@ def test_every_acknowledged_batch_survives_kills(make_server, tmp_path):
     chance = random.Random(seed)
     oracle = Oracle(tmp_path / "acknowledged")
     server = make_server(environment=SETTINGS).start()
-    client = subprocess.Popen([sys.executable, SUPPORT / "kill_loop_client.py", server.ports["otlp-grpc"], oracle.path, str(seed), str(WORKERS)],
-                              cwd=SUPPORT)
+    client = subprocess.Popen([sys.executable, SUPPORT / "kill_loop_client.py", server.ports["otlp-grpc"], oracle.path, str(seed),
+                               str(WORKERS)], cwd=SUPPORT)
     begin = time.monotonic()
     slowest_start = 0
     try:

@@ -70,14 +70,16 @@ def test_telemetrygen(server, peers, how):
         row, = server.rows(f"""SELECT count(DISTINCT trace_id) AS traces, count(DISTINCT span_id) AS spans,
             count(*) FILTER (parent_span_id IS NULL) AS roots, count(*) FILTER (len(links) = 2) AS linked,
             count(*) FILTER (status_code = 'ERROR') AS errors, count(*) FILTER (attributes['color'] = 'red') AS red,
-            count(*) FILTER (attributes['size'] = '7') AS sized, count(*) FILTER (resource_attributes['service.name'] = '{service}') AS named,
+            count(*) FILTER (attributes['size'] = '7') AS sized,
+            count(*) FILTER (resource_attributes['service.name'] = '{service}') AS named,
             count(*) FILTER (end_time - start_time > INTERVAL 0 SECONDS AND duration_ns > 0) AS timed
             FROM otel.traces WHERE {where}""")
         total = TRACES * (1 + CHILDREN)
         assert row == {"traces": TRACES, "spans": total, "roots": TRACES, "linked": total, "errors": total, "red": total, "sized": total,
                        "named": total, "timed": total}
         orphans = server.value(f"""SELECT count(*) FROM otel.traces c LEFT JOIN otel.traces p
-            ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id WHERE c.{where} AND c.parent_span_id IS NOT NULL AND p.span_id IS NULL""")
+            ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id
+            WHERE c.{where} AND c.parent_span_id IS NOT NULL AND p.span_id IS NULL""")
         assert orphans == 0
         assert server.value(f"""SELECT count(*) FROM otel.logs WHERE {where} AND body = 'hello' AND severity_text = 'Warn'
             AND severity_number = 13 AND trace_id = 'ae87dadd90e9935a4bc9660628efd569' AND span_id = '5828FA4960140870'
@@ -171,9 +173,11 @@ def emit_metrics(exporter):
 
 
 def compare(server, table, wanted, keys):
-    got = {tuple(row[key] for key in keys): row for row in otlp_rows.plain_rows(server.sql(f"SELECT * FROM otel.{table} WHERE service_name = 'sdk'"))}
+    rows = otlp_rows.plain_rows(server.sql(f"SELECT * FROM otel.{table} WHERE service_name = 'sdk'"))
+    got = {tuple(row[key] for key in keys): row for row in rows}
     assert len(got) == len(wanted), table
-    found = [line for want in wanted for line in otlp_rows.differences(got[tuple(want[key] for key in keys)], want, f"{table} {want[keys[0]]}")]
+    found = [line for want in wanted
+             for line in otlp_rows.differences(got[tuple(want[key] for key in keys)], want, f"{table} {want[keys[0]]}")]
     assert not found, "\n".join(found)
 
 

@@ -21,8 +21,8 @@ TRACE = b"\x11" * 16
 def good_and_bad():
     """Two good spans and four that cannot be kept."""
     span = otlp_samples.span
-    return otlp_samples.traces([span(TRACE, b"\x01" * 8), span(b"\x00" * 16, b"\x02" * 8), span(TRACE, b"\x00" * 8), span(TRACE, b"\x03" * 7),
-                                span(b"\x11" * 15, b"\x04" * 8), span(TRACE, b"\x05" * 8)])
+    return otlp_samples.traces([span(TRACE, b"\x01" * 8), span(b"\x00" * 16, b"\x02" * 8), span(TRACE, b"\x00" * 8),
+                                span(TRACE, b"\x03" * 7), span(b"\x11" * 15, b"\x04" * 8), span(TRACE, b"\x05" * 8)])
 
 
 def one(name="op"):
@@ -50,7 +50,8 @@ def otlp_json(request):
 @pytest.mark.parametrize("encoding,compress", [(None, bytes), ("gzip", gzip.compress), ("zstd", zstandard.compress)])
 @pytest.mark.parametrize("form", ["protobuf", "json"])
 def test_encodings(server, form, encoding, compress):
-    for signal_name, request in (("traces", otlp_samples.full_traces()), ("logs", otlp_samples.full_logs()), ("metrics", otlp_samples.full_metrics())):
+    for signal_name, request in (("traces", otlp_samples.full_traces()), ("logs", otlp_samples.full_logs()),
+                                 ("metrics", otlp_samples.full_metrics())):
         body = request.SerializeToString() if form == "protobuf" else otlp_json(request)
         media = "application/x-protobuf" if form == "protobuf" else "application/json"
         answer = server.otlp(signal_name, compress(body), media, encoding)

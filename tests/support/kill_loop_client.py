@@ -21,8 +21,8 @@ def batch(worker, sequence, chance):
     spans = chance.choice((1, 2, 5, 20, 60))
     name = f"{worker}-{sequence}"
     request = otlp_samples.traces([
-        otlp_samples.span(chance.randbytes(16), chance.randbytes(8), name, start_ns=otlp_samples.START_NS + sequence * 1000 + i, spans=spans,
-                          filler="x" * chance.choice((0, 10, 400))) for i in range(spans)], service=f"worker-{worker}")
+        otlp_samples.span(chance.randbytes(16), chance.randbytes(8), name, start_ns=otlp_samples.START_NS + sequence * 1000 + i,
+                          spans=spans, filler="x" * chance.choice((0, 10, 400))) for i in range(spans)], service=f"worker-{worker}")
     return name, request
 
 

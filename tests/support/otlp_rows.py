@@ -128,7 +128,8 @@ def gauge_columns(_, point):
 
 
 def sum_columns(data, point):
-    return {**number_columns(point), "aggregation_temporality": TEMPORALITY[data.aggregation_temporality], "is_monotonic": data.is_monotonic}
+    return {**number_columns(point), "aggregation_temporality": TEMPORALITY[data.aggregation_temporality],
+            "is_monotonic": data.is_monotonic}
 
 
 def histogram_columns(data, point):

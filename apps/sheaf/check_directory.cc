@@ -1,0 +1,111 @@
+#include "check_directory.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "io/posix.h"
+#include "parts/manifest.h"
+#include "store/batch_id_file.h"
+#include "store/layout.h"
+#include "wal/inspect.h"
+
+namespace sheaf::cli {
+namespace {
+
+constexpr int64_t kSmallFileBytesMax = int64_t{1} << 30;
+
+class Checker {
+ public:
+  Checker(const std::string& directory, const std::function<void(const std::string&)>& progress)
+      : paths_(directory), progress_(progress), files_(io::PosixFileSystem()) {}
+
+  Result<DirectoryCheck> Run() {
+    SHEAF_RETURN_NOT_OK(files_->Stat(paths_.root).status());
+    // A folder without a database is told before a lock is made in it.
+    Result<parts::ManifestLoad> load = parts::LoadManifest(files_, paths_.root);
+    if (!load.ok() && KindOf(load.status()) == ErrorKind::kNotFound) {
+      return MakeError(ErrorKind::kNotFound, "there is no database in {} (no CURRENT)", paths_.root);
+    }
+    SHEAF_ASSIGN_OR_RETURN(const auto lock, files_->Lock(paths_.lock));
+    load = parts::LoadManifest(files_, paths_.root);
+    SHEAF_RETURN_NOT_OK(CheckManifests(load));
+    if (load.ok()) {
+      for (const parts::PartInfo& part : load->state.parts) CheckPart(part);
+      SHEAF_RETURN_NOT_OK(CheckBatchIds(load->state.extra_json));
+      SHEAF_RETURN_NOT_OK(CheckLog(load->state));
+    }
+    return std::move(check_);
+  }
+
+ private:
+  void Count(const std::string& path, int64_t bytes) {
+    progress_(path);
+    ++check_.files;
+    check_.bytes += bytes;
+  }
+
+  void Note(const std::string& path, const Status& status) {
+    if (!status.ok()) check_.problems.push_back({path, status.message()});
+  }
+
+  Status CheckManifests(const Result<parts::ManifestLoad>& load) {
+    const std::string current = io::Join(paths_.root, "CURRENT");
+    SHEAF_ASSIGN_OR_RETURN(const auto listed, files_->List(paths_.root));
+    for (const io::FileInfo& file : listed) {
+      if (!file.name.starts_with("MANIFEST-") || file.is_directory) continue;
+      const std::string path = io::Join(paths_.root, file.name);
+      Count(path, file.bytes);
+      SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files_, path, kSmallFileBytesMax));
+      Note(path,
+           parts::DecodeManifest({reinterpret_cast<const char*>(bytes->data()), static_cast<size_t>(bytes->size())}).status());
+    }
+    Count(current, 0);
+    if (!load.ok()) {
+      Note(current, load.status());
+    } else if (load->fell_back && check_.problems.empty()) {
+      Note(current,
+           MakeError(ErrorKind::kCorruption, "it is damaged, or the manifest that it names is; the one before would be used"));
+    }
+    return Status::OK();
+  }
+
+  void CheckPart(const parts::PartInfo& part) {
+    const std::string path = io::Join(paths_.parts, part.file_name);
+    Count(path, part.data_bytes + part.index_bytes);
+    Note(path, parts::VerifyPart(files_, paths_.parts, part));
+  }
+
+  /// The manifest's extra_json names the files of batch ids in "batch_ids".
+  Status CheckBatchIds(const std::string& extra_json) {
+    const nlohmann::json extra = nlohmann::json::parse(extra_json, nullptr, false);
+    if (!extra.is_object() || !extra.contains("batch_ids") || !extra["batch_ids"].is_array()) return Status::OK();
+    for (const nlohmann::json& name : extra["batch_ids"]) {
+      if (!name.is_string()) continue;
+      const std::string path = io::Join(paths_.batch_ids, name.get<std::string>());
+      const auto bytes = io::ReadFile(files_, path, kSmallFileBytesMax);
+      Count(path, bytes.ok() ? (*bytes)->size() : 0);
+      Note(path, !bytes.ok() ? bytes.status()
+                             : store::DecodeBatchIds(
+                                   {reinterpret_cast<const char*>((*bytes)->data()), static_cast<size_t>((*bytes)->size())}, path)
+                                   .status());
+    }
+    return Status::OK();
+  }
+
+  Status CheckLog(const parts::ManifestState& state);
+
+  const store::DirectoryLayout paths_;
+  const std::function<void(const std::string&)>& progress_;
+  io::FileSystem* const files_;
+  DirectoryCheck check_;
+};
+
+}  // namespace
+
+Result<DirectoryCheck> CheckDirectory(const std::string& directory,
+                                      const std::function<void(const std::string& path)>& progress) {
+  return Checker(directory, progress).Run();
+}
+
+}  // namespace sheaf::cli
