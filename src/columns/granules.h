@@ -21,15 +21,15 @@
 namespace sheaf::columns {
 
 /// Range of a column's values in a granule. Bounds are inclusive and in the column's physical order:
-/// numbers and times as int64, uint64 (see `is_unsigned`) or double; binary and text as bytes (a long
-/// upper bound may be cut and rounded up). A column without a zone cannot be pruned by range.
+/// numbers and times as int64 (decimals unscaled), uint64 or double; binary and text as bytes (a long upper
+/// bound may be cut and rounded up, a long lower one cut). A column without a zone cannot be pruned by range.
 struct Zone {
   enum class Kind : uint8_t { kNone, kInt64, kUint64, kDouble, kBytes };
   Kind kind = Kind::kNone;
   int64_t int_min = 0, int_max = 0;          // kInt64; kUint64 as the same 64 bits
   double double_min = 0, double_max = 0;     // kDouble; NaNs are counted apart
   std::string bytes_min, bytes_max;          // kBytes
-  bool bytes_max_is_exact = true;
+  bool bytes_max_is_exact = true, bytes_min_is_exact = true;
   bool has_nan = false;
   int64_t null_count = 0;                    // of the granule's rows; equal to the rows where all are NULL
 };

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/ids.h"
@@ -40,17 +41,35 @@ struct ManifestState {
 };
 
 /// Writes manifest state.number and makes it current; durable when it returns. Removes manifests older
-/// than the last three. The parts it names must be durable already.
+/// than the last three. The parts it names must be durable already. `state.number` must be above that of
+/// the manifest the state was made from; a file of that number that never became current is replaced.
+///
+/// The parts that the manifest before this one names must stay on disk until one more has been committed
+/// (see ManifestLoad::named_files), and the log only be truncated through the `covered` of the one before:
+/// else a damaged manifest could not be survived.
+/// On error nothing is lost, but whether the new manifest is current is unknown: load again, or commit a
+/// higher number.
 Status CommitManifest(io::FileSystem* files, const std::string& directory, const ManifestState& state);
 
 struct ManifestLoad {
   ManifestState state;
-  Lsn truncatable;                   // The log may be truncated through this LSN: two manifests cover it.
+  Lsn truncatable;                   // The log may be truncated through this LSN: two manifests cover it. 0: not at all.
   bool fell_back = false;            // The newest was damaged; this is the one before. Logged and counted.
+  uint64_t number_max = 0;           // Highest number any file has, even one that never became current.
+  std::vector<std::string> named_files;  // Data files named by any manifest that can be read; only others are orphans.
 };
 
 /// Loads the current manifest, or the one before where the newest is damaged. NotFound: there is none
-/// (a new database). Corruption: none of them can be read.
+/// (a new database). Corruption: neither of the two newest can be read. Unsupported: written by a newer version.
+/// An older one than these two is never taken: the log behind it may be gone. What CURRENT, a damaged
+/// CURRENT or none of it means: docs/formats/manifest.md.
 Result<ManifestLoad> LoadManifest(io::FileSystem* files, const std::string& directory);
+
+/// The bytes of a manifest file and back; for tests, fuzzing and `inspect`. Errors of the latter: Corruption, Unsupported.
+std::string EncodeManifest(const ManifestState& state);
+Result<ManifestState> DecodeManifest(std::string_view bytes);
+
+/// "MANIFEST-000042".
+std::string ManifestFileName(uint64_t number);
 
 }  // namespace sheaf::parts

@@ -29,36 +29,45 @@ struct PartInfo {
   Format format = Format::kHot;
   int level = 0;
   std::string file_name;                // Relative to the folder of parts.
-  std::string file_uuid;                // 16 bytes; stands in the file too.
+  std::string file_uuid;                // 16 bytes; stands in the file too. WritePart() makes one where empty.
+  std::string database_uuid;            // 16 bytes; the owner's, in data and index, to tell foreign files. May be empty.
   int64_t rows = 0;
   int64_t data_bytes = 0, index_bytes = 0;
   Lsn min_lsn, max_lsn;
   int64_t time_min = 0, time_max = 0;   // Of the table's time column, ns.
-  int64_t created_ns = 0;
-  std::string digest;                   // XXH3-128 over the list of block checksums, 16 bytes.
+  int64_t created_ns = 0;               // WritePart() asks the system's clock where 0.
+  std::string digest;                   // XXH3-128 over the list of the data's block checksums, 16 bytes.
 };
 
 /// How rows of a table are laid out in its parts.
 struct Layout {
   int time_column = -1;                 // Physical index; -1: none.
-  std::vector<int> sort_columns;        // In order. See SortForTelemetry() for spans.
+  std::vector<int> sort_columns;        // In order; unless cluster_traces.
   std::vector<int> filter_columns;      // Columns that get an id filter.
   bool cluster_traces = false;          // Spans: keep a trace together, traces ordered by root service, then time.
   int trace_column = -1, service_column = -1, parent_column = -1;
-  int64_t granule_rows = 16'384;
+  int64_t granule_rows = 16'384;        // Of hot and cold parts; a row group of a cold one is a granule.
 };
 
 /// Writes `batches` (one schema, any order) as one part, sorted by `layout`: data file, index, sync of
 /// both and of the folder. On error nothing is left behind. `info` comes with id, table, schema_version,
-/// format, level and LSNs set; the rest is filled in.
+/// format, level, database_uuid and LSNs set; the rest is filled in. The files are part-<id>.arrow or
+/// part-<id>.parquet and part-<id>.idx; those of an earlier attempt with the same id are replaced.
+/// Errors: Invalid (no rows, a batch of another schema), Unsupported (a column that cannot be sorted by or
+/// filtered), TooLarge, Io, Unavailable (disk full).
 Result<PartInfo> WritePart(io::FileSystem* files, const std::string& directory, PartInfo info, const Layout& layout,
                            const std::shared_ptr<arrow::Schema>& schema,
                            const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches);
 
-/// Opens a part for reading; checks header, uuid, size and index digest against `info`, not yet the data
-/// (blocks are checked when first read). Errors: Corruption, NotFound, Io.
+/// Opens a part for reading; checks size, identity, the index and the list of block checksums against `info`,
+/// and the data's first block. Every other block is checked when first read, so damage is an error of that
+/// Read() and never a row. The files may be removed while open. Errors: Corruption, NotFound, Io, Unsupported.
 Result<std::shared_ptr<const columns::GranuleSource>> OpenPart(io::FileSystem* files, const std::string& directory,
                                                                const PartInfo& info, const std::shared_ptr<arrow::Schema>& schema);
+
+/// Name of a part's index beside its data file, and of the data file itself.
+std::string IndexFileName(PartId id);
+std::string DataFileName(PartId id, Format format);
 
 /// Checks every checksum of a part. Errors: Corruption (names file and block).
 Status VerifyPart(io::FileSystem* files, const std::string& directory, const PartInfo& info);

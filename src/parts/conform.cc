@@ -1,0 +1,102 @@
+#include "parts/conform.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <arrow/array/util.h>
+#include <arrow/buffer.h>
+#include <arrow/extension_type.h>
+
+#include "columns/dictionaries.h"
+#include "columns/row_union.h"
+
+namespace sheaf::parts {
+namespace {
+
+using ArrayDataPtr = std::shared_ptr<arrow::ArrayData>;
+
+Result<std::shared_ptr<arrow::Buffer>> MakeIndexes(const std::vector<int32_t>& numbers, int64_t offset, int width, arrow::MemoryPool* pool) {
+  const auto length = static_cast<int64_t>(numbers.size());
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> out, arrow::AllocateBuffer((offset + length) * width, pool));
+  std::memset(out->mutable_data(), 0, static_cast<size_t>(out->size()));
+  for (int64_t i = 0; i < length; ++i) {
+    const int64_t value = std::max(numbers[static_cast<size_t>(i)], 0);  // -1 stands for NULL, which the validity bits say.
+    std::memcpy(out->mutable_data() + (offset + i) * width, &value, static_cast<size_t>(width));
+  }
+  return out;
+}
+
+/// Plain values to a dictionary array: for dictionaries of what Parquet cannot read back as one.
+Result<ArrayDataPtr> Encode(const ArrayDataPtr& plain, const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) {
+  columns::DictionaryUnion all(static_cast<const arrow::DictionaryType&>(*type).value_type());
+  std::vector<int32_t> numbers;
+  SHEAF_RETURN_NOT_OK(all.Add(*plain, &numbers));
+  auto out = std::make_shared<arrow::ArrayData>(type, plain->length, plain->GetNullCount(), plain->offset);
+  SHEAF_ASSIGN_OR_RETURN(auto indexes, MakeIndexes(numbers, plain->offset, type->byte_width(), pool));
+  out->buffers = {plain->buffers[0], std::move(indexes)};
+  SHEAF_ASSIGN_OR_RETURN(out->dictionary, all.ToArray(pool));
+  return out;
+}
+
+/// int32 indexes, as Parquet gives them, to another width.
+Result<ArrayDataPtr> Reindex(const ArrayDataPtr& data, const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) {
+  std::vector<int32_t> numbers(static_cast<size_t>(data->length));
+  if (!numbers.empty()) std::memcpy(numbers.data(), data->GetValues<int32_t>(1), numbers.size() * sizeof(int32_t));
+  auto out = data->Copy();
+  out->type = type;
+  SHEAF_ASSIGN_OR_RETURN(out->buffers[1], MakeIndexes(numbers, data->offset, type->byte_width(), pool));
+  return out;
+}
+
+bool SameLayout(const arrow::DataType& a, const arrow::DataType& b) { return a.id() == b.id() && a.num_fields() == b.num_fields(); }
+
+Result<ArrayDataPtr> Retype(const ArrayDataPtr& data, const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) {
+  if (data->type->Equals(*type, /*check_metadata=*/true) && data->type->num_fields() == 0) return data;
+  if (type->id() == arrow::Type::EXTENSION && data->type->id() != arrow::Type::EXTENSION) {
+    SHEAF_ASSIGN_OR_RETURN(auto storage, Retype(data, static_cast<const arrow::ExtensionType&>(*type).storage_type(), pool));
+    auto out = storage->Copy();
+    out->type = type;
+    return out;
+  }
+  if (type->id() == arrow::Type::DICTIONARY) {
+    const auto& wanted = static_cast<const arrow::DictionaryType&>(*type);
+    if (data->type->Equals(*wanted.value_type())) return Encode(data, type, pool);
+    if (data->type->id() == arrow::Type::DICTIONARY) {
+      const auto& got = static_cast<const arrow::DictionaryType&>(*data->type);
+      if (got.value_type()->Equals(*wanted.value_type()) && got.index_type()->id() == arrow::Type::INT32) return Reindex(data, type, pool);
+    }
+  } else if (type->num_fields() > 0 && SameLayout(*data->type, *type)) {
+    auto out = data->Copy();
+    out->type = type;
+    for (int i = 0; i < type->num_fields(); ++i) {
+      auto& child = out->child_data[static_cast<size_t>(i)];
+      SHEAF_ASSIGN_OR_RETURN(child, Retype(child, type->field(i)->type(), pool));
+    }
+    return out;
+  } else if (data->type->Equals(*type)) {
+    return data;
+  }
+  return MakeError(ErrorKind::kCorruption, "Parquet gave values of type {} where {} were written", data->type->ToString(), type->ToString());
+}
+
+}  // namespace
+
+Result<ArrayDataPtr> Conform(const arrow::ChunkedArray& chunks, const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) {
+  ArrayDataPtr one;
+  if (chunks.num_chunks() == 1) {
+    one = chunks.chunk(0)->data();
+  } else {
+    std::vector<ArrayDataPtr> pieces;
+    std::vector<columns::RowRun> runs;
+    for (const auto& chunk : chunks.chunks()) {
+      if (chunk->length() > 0) runs.push_back({static_cast<uint32_t>(pieces.size()), static_cast<uint32_t>(chunk->length()), 0});
+      pieces.push_back(chunk->data());
+    }
+    SHEAF_ASSIGN_OR_RETURN(auto joined, columns::ColumnUnion::Make(chunks.type(), std::move(pieces), pool));
+    SHEAF_ASSIGN_OR_RETURN(one, joined->Gather(runs, chunks.length(), pool));
+  }
+  return Retype(one, type, pool);
+}
+
+}  // namespace sheaf::parts

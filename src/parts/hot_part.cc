@@ -1,0 +1,136 @@
+#include "parts/hot_part.h"
+
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include <arrow/array/util.h>
+#include <arrow/buffer.h>
+
+#include "core/check.h"
+
+namespace sheaf::parts {
+namespace {
+
+constexpr int32_t kAlignment = 64;
+constexpr uint32_t kContinuation = 0xFFFFFFFF;
+constexpr int64_t kMessagePrefixBytes = 8;  // Continuation mark, length of the metadata.
+
+int64_t BufferBytes(const arrow::ArrayData& data) {
+  int64_t bytes = 0;
+  for (const auto& buffer : data.buffers) bytes += buffer ? buffer->size() : 0;
+  for (const auto& child : data.child_data) bytes += BufferBytes(*child);
+  return bytes;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PartWriter>> HotWriter::Make(SummingStream* stream, const std::shared_ptr<arrow::Schema>& schema) {
+  arrow::ipc::IpcWriteOptions options;
+  options.alignment = kAlignment;
+  options.use_threads = false;
+  std::unique_ptr<HotWriter> out(new HotWriter(stream, options));
+  SHEAF_ASSIGN_OR_RETURN(out->writer_, arrow::ipc::MakeFileWriter(stream, schema, options));
+  return std::unique_ptr<PartWriter>(std::move(out));
+}
+
+Result<WrittenGranule> HotWriter::Write(const std::shared_ptr<arrow::RecordBatch>& granule) {
+  // The first batch is preceded by the dictionaries, so a message's place is told from its end.
+  WrittenGranule out;
+  SHEAF_RETURN_NOT_OK(arrow::ipc::GetRecordBatchSize(*granule, options_, &out.place.bytes));
+  SHEAF_RETURN_NOT_OK(writer_->WriteRecordBatch(*granule));
+  SHEAF_ASSIGN_OR_RETURN(const int64_t end, stream_->Tell());
+  out.place.rows = granule->num_rows();
+  out.place.offset = end - out.place.bytes;
+  for (int c = 0; c < granule->num_columns(); ++c) out.column_bytes.push_back(BufferBytes(*granule->column_data(c)));
+  return out;
+}
+
+Status HotWriter::Finish() { return writer_->Close(); }
+
+HotPart::HotPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
+    : PartSource(std::move(info), std::move(schema), std::move(index), std::move(data)),
+      batches_(static_cast<size_t>(index_->granules())) {}
+
+Status HotPart::CheckMetadata() const {
+  // Schema and dictionaries stand before the first granule, the footer behind the last.
+  const GranulePlace& first = index_->granule(0);
+  const GranulePlace& last = index_->granule(index_->granules() - 1);
+  SHEAF_RETURN_NOT_OK(data_->Check(0, first.offset));
+  const int64_t end = last.offset + last.bytes;
+  return data_->Check(end, data_->size() - end);
+}
+
+Status HotPart::CheckGranuleMetadata(int granule) const {
+  const GranulePlace& place = index_->granule(granule);
+  if (place.bytes < kMessagePrefixBytes) return MakeError(ErrorKind::kCorruption, "{}: granule {} is too short", name(), granule);
+  SHEAF_RETURN_NOT_OK(data_->Check(place.offset, kMessagePrefixBytes));
+  uint32_t prefix[2];
+  std::memcpy(prefix, data_->data() + place.offset, sizeof prefix);
+  if (prefix[0] != kContinuation || prefix[1] > place.bytes - kMessagePrefixBytes) {
+    return MakeError(ErrorKind::kCorruption, "{}: no record batch at offset {}, where granule {} should be", name(), place.offset, granule);
+  }
+  return data_->Check(place.offset, kMessagePrefixBytes + prefix[1]);
+}
+
+Status HotPart::OpenReader() const {
+  if (reader_) return Status::OK();
+  arrow::ipc::IpcReadOptions options;
+  options.use_threads = false;
+  auto opened = arrow::ipc::RecordBatchFileReader::Open(std::make_shared<arrow::io::BufferReader>(data_->buffer()), options);
+  if (!opened.ok()) return MakeError(ErrorKind::kCorruption, "{}: {}", name(), opened.status().message());
+  if ((*opened)->num_record_batches() != index_->granules() || !(*opened)->schema()->Equals(*schema_, /*check_metadata=*/false)) {
+    return MakeError(ErrorKind::kCorruption, "{}: holds {} granules of\n{}\nexpected are {} of\n{}", name(), (*opened)->num_record_batches(),
+                     (*opened)->schema()->ToString(), index_->granules(), schema_->ToString());
+  }
+  reader_ = std::move(*opened);
+  return Status::OK();
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> HotPart::Whole(int granule) const {
+  SHEAF_CHECK(granule >= 0 && granule < index_->granules());
+  {
+    MutexLock lock(&mutex_);
+    if (batches_[static_cast<size_t>(granule)]) return batches_[static_cast<size_t>(granule)];
+  }
+  SHEAF_RETURN_NOT_OK(CheckMetadata());
+  SHEAF_RETURN_NOT_OK(CheckGranuleMetadata(granule));
+  MutexLock lock(&mutex_);  // Below only metadata is read, from memory that was just checked.
+  SHEAF_RETURN_NOT_OK(OpenReader());
+  auto batch = reader_->ReadRecordBatch(granule);
+  if (!batch.ok()) return MakeError(ErrorKind::kCorruption, "{}: granule {}: {}", name(), granule, batch.status().message());
+  if ((*batch)->num_rows() != index_->granule(granule).rows) {
+    return MakeError(ErrorKind::kCorruption, "{}: granule {} has {} rows, its index says {}", name(), granule, (*batch)->num_rows(),
+                     index_->granule(granule).rows);
+  }
+  batches_[static_cast<size_t>(granule)] = *batch;
+  return *batch;
+}
+
+Status HotPart::CheckBuffers(const arrow::ArrayData& data) const {
+  for (const auto& buffer : data.buffers) {
+    if (!buffer || buffer->size() == 0) continue;
+    const int64_t offset = static_cast<int64_t>(buffer->address() - data_->buffer()->address());
+    if (offset >= 0 && offset + buffer->size() <= data_->size()) SHEAF_RETURN_NOT_OK(data_->Check(offset, buffer->size()));
+  }
+  for (const auto& child : data.child_data) SHEAF_RETURN_NOT_OK(CheckBuffers(*child));
+  return Status::OK();  // Dictionaries were checked with the metadata.
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> HotPart::Read(int granule, const std::vector<int>& columns) const {
+  SHEAF_ASSIGN_OR_RETURN(const auto whole, Whole(granule));
+  arrow::FieldVector fields;
+  std::vector<std::shared_ptr<arrow::ArrayData>> arrays;
+  for (const int column : columns) {
+    SHEAF_CHECK(column >= 0 && column < schema_->num_fields());
+    const Status checked = CheckBuffers(*whole->column_data(column));
+    if (!checked.ok()) {
+      return WithContext(checked, fmt::format("granule {}, column '{}'", granule, schema_->field(column)->name()));
+    }
+    fields.push_back(schema_->field(column));
+    arrays.push_back(whole->column_data(column));
+  }
+  return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), whole->num_rows(), std::move(arrays));
+}
+
+}  // namespace sheaf::parts

@@ -1,0 +1,52 @@
+/// Hot parts: an Arrow IPC file, one record batch a granule, uncompressed, mapped and read without a copy.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <arrow/io/memory.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/ipc/writer.h>
+
+#include "core/mutex.h"
+#include "parts/part_source.h"
+#include "parts/part_writer.h"
+
+namespace sheaf::parts {
+
+/// Writes granules as record batches. All must share their dictionaries.
+class HotWriter : public PartWriter {
+ public:
+  static Result<std::unique_ptr<PartWriter>> Make(SummingStream* stream, const std::shared_ptr<arrow::Schema>& schema);
+  Result<WrittenGranule> Write(const std::shared_ptr<arrow::RecordBatch>& granule) override;
+  Status Finish() override;
+
+ private:
+  HotWriter(SummingStream* stream, arrow::ipc::IpcWriteOptions options) : stream_(stream), options_(std::move(options)) {}
+
+  SummingStream* const stream_;
+  const arrow::ipc::IpcWriteOptions options_;
+  std::shared_ptr<arrow::ipc::RecordBatchWriter> writer_;
+};
+
+class HotPart : public PartSource {
+ public:
+  HotPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data);
+
+  Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override SHEAF_EXCLUDES(mutex_);
+
+ private:
+  Status CheckMetadata() const;
+  Status CheckGranuleMetadata(int granule) const;
+  Status CheckBuffers(const arrow::ArrayData& data) const;
+  Status OpenReader() const SHEAF_REQUIRES(mutex_);
+  /// The granule with all columns: arrays that point into the mapping, whose data blocks are not yet checked.
+  Result<std::shared_ptr<arrow::RecordBatch>> Whole(int granule) const SHEAF_EXCLUDES(mutex_);
+
+  mutable Mutex mutex_;
+  mutable std::shared_ptr<arrow::ipc::RecordBatchFileReader> reader_ SHEAF_GUARDED_BY(mutex_);
+  mutable std::vector<std::shared_ptr<arrow::RecordBatch>> batches_ SHEAF_GUARDED_BY(mutex_);  // By granule, once read.
+};
+
+}  // namespace sheaf::parts

@@ -1,0 +1,360 @@
+#include "parts/part_index.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <utility>
+
+#include <xxhash.h>
+
+#include "columns/id_filter.h"
+#include "core/check.h"
+#include "parts/byte_codec.h"
+
+namespace sheaf::parts {
+namespace {
+
+constexpr std::string_view kMagic = "SHEAFIDX";
+constexpr uint32_t kVersion = 1;
+constexpr size_t kSectionBytes = 24;
+constexpr size_t kGranuleBytes = 24;
+constexpr size_t kBodyAlignment = 64;
+constexpr size_t kUuidBytes = 16;
+constexpr size_t kHeadPrefixBytes = 16;  // Magic, version, bytes of the head.
+constexpr int64_t kCountMax = int64_t{1} << 28;
+
+using columns::Zone;
+
+enum ZoneFlag : uint8_t { kHasNan = 1, kMaxIsCut = 2, kMinIsCut = 4 };
+
+void WriteZone(const Zone& zone, ByteWriter* out) {
+  out->Number(static_cast<uint8_t>(zone.kind));
+  out->Number(static_cast<uint8_t>((zone.has_nan ? kHasNan : 0) | (zone.bytes_max_is_exact ? 0 : kMaxIsCut) |
+                                   (zone.bytes_min_is_exact ? 0 : kMinIsCut)));
+  out->Number(zone.null_count);
+  switch (zone.kind) {
+    case Zone::Kind::kNone: break;
+    case Zone::Kind::kInt64:
+    case Zone::Kind::kUint64:
+      out->Number(zone.int_min);
+      out->Number(zone.int_max);
+      break;
+    case Zone::Kind::kDouble:
+      out->Number(zone.double_min);
+      out->Number(zone.double_max);
+      break;
+    case Zone::Kind::kBytes:
+      out->Text(zone.bytes_min);
+      out->Text(zone.bytes_max);
+      break;
+  }
+}
+
+bool ReadZone(ByteReader* in, Zone* zone) {
+  const auto kind = in->Number<uint8_t>();
+  const auto flags = in->Number<uint8_t>();
+  if (kind > static_cast<uint8_t>(Zone::Kind::kBytes)) return false;
+  zone->kind = static_cast<Zone::Kind>(kind);
+  zone->has_nan = (flags & kHasNan) != 0;
+  zone->bytes_max_is_exact = (flags & kMaxIsCut) == 0;
+  zone->bytes_min_is_exact = (flags & kMinIsCut) == 0;
+  zone->null_count = in->Number<int64_t>();
+  switch (zone->kind) {
+    case Zone::Kind::kNone: break;
+    case Zone::Kind::kInt64:
+    case Zone::Kind::kUint64:
+      zone->int_min = in->Number<int64_t>();
+      zone->int_max = in->Number<int64_t>();
+      break;
+    case Zone::Kind::kDouble:
+      zone->double_min = in->Number<double>();
+      zone->double_max = in->Number<double>();
+      break;
+    case Zone::Kind::kBytes:
+      zone->bytes_min = in->Text();
+      zone->bytes_max = in->Text();
+      break;
+  }
+  return in->ok();
+}
+
+void WriteIdentity(const PartInfo& info, ByteWriter* out) {
+  out->Fixed(info.file_uuid, kUuidBytes);
+  out->Fixed(info.database_uuid, kUuidBytes);
+  out->Number(info.id.value);
+  out->Number(info.table.value);
+  out->Number(info.schema_version);
+  out->Number(static_cast<uint32_t>(info.format));
+  out->Number(static_cast<int32_t>(info.level));
+  out->Number(static_cast<uint32_t>(kBlockBytes));
+  out->Number(info.rows);
+  out->Number(info.data_bytes);
+  out->Number(info.min_lsn.value);
+  out->Number(info.max_lsn.value);
+  out->Number(info.time_min);
+  out->Number(info.time_max);
+  out->Number(info.created_ns);
+}
+
+/// Returns false where a field makes no sense.
+bool ReadIdentity(ByteReader* in, PartInfo* info) {
+  info->file_uuid = in->Raw(kUuidBytes);
+  info->database_uuid = in->Raw(kUuidBytes);
+  if (info->database_uuid == std::string(kUuidBytes, '\0')) info->database_uuid.clear();
+  info->id = PartId(in->Number<uint64_t>());
+  info->table = TableId(in->Number<uint64_t>());
+  info->schema_version = in->Number<uint32_t>();
+  const auto format = in->Number<uint32_t>();
+  info->format = static_cast<Format>(format);
+  info->level = in->Number<int32_t>();
+  const auto block_bytes = in->Number<uint32_t>();
+  info->rows = in->Number<int64_t>();
+  info->data_bytes = in->Number<int64_t>();
+  info->min_lsn = Lsn(in->Number<uint64_t>());
+  info->max_lsn = Lsn(in->Number<uint64_t>());
+  info->time_min = in->Number<int64_t>();
+  info->time_max = in->Number<int64_t>();
+  info->created_ns = in->Number<int64_t>();
+  return in->ok() && (format == 1 || format == 2) && block_bytes == kBlockBytes && info->rows >= 0 && info->data_bytes >= 0;
+}
+
+std::vector<uint64_t> ReadSums(ByteReader* in, uint64_t count) {
+  const std::string_view raw = in->Raw(count * sizeof(uint64_t));
+  std::vector<uint64_t> sums(raw.size() / sizeof(uint64_t));
+  if (!sums.empty()) std::memcpy(sums.data(), raw.data(), raw.size());
+  return sums;
+}
+
+}  // namespace
+
+std::string EncodeIndex(const IndexContents& contents) {
+  std::string body;
+  ByteWriter out(&body);
+  std::vector<PartIndex::Section> sections;
+  const auto begin = [&](PartIndex::SectionKind kind, int column) {
+    body.append((kBodyAlignment - body.size() % kBodyAlignment) % kBodyAlignment, '\0');
+    sections.push_back({kind, column, static_cast<int64_t>(body.size()), 0});
+  };
+  const auto end = [&] { sections.back().bytes = static_cast<int64_t>(body.size()) - sections.back().offset; };
+
+  begin(PartIndex::SectionKind::kGranules, -1);
+  for (const GranulePlace& g : contents.granules) {
+    out.Number(g.rows);
+    out.Number(g.offset);
+    out.Number(g.bytes);
+  }
+  end();
+  begin(PartIndex::SectionKind::kColumnBytes, -1);
+  for (const auto& row : contents.column_bytes) {
+    for (const int64_t bytes : row) out.Number(bytes);
+  }
+  end();
+  for (size_t c = 0; c < contents.zones.size(); ++c) {
+    begin(PartIndex::SectionKind::kZones, static_cast<int>(c));
+    for (const Zone& zone : contents.zones[c]) WriteZone(zone, &out);
+    end();
+  }
+  for (const auto& [column, filter] : contents.filters) {
+    begin(PartIndex::SectionKind::kFilter, column);
+    out.Raw(filter);
+    end();
+  }
+
+  const std::vector<uint64_t> body_sums = BlockSums(body);
+  std::string head;
+  ByteWriter header(&head);
+  header.Raw(kMagic);
+  header.Number(kVersion);
+  header.Number(uint32_t{0});  // Bytes of the head, below.
+  WriteIdentity(contents.info, &header);
+  header.Number(static_cast<uint64_t>(body.size()));
+  header.Number(static_cast<uint32_t>(contents.granules.size()));
+  header.Number(static_cast<uint32_t>(contents.columns));
+  header.Number(static_cast<uint32_t>(sections.size()));
+  header.Number(static_cast<uint32_t>(body_sums.size()));
+  header.Number(static_cast<uint64_t>(contents.data_sums.size()));
+  for (const PartIndex::Section& s : sections) {
+    header.Number(static_cast<uint32_t>(s.kind));
+    header.Number(static_cast<int32_t>(s.column));
+    header.Number(s.offset);
+    header.Number(s.bytes);
+  }
+  for (const uint64_t sum : contents.data_sums) header.Number(sum);
+  for (const uint64_t sum : body_sums) header.Number(sum);
+  head.append((kBodyAlignment - (head.size() + sizeof(uint64_t)) % kBodyAlignment) % kBodyAlignment, '\0');
+  const auto head_bytes = static_cast<uint32_t>(head.size() + sizeof(uint64_t));
+  std::memcpy(head.data() + kMagic.size() + sizeof kVersion, &head_bytes, sizeof head_bytes);
+  header.Number(static_cast<uint64_t>(XXH3_64bits(head.data(), head.size())));
+  return head + body;
+}
+
+Result<std::unique_ptr<PartIndex>> PartIndex::Open(std::shared_ptr<arrow::Buffer> bytes, std::string name) {
+  std::unique_ptr<PartIndex> out(new PartIndex());
+  out->name_ = std::move(name);
+  const std::string_view file(reinterpret_cast<const char*>(bytes->data()), static_cast<size_t>(bytes->size()));
+  if (file.size() < kHeadPrefixBytes || file.substr(0, kMagic.size()) != kMagic) {
+    return MakeError(ErrorKind::kCorruption, "{}: not a part index (it should begin with {})", out->name_, kMagic);
+  }
+  ByteReader prefix(file.substr(kMagic.size()));
+  const auto version = prefix.Number<uint32_t>();
+  const auto head_bytes = prefix.Number<uint32_t>();
+  uint64_t sum = 0;
+  if (head_bytes >= kHeadPrefixBytes + sizeof sum && head_bytes <= file.size()) {
+    std::memcpy(&sum, file.data() + head_bytes - sizeof sum, sizeof sum);
+  }
+  if (head_bytes < kHeadPrefixBytes + sizeof sum || head_bytes > file.size() ||
+      sum != XXH3_64bits(file.data(), head_bytes - sizeof sum)) {
+    return MakeError(ErrorKind::kCorruption, "{}: the head of the index is damaged; it can be rebuilt from the part's data", out->name_);
+  }
+  if (version != kVersion) {
+    return MakeError(ErrorKind::kUnsupported, "{}: index version {}; this program reads {}", out->name_, version, kVersion);
+  }
+  out->info_.index_bytes = bytes->size();
+  SHEAF_RETURN_NOT_OK(out->ReadHead(file.substr(0, head_bytes - sizeof sum)));
+  return out;
+}
+
+Status PartIndex::ReadHead(std::string_view head) {
+  const auto damaged = [this](const char* what) {
+    return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: {}", name_, what);
+  };
+  ByteReader in(head.substr(kHeadPrefixBytes));
+  if (!ReadIdentity(&in, &info_)) return damaged("its identity makes no sense");
+  const auto body_bytes = in.Number<uint64_t>();
+  const auto granules = in.Number<uint32_t>();
+  const auto columns = in.Number<uint32_t>();
+  const auto section_count = in.Number<uint32_t>();
+  const auto body_blocks = in.Number<uint32_t>();
+  const auto data_blocks = in.Number<uint64_t>();
+  if (!in.ok() || granules > kCountMax || columns > kCountMax || section_count > in.left() / kSectionBytes ||
+      data_blocks > in.left() / sizeof(uint64_t)) {
+    return damaged("its counts make no sense");
+  }
+  std::vector<Section> sections;
+  for (uint32_t i = 0; i < section_count; ++i) {
+    Section s{};
+    s.kind = static_cast<SectionKind>(in.Number<uint32_t>());
+    s.column = in.Number<int32_t>();
+    s.offset = in.Number<int64_t>();
+    s.bytes = in.Number<int64_t>();
+    const auto limit = static_cast<int64_t>(body_bytes);
+    if (s.offset < 0 || s.bytes < 0 || s.offset > limit || s.bytes > limit - s.offset) return damaged("a section lies outside of it");
+    sections.push_back(s);
+  }
+  data_sums_ = ReadSums(&in, data_blocks);
+  std::vector<uint64_t> body_sums = ReadSums(&in, body_blocks);
+  const int64_t head_bytes = static_cast<int64_t>(head.size() + sizeof(uint64_t));
+  if (!in.ok() || body_bytes != static_cast<uint64_t>(info_.index_bytes - head_bytes)) return damaged("its length is not what its head says");
+  if (body_sums.size() != (body_bytes + kBlockBytes - 1) / kBlockBytes ||
+      data_sums_.size() != static_cast<uint64_t>((info_.data_bytes + kBlockBytes - 1) / kBlockBytes)) {
+    return damaged("the number of checksums does not match");
+  }
+  columns_ = static_cast<int>(columns);
+  if (columns > section_count + 1) return damaged("it has too many columns");  // Every column has zones; bounds what is allocated.
+  info_.digest = DigestOf(data_sums_);
+  auto body = std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(head.data()) + head_bytes, static_cast<int64_t>(body_bytes));
+  body_ = std::make_unique<CheckedBytes>(std::move(body), std::move(body_sums), name_, head_bytes);
+  granules_.resize(granules > body_bytes / kGranuleBytes ? 0 : granules);
+  if (granules_.size() != granules) return damaged("it has too many granules");
+  return ReadSections(sections);
+}
+
+Status PartIndex::ReadGranules(std::string_view bytes, int64_t count) {
+  ByteReader in(bytes);
+  int64_t rows = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    GranulePlace& g = granules_[static_cast<size_t>(i)];
+    g.rows = in.Number<int64_t>();
+    g.offset = in.Number<int64_t>();
+    g.bytes = in.Number<int64_t>();
+    const bool sane = g.rows >= 0 && g.rows <= info_.rows - rows && g.offset >= 0 && g.bytes >= 0 && g.offset <= info_.data_bytes &&
+                      g.bytes <= info_.data_bytes - g.offset;
+    if (!in.ok() || !sane) return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: granule {} lies outside the part", name_, i);
+    rows += g.rows;
+  }
+  if (rows != info_.rows) return MakeError(ErrorKind::kCorruption, "{}: granules have {} rows, the part {}", name_, rows, info_.rows);
+  return Status::OK();
+}
+
+Status PartIndex::ReadSections(const std::vector<Section>& sections) {
+  zone_sections_.resize(static_cast<size_t>(columns_));
+  filter_sections_.resize(static_cast<size_t>(columns_));
+  zones_ = std::vector<ColumnZones>(static_cast<size_t>(columns_));
+  bool found_granules = false;
+  for (const Section& s : sections) {
+    const std::string_view bytes(reinterpret_cast<const char*>(body_->data()) + s.offset, static_cast<size_t>(s.bytes));
+    if (s.kind != SectionKind::kFilter) SHEAF_RETURN_NOT_OK(body_->Check(s.offset, s.bytes));
+    const bool of_column = s.kind == SectionKind::kZones || s.kind == SectionKind::kFilter;
+    if (of_column && (s.column < 0 || s.column >= columns_)) {
+      return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: a section of column {} of {}", name_, s.column, columns_);
+    }
+    switch (s.kind) {
+      case SectionKind::kGranules:
+        found_granules = true;
+        SHEAF_RETURN_NOT_OK(ReadGranules(bytes, granules()));
+        break;
+      case SectionKind::kColumnBytes:
+        if (bytes.size() == granules_.size() * static_cast<size_t>(columns_) * sizeof(int64_t)) column_bytes_ = s;
+        break;
+      case SectionKind::kZones: zone_sections_[static_cast<size_t>(s.column)] = s; break;
+      case SectionKind::kFilter: filter_sections_[static_cast<size_t>(s.column)] = s; break;
+    }  // Kinds of a later minor version are skipped: they can only make things faster.
+  }
+  if (!found_granules) return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: it lists no granules", name_);
+  return Status::OK();
+}
+
+int64_t PartIndex::column_bytes(int granule, int column) const {
+  SHEAF_CHECK(granule >= 0 && granule < granules() && column >= 0 && column < columns_);
+  if (!column_bytes_) return 0;
+  int64_t out = 0;
+  const int64_t at = (int64_t{granule} * columns_ + column) * static_cast<int64_t>(sizeof out);
+  std::memcpy(&out, body_->data() + column_bytes_->offset + at, sizeof out);
+  return out;
+}
+
+const columns::Zone* PartIndex::zone(int granule, int column) const {
+  SHEAF_CHECK(granule >= -1 && granule < granules() && column >= 0 && column < columns_);
+  const std::optional<Section>& section = zone_sections_[static_cast<size_t>(column)];
+  if (!section) return nullptr;
+  ColumnZones& cache = zones_[static_cast<size_t>(column)];
+  std::call_once(cache.once, [&] {
+    ByteReader in({reinterpret_cast<const char*>(body_->data()) + section->offset, static_cast<size_t>(section->bytes)});
+    std::vector<Zone> zones(granules_.size() + 1);
+    for (Zone& zone : zones) {
+      if (!ReadZone(&in, &zone)) return;  // Its checksum is right: written so by another program. No zone is always safe.
+    }
+    cache.zones = std::move(zones);
+  });
+  return cache.zones.empty() ? nullptr : &cache.zones[static_cast<size_t>(granule + 1)];
+}
+
+const PartIndex::Section* PartIndex::FilterOf(int column) const {
+  if (column < 0 || column >= columns_ || !filter_sections_[static_cast<size_t>(column)]) return nullptr;
+  return &*filter_sections_[static_cast<size_t>(column)];
+}
+
+Status PartIndex::Find(int column, std::string_view value, std::vector<int>* granules) const {
+  const Section* section = FilterOf(column);
+  if (section == nullptr) return MakeError(ErrorKind::kInvalid, "{}: column {} has no id filter", name_, column);
+  const std::span<const uint8_t> filter(body_->data() + section->offset, static_cast<size_t>(section->bytes));
+  const size_t before = granules->size();
+  const auto check = [&](size_t offset, size_t bytes) {
+    return body_->Check(section->offset + static_cast<int64_t>(offset), static_cast<int64_t>(bytes));
+  };
+  SHEAF_RETURN_NOT_OK(columns::FindInFilter(filter, value, check, granules));
+  for (size_t i = before; i < granules->size(); ++i) {
+    if ((*granules)[i] >= this->granules()) return MakeError(ErrorKind::kCorruption, "{}: an id filter names granule {}", name_, (*granules)[i]);
+  }
+  return Status::OK();
+}
+
+Result<std::string_view> PartIndex::FilterBytes(int column) const {
+  const Section* section = FilterOf(column);
+  SHEAF_CHECK(section != nullptr);
+  SHEAF_RETURN_NOT_OK(body_->Check(section->offset, section->bytes));
+  return std::string_view(reinterpret_cast<const char*>(body_->data()) + section->offset, static_cast<size_t>(section->bytes));
+}
+
+}  // namespace sheaf::parts

@@ -1,0 +1,102 @@
+/// The index beside a part's data file: who the part is, checksums of its blocks, where its granules lie,
+/// zone maps and id filters. Read by one mapping; look-ups touch only the pages they need.
+/// Format: docs/formats/part.md.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arrow/buffer.h>
+#include <arrow/memory_pool.h>
+
+#include "columns/granules.h"
+#include "core/status.h"
+#include "parts/blocks.h"
+#include "parts/part.h"
+
+namespace sheaf::parts {
+
+/// Where a granule lies in the data file: an IPC message, or a Parquet row group.
+struct GranulePlace {
+  int64_t rows = 0;
+  int64_t offset = 0;
+  int64_t bytes = 0;
+};
+
+/// What WritePart() collects and EncodeIndex() turns into bytes.
+struct IndexContents {
+  PartInfo info;                                   // index_bytes and digest are ignored.
+  int columns = 0;
+  std::vector<uint64_t> data_sums;
+  std::vector<GranulePlace> granules;
+  std::vector<std::vector<int64_t>> column_bytes;  // [granule][column]
+  std::vector<std::vector<columns::Zone>> zones;   // [column][0: the part; 1 + granule]
+  std::vector<std::pair<int, std::string>> filters;  // Column, bytes.
+};
+
+std::string EncodeIndex(const IndexContents& contents);
+
+/// A mapped index. Thread-safe.
+class PartIndex {
+ public:
+  /// Checks the head (identity, lengths, checksums) and the blocks that hold granules and zones.
+  /// `name` is for errors. Errors: Corruption, Unsupported (a newer version).
+  static Result<std::unique_ptr<PartIndex>> Open(std::shared_ptr<arrow::Buffer> bytes, std::string name);
+
+  /// As written, with index_bytes and the digest of the data's blocks; file_name is empty.
+  const PartInfo& info() const { return info_; }
+  int columns() const { return columns_; }
+  const std::vector<uint64_t>& data_sums() const { return data_sums_; }
+  int granules() const { return static_cast<int>(granules_.size()); }
+  const GranulePlace& granule(int i) const { return granules_[static_cast<size_t>(i)]; }
+  int64_t column_bytes(int granule, int column) const;
+
+  /// Zone of the part (`granule` -1) or a granule; null where none was kept.
+  const columns::Zone* zone(int granule, int column) const;
+  bool has_filter(int column) const { return FilterOf(column) != nullptr; }
+  /// As GranuleSource::FindGranules().
+  Status Find(int column, std::string_view value, std::vector<int>* granules) const;
+  /// The filter's bytes, checked; for `inspect`. Requires: has_filter(column).
+  Result<std::string_view> FilterBytes(int column) const;
+
+  /// Checks every block of the index.
+  Status Verify() const { return body_->CheckAll(); }
+
+ private:
+  enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4 };
+  struct Section {
+    SectionKind kind;
+    int column = -1;
+    int64_t offset = 0, bytes = 0;  // In the body.
+  };
+  struct ColumnZones {
+    std::once_flag once;
+    std::vector<columns::Zone> zones;  // Empty: none kept.
+  };
+  friend std::string EncodeIndex(const IndexContents& contents);
+
+  PartIndex() = default;
+  Status ReadHead(std::string_view file);
+  Status ReadGranules(std::string_view bytes, int64_t count);
+  Status ReadSections(const std::vector<Section>& sections);
+  const Section* FilterOf(int column) const;
+
+  std::string name_;
+  PartInfo info_;
+  int columns_ = 0;
+  std::vector<uint64_t> data_sums_;
+  std::vector<GranulePlace> granules_;
+  std::unique_ptr<CheckedBytes> body_;
+  std::optional<Section> column_bytes_;
+  std::vector<std::optional<Section>> zone_sections_, filter_sections_;  // By column.
+  mutable std::vector<ColumnZones> zones_;                               // Parsed when first asked for.
+};
+
+}  // namespace sheaf::parts

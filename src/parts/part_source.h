@@ -1,0 +1,48 @@
+/// What hot and cold parts have in common as sources of a scan: everything that the index answers.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "columns/granules.h"
+#include "parts/blocks.h"
+#include "parts/part_index.h"
+
+namespace sheaf::parts {
+
+class PartSource : public columns::GranuleSource {
+ public:
+  const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
+  const std::string& name() const override { return info_.file_name; }
+  uint64_t ordinal() const override { return info_.id.value; }
+  int64_t rows() const override { return info_.rows; }
+  Lsn min_lsn() const override { return info_.min_lsn; }
+  Lsn max_lsn() const override { return info_.max_lsn; }
+  int num_granules() const override { return index_->granules(); }
+  int64_t granule_rows(int granule) const override { return index_->granule(granule).rows; }
+  const columns::Zone* source_zone(int column) const override { return index_->zone(-1, column); }
+  const columns::Zone* granule_zone(int granule, int column) const override { return index_->zone(granule, column); }
+  bool has_filter(int column) const override { return index_->has_filter(column); }
+  Status FindGranules(int column, std::string_view value, std::vector<int>* granules) const override {
+    return index_->Find(column, value, granules);
+  }
+  int64_t granule_bytes(int granule, const std::vector<int>& columns) const override {
+    int64_t bytes = 0;
+    for (const int column : columns) bytes += index_->column_bytes(granule, column);
+    return bytes;
+  }
+
+ protected:
+  PartSource(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
+      : info_(std::move(info)), schema_(std::move(schema)), index_(std::move(index)), data_(std::move(data)) {}
+
+  const PartInfo info_;
+  const std::shared_ptr<arrow::Schema> schema_;
+  const std::unique_ptr<PartIndex> index_;
+  const std::unique_ptr<CheckedBytes> data_;
+};
+
+}  // namespace sheaf::parts
