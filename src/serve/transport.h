@@ -131,7 +131,9 @@ class Transport {
 
   /// Routes are per listener name, so that ports serve different things: "otlp_grpc", "otlp_http", "http".
   /// `path` ending in '*' matches a prefix. Unknown paths get 404, known ones with another method 405.
-  virtual void HandleHttp(const std::string& listener, const std::string& method, const std::string& path, HttpHandler handler) = 0;
+  /// `inline_on_io`: runs on the I/O thread; such a handler must neither wait nor Write(), only Respond().
+  virtual void HandleHttp(const std::string& listener, const std::string& method, const std::string& path, HttpHandler handler,
+                          bool inline_on_io = false) = 0;
   virtual void HandleGrpc(const std::string& listener, const std::string& path, GrpcHandler handler, bool inline_on_io = false) = 0;
   virtual void HandleGrpcStream(const std::string& listener, const std::string& path, GrpcStreamHandler handler) = 0;
 
