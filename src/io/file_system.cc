@@ -4,6 +4,10 @@
 
 namespace sheaf::io {
 
+Result<int64_t> FileSystem::TotalBytes(const std::string& path) {
+  return MakeError(ErrorKind::kUnsupported, "{}: this file system has no size", path);
+}
+
 Result<std::shared_ptr<arrow::Buffer>> ReadFile(FileSystem* files, const std::string& path, int64_t bytes_max) {
   SHEAF_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files->Open(path, OpenMode::kRead));
   SHEAF_ASSIGN_OR_RETURN(const int64_t size, file->Size());

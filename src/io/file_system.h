@@ -95,6 +95,8 @@ class FileSystem {
   virtual Result<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
   /// Bytes that may still be written on the file system of `path`.
   virtual Result<int64_t> FreeBytes(const std::string& path) = 0;
+  /// Size of the file system of `path`. Unsupported where there is no such thing.
+  virtual Result<int64_t> TotalBytes(const std::string& path);
 };
 
 /// Returns `folder`/`name`.

@@ -162,6 +162,12 @@ class Posix : public FileSystem {
     if (::statvfs(path.c_str(), &space) != 0) return PosixError(errno, "statvfs", path);
     return static_cast<int64_t>(space.f_bavail) * static_cast<int64_t>(space.f_frsize);
   }
+
+  Result<int64_t> TotalBytes(const std::string& path) override {
+    struct statvfs space {};
+    if (::statvfs(path.c_str(), &space) != 0) return PosixError(errno, "statvfs", path);
+    return static_cast<int64_t>(space.f_blocks) * static_cast<int64_t>(space.f_frsize);
+  }
 };
 
 }  // namespace

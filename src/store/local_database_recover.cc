@@ -1,0 +1,287 @@
+/// LocalDatabase: from a directory to a running database.
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <random>
+#include <set>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "core/check.h"
+#include "core/log.h"
+#include "store/batch_id_file.h"
+#include "store/local_database.h"
+#include "store/ready_tables.h"
+#include "store/table_record.h"
+
+namespace sheaf::store {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
+
+std::string RandomUuid() {
+  std::random_device random;
+  std::string uuid;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t word = random();
+    uuid.append(reinterpret_cast<const char*>(&word), sizeof(word));
+  }
+  return uuid;
+}
+
+/// Adds the ready tables that `state` lacks; returns whether there were any.
+Result<bool> AddReadyTables(parts::ManifestState* state) {
+  bool added = false;
+  for (TableInfo& ready : ReadyTables()) {
+    const bool known = std::any_of(state->tables.begin(), state->tables.end(), [&](const parts::TableRecord& table) {
+      return table.schema_name == ready.schema_name && table.name == ready.name;
+    });
+    if (known) continue;
+    ready.id = std::exchange(state->next_table, state->next_table.Next());
+    SHEAF_ASSIGN_OR_RETURN(state->tables.emplace_back(), ToRecord(ready));
+    added = true;
+  }
+  return added;
+}
+
+/// The table as stored; where it is a ready one, with the program's own schema object and layout.
+Result<std::shared_ptr<const TableInfo>> TableFrom(const parts::TableRecord& record) {
+  SHEAF_ASSIGN_OR_RETURN(TableInfo table, FromRecord(record));
+  for (TableInfo& ready : ReadyTables()) {
+    if (ready.schema_name != table.schema_name || ready.name != table.name) continue;
+    if (!ready.schema->Equals(*table.schema, /*check_metadata=*/false)) {
+      return MakeError(ErrorKind::kUnsupported, "{}.{} was stored by another version of this program, with other columns",
+                       table.schema_name, table.name);
+    }
+    table.schema = ready.schema;
+    table.layout = ready.layout;
+  }
+  return std::make_shared<const TableInfo>(std::move(table));
+}
+
+/// Reads the number in `name`, which is `prefix`, digits, and anything that does not begin with a digit.
+std::optional<uint64_t> NumberIn(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc() || end == name.data()) return std::nullopt;
+  return number;
+}
+
+Result<std::vector<io::FileInfo>> ListIfThere(io::FileSystem* files, const std::string& path) {
+  auto list = files->List(path);
+  if (!list.ok() && KindOf(list.status()) == ErrorKind::kNotFound) return std::vector<io::FileInfo>();
+  return list;
+}
+
+}  // namespace
+
+Status LocalDatabase::Recover() {
+  const int64_t began_ns = clock_->MonotonicNs();
+  if (!options_.read_only) {
+    for (const std::string& path : {paths_.root, paths_.parts, paths_.log, paths_.batch_ids}) {
+      SHEAF_RETURN_NOT_OK(files_->MakeDirectories(path));
+    }
+    SHEAF_RETURN_NOT_OK(files_->SyncDirectory(paths_.root));
+  }
+  SHEAF_ASSIGN_OR_RETURN(lock_, files_->Lock(paths_.lock));
+  SHEAF_ASSIGN_OR_RETURN(const parts::ManifestLoad manifest, LoadOrCreateManifest());
+  if (manifest.fell_back) {
+    LogWarn("manifest.fell_back", {{"directory", options_.directory}, {"manifest", manifest.state.number}});
+  }
+  parts::ManifestState state = manifest.state;
+  {
+    MutexLock lock(&commit_mutex_);
+    database_uuid_ = state.database_uuid;
+    next_table_ = state.next_table;
+    covered_ = ids_through_ = state.covered;
+    truncated_ = manifest.truncatable;
+    covered_lsn_.store(covered_.value);
+    committed_ns_ = began_ns;
+    manifest_number_ = state.number;
+    SHEAF_ASSIGN_OR_RETURN(const auto list, files_->List(paths_.root));
+    for (const io::FileInfo& file : list) {
+      manifest_number_ = std::max(manifest_number_, NumberIn(file.name, "MANIFEST-").value_or(0));
+    }
+  }
+  SHEAF_RETURN_NOT_OK(FindOrphans(&state));
+  SHEAF_RETURN_NOT_OK(OpenTables(state));
+  SHEAF_RETURN_NOT_OK(OpenLog(manifest));
+  LogInfo("database.opened", {{"directory", options_.directory},
+                              {"manifest", state.number},
+                              {"parts", state.parts.size()},
+                              {"covered", state.covered},
+                              {"visible", versions_.visible()},
+                              {"seconds", static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9}});
+  return Status::OK();
+}
+
+Result<parts::ManifestLoad> LocalDatabase::LoadOrCreateManifest() {
+  auto loaded = parts::LoadManifest(files_, paths_.root);
+  if (!loaded.ok() && KindOf(loaded.status()) != ErrorKind::kNotFound) {
+    return WithContext(loaded.status(), "'sheaf salvage' recovers what can be read; a backup restores everything");
+  }
+  if (!loaded.ok()) {
+    if (options_.read_only) return MakeError(ErrorKind::kNotFound, "there is no database in {}", options_.directory);
+    for (const std::string& path : {paths_.log, paths_.parts}) {
+      SHEAF_ASSIGN_OR_RETURN(const auto list, ListIfThere(files_, path));
+      if (list.empty()) continue;
+      return MakeError(ErrorKind::kCorruption,
+                       "there is no manifest, but {} holds {}: files of a database are missing. 'sheaf salvage' recovers what can be "
+                       "read; a backup restores everything",
+                       path, list.front().name);
+    }
+    loaded = parts::ManifestLoad();
+    loaded->state.database_uuid = RandomUuid();
+  }
+  SHEAF_ASSIGN_OR_RETURN(const bool added, AddReadyTables(&loaded->state));
+  if (added && !options_.read_only) {
+    parts::ManifestState& state = loaded->state;
+    ++state.number;
+    if (state.extra_json.empty()) state.extra_json = "{}";
+    SHEAF_RETURN_NOT_OK(parts::CommitManifest(files_, paths_.root, state));
+  }
+  return loaded;
+}
+
+/// Files that the manifest does not name are left from a crash, or replaced since an older manifest that
+/// is still kept: they go once no kept manifest can name them, and their ids are not used again.
+Status LocalDatabase::FindOrphans(parts::ManifestState* state) {
+  std::set<std::string> named;
+  for (const parts::PartInfo& part : state->parts) {
+    named.insert(part.file_name);
+    named.insert(parts::IndexFileName(part.id));
+  }
+  MutexLock lock(&commit_mutex_);
+  SHEAF_ASSIGN_OR_RETURN(const auto part_files, ListIfThere(files_, paths_.parts));
+  for (const io::FileInfo& file : part_files) {
+    if (named.contains(file.name)) continue;
+    const std::optional<uint64_t> id = NumberIn(file.name, "part-");
+    if (!id) {
+      LogWarn("part.foreign_file", {{"file", io::Join(paths_.parts, file.name)}, {"action", "left alone"}});
+      continue;
+    }
+    state->next_part = std::max(state->next_part, PartId(*id + 1));
+    obsolete_.push_back({io::Join(paths_.parts, file.name), manifest_number_, {}});
+  }
+  const json extra = json::parse(state->extra_json.empty() ? "{}" : state->extra_json, nullptr, false);
+  if (!extra.is_object()) return MakeError(ErrorKind::kCorruption, "the manifest's extra settings are not JSON");
+  if (const auto ids = extra.find("batch_ids"); ids != extra.end() && ids->is_array()) {
+    for (const json& name : *ids) {
+      if (name.is_string()) id_files_.push_back(name.get<std::string>());
+    }
+  }
+  SHEAF_ASSIGN_OR_RETURN(const auto id_files, ListIfThere(files_, paths_.batch_ids));
+  for (const io::FileInfo& file : id_files) {
+    if (std::find(id_files_.begin(), id_files_.end(), file.name) != id_files_.end()) continue;
+    obsolete_.push_back({io::Join(paths_.batch_ids, file.name), manifest_number_, {}});
+  }
+  if (!obsolete_.empty()) LogInfo("database.unnamed_files", {{"directory", options_.directory}, {"files", obsolete_.size()}});
+  return LoadBatchIds(id_files_);
+}
+
+Status LocalDatabase::LoadBatchIds(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const std::string path = io::Join(paths_.batch_ids, name);
+    SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files_, path, kIdFileBytesMax));
+    SHEAF_ASSIGN_OR_RETURN(std::vector<BatchIdRecord> records, DecodeBatchIds(std::string_view(*bytes), path));
+    for (BatchIdRecord& record : records) batch_ids_.Remember(std::move(record));
+  }
+  return Status::OK();
+}
+
+Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
+  const json extra = json::parse(state.extra_json.empty() ? "{}" : state.extra_json, nullptr, false);
+  const json sealed = extra.value("sealed", json::object());
+  std::vector<VersionSet::Table> tables;
+  for (const parts::TableRecord& record : state.tables) {
+    VersionSet::Table& table = tables.emplace_back();
+    SHEAF_ASSIGN_OR_RETURN(table.info, TableFrom(record));
+    const json lsn = sealed.value(fmt::format("{}", record.id), json(uint64_t{0}));
+    table.sealed = Lsn(lsn.is_number_unsigned() ? lsn.get<uint64_t>() : 0);
+  }
+  for (const parts::PartInfo& info : state.parts) {
+    const auto table = std::find_if(tables.begin(), tables.end(), [&](const auto& t) { return t.info->id == info.table; });
+    if (table == tables.end()) {
+      return MakeError(ErrorKind::kCorruption, "the manifest names part {} of table {}, which it does not have", info.id, info.table);
+    }
+    auto source = parts::OpenPart(files_, paths_.parts, info, table->info->schema);
+    if (!source.ok()) {
+      return WithContext(source.status(), fmt::format("table {}.{}; 'sheaf verify' lists all damage", table->info->schema_name,
+                                                      table->info->name));
+    }
+    table->parts.push_back(std::make_shared<const Part>(Part{info, *std::move(source)}));
+  }
+  SHEAF_RETURN_NOT_OK(versions_.Start(std::move(tables), state.covered, state.next_part));
+  const json seen = extra.value("retention_clock_ns", json(int64_t{0}));
+  MutexLock lock(&upkeep_mutex_);
+  retention_clock_.Start(seen.is_number_integer() ? seen.get<int64_t>() : 0, clock_->NowNs(), clock_->MonotonicNs());
+  retention_now_ns_.store(retention_clock_.now_ns());
+  return Status::OK();
+}
+
+Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
+  wal::LogOptions options;
+  options.directory = paths_.log;
+  options.segment_bytes = options_.log_segment_bytes;
+  options.queue_bytes_max = options_.log_queue_bytes_max;
+  options.epoch = manifest.state.epoch;
+  if (manifest.state.database_uuid.size() == options.database_id.size()) {
+    std::memcpy(options.database_id.data(), manifest.state.database_uuid.data(), options.database_id.size());
+  }
+  const int64_t began_ns = clock_->MonotonicNs();
+  wal::RecoveryReport report;
+  SHEAF_ASSIGN_OR_RETURN(
+      log_, wal::Log::Open(
+                files_, clock_, options, manifest.state.covered, std::max(manifest.state.durable, manifest.state.covered),
+                [this](const wal::LoggedEntry& entry) { return ReplayEntry(entry); },
+                [this](const wal::LoggedEntry& entry) { OnDurable(entry); }, &report));
+  LogInfo("log.replayed", {{"directory", paths_.log},
+                           {"first", report.first},
+                           {"last", report.last},
+                           {"entries", report.entries},
+                           {"bytes", report.bytes},
+                           {"torn_bytes", report.torn_bytes},
+                           {"seconds", static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9}});
+  return Status::OK();
+}
+
+Status LocalDatabase::ReplayEntry(const wal::LoggedEntry& entry) {
+  if (entry.entry.type != kRowsEntry) {
+    return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one", entry.lsn,
+                     entry.entry.type);
+  }
+  // The payload may lie in a mapping of the segment; rows stay in memory after the segment is gone.
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(entry.entry.payload->size()));
+  std::memcpy(bytes->mutable_data(), entry.entry.payload->data(), static_cast<size_t>(bytes->size()));
+  auto sections = SplitPayload(bytes);
+  if (!sections.ok()) return WithContext(sections.status(), fmt::format("log entry {}", entry.lsn));
+  const std::shared_ptr<const Version> version = versions_.current();
+  std::vector<VersionSet::NewRows> rows;
+  for (const PayloadSection& section : *sections) {
+    const TableVersion* table = version->Find(section.table);
+    if (table == nullptr) {
+      return MakeError(ErrorKind::kCorruption, "log entry {} has rows for table {}, which the manifest does not have", entry.lsn,
+                       section.table);
+    }
+    if (entry.lsn <= table->sealed) continue;
+    if (section.schema_version != table->info->schema_version) {
+      return MakeError(ErrorKind::kUnsupported, "log entry {} has rows for {}.{} with schema version {}; the table has {}", entry.lsn,
+                       table->info->schema_name, table->info->name, section.schema_version, table->info->schema_version);
+    }
+    auto batch = DecodeSection(section, *table->codec);
+    if (!batch.ok()) return WithContext(batch.status(), fmt::format("log entry {}", entry.lsn));
+    rows.push_back({section.table, table->active->MakeChunk(*std::move(batch), section.messages->size())});
+    ingest_bytes_.fetch_add(section.messages->size());
+  }
+  versions_.Publish(entry.lsn, rows, clock_->MonotonicNs());
+  if (!entry.entry.batch_id.empty()) batch_ids_.Remember({entry.entry.batch_id, entry.lsn, entry.time_ns});
+  return Status::OK();
+}
+
+}  // namespace sheaf::store

@@ -1,0 +1,205 @@
+/// LocalDatabase: memtables to parts, and the manifest.
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "core/log.h"
+#include "core/metrics.h"
+#include "store/batch_id_file.h"
+#include "store/local_database.h"
+#include "store/table_record.h"
+
+namespace sheaf::store {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::milliseconds kSealTick{100};
+constexpr std::chrono::seconds kSealRetry{1};
+/// Above this many, files of batch ids are merged into one.
+constexpr size_t kIdFilesMax = 32;
+/// A manifest and the two before it are kept: a file may go when the third after its last mention is current.
+constexpr uint64_t kManifestsKept = 3;
+
+}  // namespace
+
+void LocalDatabase::SealLoop() {
+  while (!stopping()) {
+    versions_.Rotate(clock_->MonotonicNs() - options_.seal_age_ms * 1'000'000);
+    const auto [table, memtable] = versions_.NextToSeal();
+    const Status sealed = memtable == nullptr ? Status::OK() : Seal(table, memtable);
+    if (!sealed.ok()) LogError("memtable.seal_failed", {{"directory", options_.directory}, {"error", sealed.message()}});
+    MutexLock lock(&state_mutex_);
+    if (!sealed.ok()) {
+      ++seal_failures_;
+      seal_error_ = sealed;
+    }
+    state_changed_.NotifyAll();
+    if (memtable != nullptr && sealed.ok()) continue;
+    const uint64_t wanted = seal_wanted_;
+    const auto deadline = std::chrono::steady_clock::now() + (sealed.ok() ? std::chrono::nanoseconds(kSealTick) : kSealRetry);
+    while (!stopping_ && seal_wanted_ == wanted) {
+      const auto left = deadline - std::chrono::steady_clock::now();
+      if (left <= left.zero()) break;
+      state_changed_.WaitFor(&state_mutex_, left);
+    }
+  }
+}
+
+Status LocalDatabase::Seal(TableId table_id, const std::shared_ptr<memtable::Memtable>& memtable) {
+  static Histogram& seconds = Metrics().AddHistogram("sheaf_store_seal_seconds", "Time to turn a memtable into a part.");
+  const int64_t began_ns = clock_->MonotonicNs();
+  const std::shared_ptr<const Version> version = versions_.current();
+  const TableInfo& table = *version->Find(table_id)->info;
+  parts::PartInfo info;
+  info.id = PartId(memtable->ordinal());
+  info.table = table_id;
+  info.schema_version = table.schema_version;
+  info.format = parts::Format::kHot;
+  info.min_lsn = memtable->min_lsn();
+  info.max_lsn = memtable->max_lsn();
+  VersionChange change;
+  change.table = table_id;
+  change.sealed = memtable;
+  SHEAF_ASSIGN_OR_RETURN(auto part, WriteAndOpen(std::move(info), table, memtable->batches()));
+  change.added.push_back(part);
+  SHEAF_RETURN_NOT_OK(Commit(change));
+  ingest_bytes_.fetch_sub(memtable->bytes());
+  seals_.fetch_add(1);
+  const double took = static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9;
+  seconds.Observe(took);
+  LogInfo("part.sealed", {{"table", table.schema_name + "." + table.name},
+                          {"part", part->info.id},
+                          {"rows", part->info.rows},
+                          {"memory_bytes", memtable->bytes()},
+                          {"file_bytes", part->info.data_bytes + part->info.index_bytes},
+                          {"seconds", took}});
+  return Status::OK();
+}
+
+Result<std::shared_ptr<const Part>> LocalDatabase::WriteAndOpen(parts::PartInfo info, const TableInfo& table,
+                                                                const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
+  {
+    MutexLock lock(&commit_mutex_);
+    info.database_uuid = database_uuid_;
+  }
+  info.created_ns = clock_->NowNs();
+  SHEAF_ASSIGN_OR_RETURN(info, parts::WritePart(files_, paths_.parts, std::move(info), table.layout, table.schema, batches));
+  SHEAF_ASSIGN_OR_RETURN(auto source, parts::OpenPart(files_, paths_.parts, info, table.schema));
+  return std::make_shared<const Part>(Part{std::move(info), std::move(source)});
+}
+
+Status LocalDatabase::Flush() {
+  if (options_.read_only) return MakeError(ErrorKind::kUnavailable, "the database {} was opened read-only", options_.directory);
+  versions_.Rotate(INT64_MAX);
+  return WaitForSeals(versions_.Sealing(), /*timeout_ns=*/0);
+}
+
+/// Waits until none of `memtables` is left to be sealed, or an attempt fails, or (not for 0) time is up.
+Status LocalDatabase::WaitForSeals(const std::vector<std::shared_ptr<memtable::Memtable>>& memtables, int64_t timeout_ns) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(timeout_ns);
+  uint64_t failures = 0;
+  {
+    MutexLock lock(&state_mutex_);
+    failures = seal_failures_;
+    ++seal_wanted_;
+    state_changed_.NotifyAll();
+  }
+  while (true) {
+    const auto left = versions_.Sealing();
+    const bool waiting = std::any_of(memtables.begin(), memtables.end(), [&](const auto& memtable) {
+      return std::find(left.begin(), left.end(), memtable) != left.end();
+    });
+    if (!waiting) return Status::OK();
+    MutexLock lock(&state_mutex_);
+    if (seal_failures_ > failures) return seal_error_;
+    if (stopping_) return MakeError(ErrorKind::kUnavailable, "the database {} is closing", options_.directory);
+    if (timeout_ns != 0 && std::chrono::steady_clock::now() > deadline) {
+      return MakeError(ErrorKind::kTimeout, "memtables of {} were not sealed in time; their rows stay in the log", options_.directory);
+    }
+    state_changed_.WaitFor(&state_mutex_, kSealTick);
+  }
+}
+
+Status LocalDatabase::Commit(const VersionChange& change) {
+  MutexLock lock(&commit_mutex_);
+  const VersionSet::Prospect prospect = versions_.Preview(change);
+  SHEAF_RETURN_NOT_OK(SaveBatchIds(prospect.covered));
+  parts::ManifestState state;
+  state.number = ++manifest_number_;
+  state.database_uuid = database_uuid_;
+  state.covered = prospect.covered;
+  state.durable = log_->durable_lsn();
+  state.next_part = prospect.next_part;
+  state.next_table = next_table_;
+  for (const auto& table : prospect.version->tables) {
+    SHEAF_ASSIGN_OR_RETURN(state.tables.emplace_back(), ToRecord(*table->info));
+    for (const auto& part : table->parts) state.parts.push_back(part->info);
+  }
+  SHEAF_ASSIGN_OR_RETURN(state.extra_json, ExtraJson(*prospect.version, prospect.covered));
+  SHEAF_RETURN_NOT_OK(parts::CommitManifest(files_, paths_.root, state));
+
+  const std::shared_ptr<const Version> before = versions_.current();
+  versions_.Install(change);
+  for (const PartId id : change.removed) {
+    for (const auto& part : before->Find(change.table)->parts) {
+      if (part->info.id == id) Discard(*part);
+    }
+  }
+  const Lsn truncatable = std::exchange(covered_, prospect.covered);  // What this manifest and the one before cover.
+  covered_lsn_.store(covered_.value);
+  committed_ns_ = clock_->MonotonicNs();
+  RemoveObsolete();
+  if (truncatable <= truncated_) return Status::OK();
+  truncated_ = truncatable;
+  if (const Status truncated = log_->TruncateThrough(truncatable); !truncated.ok()) {
+    LogWarn("log.truncate_failed", {{"directory", paths_.log}, {"through", truncatable}, {"error", truncated.message()}});
+  }
+  return Status::OK();
+}
+
+Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn) {
+  json sealed = json::object();
+  for (const auto& table : version.tables) sealed[fmt::format("{}", table->info->id)] = table->sealed.value;
+  return json({{"sealed", sealed}, {"batch_ids", id_files_}, {"retention_clock_ns", retention_now_ns_.load()}}).dump();
+}
+
+/// Puts the ids that the log is about to lose into a file of their own.
+Status LocalDatabase::SaveBatchIds(Lsn covered) {
+  if (covered <= ids_through_) return Status::OK();
+  const bool merge = id_files_.size() >= kIdFilesMax;
+  const std::vector<BatchIdRecord> records = batch_ids_.Between(merge ? Lsn() : ids_through_, covered);
+  if (!records.empty()) {
+    const std::string name = fmt::format("ids-{}", manifest_number_ + 1);
+    const std::string bytes = EncodeBatchIds(records);
+    SHEAF_RETURN_NOT_OK(io::WriteFileAtomically(files_, io::Join(paths_.batch_ids, name), std::as_bytes(std::span(bytes))));
+    if (merge) {
+      for (const std::string& old : id_files_) obsolete_.push_back({io::Join(paths_.batch_ids, old), manifest_number_ + 1, {}});
+      id_files_.clear();
+    }
+    id_files_.push_back(name);
+  }
+  ids_through_ = covered;
+  return Status::OK();
+}
+
+void LocalDatabase::Discard(const Part& part) {
+  obsolete_.push_back({io::Join(paths_.parts, part.info.file_name), manifest_number_, part.source});
+  obsolete_.push_back({io::Join(paths_.parts, parts::IndexFileName(part.info.id)), manifest_number_, part.source});
+}
+
+/// Removes files that neither a kept manifest names nor a snapshot reads.
+void LocalDatabase::RemoveObsolete() {
+  std::erase_if(obsolete_, [&](const Obsolete& file) SHEAF_REQUIRES(commit_mutex_) {
+    if (manifest_number_ < file.since + kManifestsKept - 1 || !file.reader.expired()) return false;
+    const Status removed = files_->Remove(file.path);
+    if (removed.ok() || KindOf(removed) == ErrorKind::kNotFound) return true;
+    LogWarn("file.remove_failed", {{"file", file.path}, {"error", removed.message()}});
+    return false;
+  });
+}
+
+}  // namespace sheaf::store

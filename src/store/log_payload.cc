@@ -1,0 +1,369 @@
+#include "store/log_payload.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <arrow/array.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/message.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/ipc/writer.h>
+#include <arrow/type.h>
+#include <arrow/util/bit_util.h>
+#include <arrow/util/checked_cast.h>
+
+#include "core/check.h"
+
+namespace sheaf::store {
+namespace {
+
+using arrow::internal::checked_cast;
+
+constexpr uint32_t kMagic = 0x4c504853;  // "SHPL"
+constexpr uint16_t kVersion = 1;
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kFixedHeaderBytes = 16;
+constexpr int64_t kTableHeaderBytes = 32;
+
+struct FixedHeader {
+  uint32_t magic;
+  uint16_t version;
+  uint16_t tables;
+  uint64_t reserved;
+};
+static_assert(sizeof(FixedHeader) == kFixedHeaderBytes);
+
+struct TableHeader {
+  uint64_t table;
+  uint32_t schema_version;
+  uint32_t reserved;
+  uint64_t rows;
+  uint64_t bytes;  // Of the section, padding included.
+};
+static_assert(sizeof(TableHeader) == kTableHeaderBytes);
+
+int64_t HeaderBytes(size_t tables) {
+  return arrow::bit_util::RoundUp(kFixedHeaderBytes + kTableHeaderBytes * static_cast<int64_t>(tables), kAlignment);
+}
+
+const arrow::ipc::IpcWriteOptions& WriteOptions() {
+  static const arrow::ipc::IpcWriteOptions options = [] {
+    arrow::ipc::IpcWriteOptions made = arrow::ipc::IpcWriteOptions::Defaults();
+    made.alignment = kAlignment;
+    made.allow_64bit = false;
+    made.use_threads = false;
+    return made;
+  }();
+  return options;
+}
+
+/// The messages of one table, not yet written: bodies still point at the caller's buffers.
+struct Messages {
+  std::vector<std::pair<int64_t, int64_t>> dictionaries;  // Id and length of the first payloads, in order.
+  std::vector<arrow::ipc::IpcPayload> payloads;           // Dictionaries, then the record batch.
+  int64_t bytes = 0;
+};
+
+Result<Messages> Plan(const PayloadRows& rows) {
+  Messages messages;
+  SHEAF_ASSIGN_OR_RETURN(const arrow::ipc::DictionaryVector dictionaries,
+                         arrow::ipc::CollectDictionaries(*rows.batch, rows.codec->mapper()));
+  messages.payloads.resize(dictionaries.size() + 1);
+  for (size_t i = 0; i < dictionaries.size(); ++i) {
+    const auto& [id, values] = dictionaries[i];
+    SHEAF_RETURN_NOT_OK(arrow::ipc::GetDictionaryPayload(id, values, WriteOptions(), &messages.payloads[i]));
+    messages.dictionaries.emplace_back(id, values->length());
+  }
+  SHEAF_RETURN_NOT_OK(arrow::ipc::GetRecordBatchPayload(*rows.batch, WriteOptions(), &messages.payloads.back()));
+  for (const arrow::ipc::IpcPayload& payload : messages.payloads) {
+    messages.bytes += arrow::bit_util::RoundUp(arrow::ipc::GetPayloadSize(payload, WriteOptions()), kAlignment);
+  }
+  return messages;
+}
+
+/// Writes what Plan() made and notes where each body buffer went.
+class MessageWriter {
+ public:
+  explicit MessageWriter(std::shared_ptr<arrow::Buffer> target)
+      : target_(std::move(target)), data_(target_->mutable_data()) {}
+
+  /// Writes a message at `position_`; returns its body buffers as slices of the target.
+  arrow::BufferVector Write(const arrow::ipc::IpcPayload& payload) {
+    const int64_t metadata = payload.metadata->size();
+    const int64_t body = arrow::bit_util::RoundUp(position_ + kPrefixBytes + metadata, kAlignment);
+    const int32_t prefix[2] = {-1, static_cast<int32_t>(body - position_ - kPrefixBytes)};
+    std::memcpy(data_ + position_, prefix, sizeof(prefix));
+    Put(position_ + kPrefixBytes, payload.metadata.get(), body);
+    arrow::BufferVector slices;
+    slices.reserve(payload.body_buffers.size());
+    position_ = body;
+    for (const auto& buffer : payload.body_buffers) {
+      const int64_t size = buffer == nullptr ? 0 : buffer->size();
+      const int64_t end = arrow::bit_util::RoundUp(position_ + size, kAlignment);
+      if (size > 0) Put(position_, buffer.get(), end);
+      slices.push_back(size == 0 ? nullptr : arrow::SliceBuffer(target_, position_, size));
+      position_ = end;
+    }
+    SHEAF_CHECK(position_ - body == payload.body_length);
+    return slices;
+  }
+
+  void Seek(int64_t position) { position_ = position; }
+  int64_t position() const { return position_; }
+
+ private:
+  static constexpr int64_t kPrefixBytes = 8;
+
+  void Put(int64_t at, const arrow::Buffer* bytes, int64_t end) {
+    std::memcpy(data_ + at, bytes->data(), static_cast<size_t>(bytes->size()));
+    std::memset(data_ + at + bytes->size(), 0, static_cast<size_t>(end - at - bytes->size()));
+  }
+
+  const std::shared_ptr<arrow::Buffer> target_;
+  uint8_t* const data_;
+  int64_t position_ = 0;
+};
+
+/// Builds the arrays that a reader of the message would, without reading it: `buffers` are the body's
+/// buffers in the order of the IPC format, which is that of a walk over the schema.
+class Rebaser {
+ public:
+  /// `dictionaries`: values of every dictionary of the schema, in the order of that walk.
+  Rebaser(const arrow::BufferVector& buffers, const arrow::ArrayDataVector& dictionaries)
+      : buffers_(buffers), dictionaries_(dictionaries) {}
+
+  std::shared_ptr<arrow::ArrayData> Take(const std::shared_ptr<arrow::DataType>& type, int64_t length) {
+    if (type->id() == arrow::Type::NA) return arrow::ArrayData::Make(type, length, {nullptr}, length);
+    std::shared_ptr<arrow::Buffer> validity = Next();
+    const int64_t null_count = validity == nullptr ? 0 : arrow::kUnknownNullCount;
+    auto data = arrow::ArrayData::Make(type, length, {std::move(validity)}, null_count);
+    switch (type->id()) {
+      case arrow::Type::BINARY:
+      case arrow::Type::STRING:
+        data->buffers.push_back(NextOrZeros());
+        data->buffers.push_back(NextOrZeros());
+        break;
+      case arrow::Type::LIST: {
+        data->buffers.push_back(NextOrZeros());
+        const int64_t items = length == 0 ? 0 : data->GetValues<int32_t>(1)[length];
+        data->child_data.push_back(Take(type->field(0)->type(), items));
+        break;
+      }
+      case arrow::Type::FIXED_SIZE_LIST: {
+        const int64_t items = length * checked_cast<const arrow::FixedSizeListType&>(*type).list_size();
+        data->child_data.push_back(Take(type->field(0)->type(), items));
+        break;
+      }
+      case arrow::Type::STRUCT:
+        for (const auto& field : type->fields()) data->child_data.push_back(Take(field->type(), length));
+        break;
+      case arrow::Type::DICTIONARY:
+        data->buffers.push_back(NextOrZeros());
+        SHEAF_CHECK(next_dictionary_ < dictionaries_.size());
+        data->dictionary = dictionaries_[next_dictionary_++];
+        break;
+      default:
+        data->buffers.push_back(NextOrZeros());
+    }
+    return data;
+  }
+
+  bool done() const { return next_ == buffers_.size(); }
+
+ private:
+  std::shared_ptr<arrow::Buffer> Next() {
+    SHEAF_CHECK(next_ < buffers_.size());
+    return buffers_[next_++];
+  }
+  /// Zeros stand for a buffer of no bytes: kernels want a pointer all the same.
+  std::shared_ptr<arrow::Buffer> NextOrZeros() {
+    alignas(kAlignment) static const uint8_t zeros[kAlignment] = {};
+    static const auto empty = std::make_shared<arrow::Buffer>(zeros, 0);
+    std::shared_ptr<arrow::Buffer> buffer = Next();
+    return buffer == nullptr ? empty : buffer;
+  }
+
+  const arrow::BufferVector& buffers_;
+  const arrow::ArrayDataVector& dictionaries_;
+  size_t next_ = 0, next_dictionary_ = 0;
+};
+
+/// Feeds Arrow's stream reader: the schema message that the log leaves out, then the section's own.
+class SectionMessages : public arrow::ipc::MessageReader {
+ public:
+  SectionMessages(std::shared_ptr<arrow::Buffer> schema_message, const std::shared_ptr<arrow::Buffer>& messages)
+      : schema_message_(std::move(schema_message)), stream_(std::make_shared<arrow::io::BufferReader>(messages)) {}
+
+  Result<std::unique_ptr<arrow::ipc::Message>> ReadNextMessage() override {
+    if (schema_message_ != nullptr) return arrow::ipc::Message::Open(std::exchange(schema_message_, nullptr), nullptr);
+    return arrow::ipc::ReadMessage(stream_.get());
+  }
+
+ private:
+  std::shared_ptr<arrow::Buffer> schema_message_;
+  const std::shared_ptr<arrow::io::BufferReader> stream_;
+};
+
+Status Damaged(const PayloadSection& section, const Status& why) {
+  return MakeError(ErrorKind::kCorruption, "rows of table {} in a log entry cannot be read: {}", section.table, why.message());
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> ReadSection(const std::shared_ptr<arrow::Buffer>& messages, const BatchCodec& codec) {
+  SHEAF_ASSIGN_OR_RETURN(const auto reader, arrow::ipc::RecordBatchStreamReader::Open(
+                                                std::make_unique<SectionMessages>(codec.schema_message(), messages)));
+  std::shared_ptr<arrow::RecordBatch> batch;
+  SHEAF_RETURN_NOT_OK(reader->ReadNext(&batch));
+  if (batch == nullptr) return Status::Invalid("no record batch");
+  return arrow::RecordBatch::Make(codec.schema(), batch->num_rows(), batch->column_data());
+}
+
+/// Writes one table's messages and returns the batch that points into what was written.
+Result<std::shared_ptr<arrow::RecordBatch>> WriteSection(const PayloadRows& rows, const Messages& messages,
+                                                         const std::shared_ptr<arrow::Buffer>& target, MessageWriter* writer) {
+  const BatchCodec& codec = *rows.codec;
+  const int64_t start = writer->position();
+  std::vector<arrow::BufferVector> bodies;
+  bodies.reserve(messages.payloads.size());
+  for (const arrow::ipc::IpcPayload& payload : messages.payloads) bodies.push_back(writer->Write(payload));
+  SHEAF_CHECK(writer->position() - start == messages.bytes);
+  if (!codec.can_rebase()) return ReadSection(arrow::SliceBuffer(target, start, messages.bytes), codec);
+
+  arrow::ArrayDataVector dictionaries;
+  for (const BatchCodec::Dictionary& wanted : codec.dictionaries()) {
+    for (size_t i = 0; i < messages.dictionaries.size(); ++i) {
+      if (messages.dictionaries[i].first != wanted.id) continue;
+      dictionaries.push_back(Rebaser(bodies[i], {}).Take(wanted.value_type, messages.dictionaries[i].second));
+      break;
+    }
+  }
+  SHEAF_CHECK(dictionaries.size() == codec.dictionaries().size());
+  Rebaser rebaser(bodies.back(), dictionaries);
+  arrow::ArrayDataVector columns;
+  columns.reserve(static_cast<size_t>(codec.schema()->num_fields()));
+  for (const auto& field : codec.schema()->fields()) columns.push_back(rebaser.Take(field->type(), rows.batch->num_rows()));
+  SHEAF_CHECK(rebaser.done());
+  return arrow::RecordBatch::Make(codec.schema(), rows.batch->num_rows(), std::move(columns));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const BatchCodec>> BatchCodec::Make(std::shared_ptr<arrow::Schema> schema) {
+  std::shared_ptr<BatchCodec> codec(new BatchCodec(std::move(schema)));
+  arrow::ipc::IpcPayload payload;
+  SHEAF_RETURN_NOT_OK(arrow::ipc::GetSchemaPayload(*codec->schema_, WriteOptions(), codec->mapper_, &payload));
+  codec->schema_message_ = payload.metadata;
+  std::vector<int> path;
+  for (int i = 0; i < codec->schema_->num_fields(); ++i) {
+    path.assign(1, i);
+    SHEAF_RETURN_NOT_OK(codec->Walk(*codec->schema_->field(i)->type(), &path));
+  }
+  return codec;
+}
+
+Status BatchCodec::Walk(const arrow::DataType& type, std::vector<int>* path) {
+  switch (type.id()) {
+    case arrow::Type::DICTIONARY: {
+      SHEAF_ASSIGN_OR_RETURN(const int64_t id, mapper_.GetFieldId(*path));
+      const auto& value_type = checked_cast<const arrow::DictionaryType&>(type).value_type();
+      dictionaries_.push_back({id, value_type});
+      can_rebase_ = can_rebase_ && (arrow::is_primitive(value_type->id()) || arrow::is_base_binary_like(value_type->id()));
+      return Status::OK();
+    }
+    case arrow::Type::LIST:
+    case arrow::Type::FIXED_SIZE_LIST:
+    case arrow::Type::STRUCT:
+      for (int i = 0; i < type.num_fields(); ++i) {
+        path->push_back(i);
+        SHEAF_RETURN_NOT_OK(Walk(*type.field(i)->type(), path));
+        path->pop_back();
+      }
+      return Status::OK();
+    case arrow::Type::NA:
+    case arrow::Type::BINARY:
+    case arrow::Type::STRING:
+    case arrow::Type::FIXED_SIZE_BINARY:
+    case arrow::Type::DECIMAL128: return Status::OK();
+    default: can_rebase_ = can_rebase_ && arrow::is_primitive(type.id()); return Status::OK();
+  }
+}
+
+Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max) {
+  const int64_t header_bytes = HeaderBytes(rows.size());
+  std::vector<Messages> sections;
+  sections.reserve(rows.size());
+  int64_t total = header_bytes;
+  for (const PayloadRows& table : rows) {
+    SHEAF_ASSIGN_OR_RETURN(sections.emplace_back(), Plan(table));
+    total += sections.back().bytes;
+  }
+  if (total > bytes_max) {
+    return MakeError(ErrorKind::kTooLarge, "the batch is {} bytes and an entry of the log holds at most {}; send less at once", total,
+                     bytes_max);
+  }
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target, arrow::AllocateBuffer(total));
+
+  uint8_t* const header = target->mutable_data();
+  std::memset(header, 0, static_cast<size_t>(header_bytes));
+  const FixedHeader fixed = {kMagic, kVersion, static_cast<uint16_t>(rows.size()), 0};
+  std::memcpy(header, &fixed, sizeof(fixed));
+  EncodedPayload encoded;
+  MessageWriter writer(target);
+  writer.Seek(header_bytes);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const TableHeader table = {rows[i].table.value, rows[i].schema_version, 0, static_cast<uint64_t>(rows[i].batch->num_rows()),
+                               static_cast<uint64_t>(sections[i].bytes)};
+    std::memcpy(header + kFixedHeaderBytes + kTableHeaderBytes * static_cast<int64_t>(i), &table, sizeof(table));
+    SHEAF_ASSIGN_OR_RETURN(auto batch, WriteSection(rows[i], sections[i], target, &writer));
+    encoded.tables.push_back({rows[i].table, std::move(batch), sections[i].bytes});
+  }
+  SHEAF_CHECK(writer.position() == total);
+  encoded.bytes = std::move(target);
+  return encoded;
+}
+
+Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Buffer>& payload) {
+  FixedHeader fixed;
+  if (payload->size() < kFixedHeaderBytes) {
+    return MakeError(ErrorKind::kCorruption, "a log entry of {} bytes is too short to hold rows", payload->size());
+  }
+  std::memcpy(&fixed, payload->data(), sizeof(fixed));
+  if (fixed.magic != kMagic) return MakeError(ErrorKind::kCorruption, "a log entry does not begin as one that holds rows");
+  if (fixed.version > kVersion) {
+    return MakeError(ErrorKind::kUnsupported, "a log entry has format version {}; this program reads up to {}, use a newer one",
+                     fixed.version, kVersion);
+  }
+  int64_t position = HeaderBytes(fixed.tables);
+  if (fixed.tables > kEntryTablesMax || position > payload->size()) {
+    return MakeError(ErrorKind::kCorruption, "a log entry of {} bytes claims {} tables", payload->size(), fixed.tables);
+  }
+  std::vector<PayloadSection> sections;
+  for (int i = 0; i < fixed.tables; ++i) {
+    TableHeader table;
+    std::memcpy(&table, payload->data() + kFixedHeaderBytes + kTableHeaderBytes * i, sizeof(table));
+    if (table.bytes > static_cast<uint64_t>(payload->size() - position) || table.bytes % kAlignment != 0) {
+      return MakeError(ErrorKind::kCorruption, "a log entry claims {} bytes for table {} with {} left", table.bytes, table.table,
+                       payload->size() - position);
+    }
+    const auto bytes = static_cast<int64_t>(table.bytes);
+    sections.push_back({TableId(table.table), table.schema_version, static_cast<int64_t>(table.rows),
+                        arrow::SliceBuffer(payload, position, bytes)});
+    position += bytes;
+  }
+  if (position != payload->size()) {
+    return MakeError(ErrorKind::kCorruption, "a log entry has {} bytes after its last table", payload->size() - position);
+  }
+  return sections;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> DecodeSection(const PayloadSection& section, const BatchCodec& codec) {
+  const auto batch = ReadSection(section.messages, codec);
+  if (!batch.ok()) return Damaged(section, batch.status());
+  if ((*batch)->num_rows() != section.rows) {
+    return Damaged(section, Status::Invalid((*batch)->num_rows(), " rows, but ", section.rows, " were announced"));
+  }
+  if (const Status valid = (*batch)->ValidateFull(); !valid.ok()) return Damaged(section, valid);
+  return batch;
+}
+
+}  // namespace sheaf::store

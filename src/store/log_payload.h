@@ -1,0 +1,96 @@
+/// What store puts into a log entry: rows of one or more tables, as Arrow IPC messages.
+///
+/// The entry is serialised once into one buffer. The log writes that buffer, and the memtable's record
+/// batches point into it: from then on the rows are never copied until they are sealed into a part.
+/// Byte layout: docs/formats/log_payload.md.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <arrow/buffer.h>
+#include <arrow/ipc/dictionary.h>
+#include <arrow/ipc/options.h>
+#include <arrow/record_batch.h>
+
+#include "core/ids.h"
+#include "core/status.h"
+
+namespace sheaf::store {
+
+/// Type of a log entry that holds rows.
+inline constexpr uint8_t kRowsEntry = 1;
+/// Most tables in one entry.
+inline constexpr int kEntryTablesMax = 1024;
+
+/// What serialising batches of one schema needs, made once a schema. Immutable, thread-safe.
+class BatchCodec {
+ public:
+  static Result<std::shared_ptr<const BatchCodec>> Make(std::shared_ptr<arrow::Schema> schema);
+
+  const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
+  const arrow::ipc::DictionaryFieldMapper& mapper() const { return mapper_; }
+  /// The metadata of the schema message that the log leaves out; put before a section it makes an IPC stream.
+  const std::shared_ptr<arrow::Buffer>& schema_message() const { return schema_message_; }
+  /// A dictionary of the schema, nested ones included.
+  struct Dictionary {
+    int64_t id;
+    std::shared_ptr<arrow::DataType> value_type;
+  };
+  /// In the order of a walk over the schema.
+  const std::vector<Dictionary>& dictionaries() const { return dictionaries_; }
+  /// Whether batches of written messages can be built without reading these; otherwise Arrow's reader is used.
+  bool can_rebase() const { return can_rebase_; }
+
+ private:
+  explicit BatchCodec(std::shared_ptr<arrow::Schema> schema) : schema_(std::move(schema)), mapper_(*schema_) {}
+  Status Walk(const arrow::DataType& type, std::vector<int>* path);
+
+  const std::shared_ptr<arrow::Schema> schema_;
+  const arrow::ipc::DictionaryFieldMapper mapper_;
+  std::shared_ptr<arrow::Buffer> schema_message_;
+  std::vector<Dictionary> dictionaries_;
+  bool can_rebase_ = true;
+};
+
+/// Rows of one table to be written.
+struct PayloadRows {
+  TableId table;
+  uint32_t schema_version = 1;
+  std::shared_ptr<const BatchCodec> codec;
+  std::shared_ptr<arrow::RecordBatch> batch;  // Has the codec's schema; values are valid (see ValidateFull).
+};
+
+/// An entry as it is in memory: the log's bytes, and batches that point into them.
+struct EncodedPayload {
+  std::shared_ptr<arrow::Buffer> bytes;
+  struct Table {
+    TableId table;
+    std::shared_ptr<arrow::RecordBatch> batch;
+    int64_t bytes = 0;                        // This table's share of `bytes`.
+  };
+  std::vector<Table> tables;                  // In the order given.
+};
+
+/// Serialises `rows` into one buffer. The batches given are no longer needed afterwards.
+/// Errors: TooLarge (more than `bytes_max`), OutOfMemory, Invalid.
+Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max);
+
+/// One table's rows in a payload, not yet read.
+struct PayloadSection {
+  TableId table;
+  uint32_t schema_version = 0;
+  int64_t rows = 0;
+  std::shared_ptr<arrow::Buffer> messages;
+};
+
+/// Splits a payload into its sections, without reading them. Error: Corruption, Unsupported (newer version).
+Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Buffer>& payload);
+
+/// Reads a section's batch, which points into it, and checks it fully (bounds, indices, UTF-8), so that
+/// damage that passed the log's checksum cannot crash a query. Error: Corruption.
+Result<std::shared_ptr<arrow::RecordBatch>> DecodeSection(const PayloadSection& section, const BatchCodec& codec);
+
+}  // namespace sheaf::store

@@ -1,0 +1,116 @@
+#include "store/log_payload.h"
+
+#include <cstring>
+#include <random>
+
+#include <arrow/api.h>
+#include <gtest/gtest.h>
+
+#include "decode/schemas.h"
+#include "store/testing.h"
+
+namespace sheaf::store {
+namespace {
+
+constexpr int64_t kBytesMax = int64_t{64} << 20;
+
+PayloadRows RowsOf(decode::Signal signal, int64_t rows, std::mt19937_64* random) {
+  const auto& schema = decode::SignalSchema(signal);
+  return {TableId(static_cast<uint64_t>(signal) + 1), 3, BatchCodec::Make(schema).ValueOrDie(), RandomBatch(schema, rows, random)};
+}
+
+bool PointsInto(const arrow::ArrayData& data, const arrow::Buffer& bytes) {
+  for (const auto& buffer : data.buffers) {
+    if (buffer == nullptr || buffer->size() == 0) continue;
+    if (buffer->data() < bytes.data() || buffer->data() + buffer->size() > bytes.data() + bytes.size()) return false;
+  }
+  for (const auto& child : data.child_data) {
+    if (!PointsInto(*child, bytes)) return false;
+  }
+  return data.dictionary == nullptr || PointsInto(*data.dictionary, bytes);
+}
+
+TEST(LogPayload, EveryReadyTableComesBackEqualWrittenAndReadBack) {
+  std::mt19937_64 random(7);
+  for (int signal = 0; signal < decode::kSignals; ++signal) {
+    for (const int64_t rows : {1, 2, 100, 1000}) {
+      SCOPED_TRACE(std::to_string(signal) + ", rows " + std::to_string(rows));
+      const PayloadRows given = RowsOf(static_cast<decode::Signal>(signal), rows, &random);
+      EXPECT_TRUE(given.codec->can_rebase());
+      const EncodedPayload encoded = EncodePayload({given}, kBytesMax).ValueOrDie();
+      ASSERT_EQ(encoded.tables.size(), 1u);
+      EXPECT_TRUE(encoded.tables[0].batch->ValidateFull().ok());
+      EXPECT_TRUE(encoded.tables[0].batch->Equals(*given.batch));
+      for (const auto& column : encoded.tables[0].batch->column_data()) EXPECT_TRUE(PointsInto(*column, *encoded.bytes));
+
+      const auto sections = SplitPayload(encoded.bytes).ValueOrDie();
+      ASSERT_EQ(sections.size(), 1u);
+      EXPECT_EQ(sections[0].schema_version, 3u);
+      const auto read = DecodeSection(sections[0], *given.codec).ValueOrDie();
+      EXPECT_TRUE(read->Equals(*given.batch));
+      for (const auto& column : read->column_data()) EXPECT_TRUE(PointsInto(*column, *encoded.bytes));
+    }
+  }
+}
+
+TEST(LogPayload, SlicedBatchesAreWrittenWithoutTheRest) {
+  std::mt19937_64 random(8);
+  PayloadRows given = RowsOf(decode::Signal::kTraces, 1000, &random);
+  const int64_t whole = EncodePayload({given}, kBytesMax).ValueOrDie().bytes->size();
+  given.batch = given.batch->Slice(501, 100);
+  const EncodedPayload encoded = EncodePayload({given}, kBytesMax).ValueOrDie();
+  EXPECT_LT(encoded.bytes->size(), whole / 4);
+  EXPECT_TRUE(encoded.tables[0].batch->Equals(*given.batch));
+  const auto sections = SplitPayload(encoded.bytes).ValueOrDie();
+  EXPECT_TRUE(DecodeSection(sections[0], *given.codec).ValueOrDie()->Equals(*given.batch));
+}
+
+TEST(LogPayload, SeveralTablesShareOneEntry) {
+  std::mt19937_64 random(9);
+  std::vector<PayloadRows> given;
+  for (int signal = 0; signal < decode::kSignals; ++signal) given.push_back(RowsOf(static_cast<decode::Signal>(signal), 20, &random));
+  const EncodedPayload encoded = EncodePayload(given, kBytesMax).ValueOrDie();
+  const auto sections = SplitPayload(encoded.bytes).ValueOrDie();
+  ASSERT_EQ(sections.size(), given.size());
+  for (size_t i = 0; i < given.size(); ++i) {
+    EXPECT_EQ(sections[i].table, given[i].table);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(sections[i].messages->data()) % 64, 0u);
+    EXPECT_TRUE(DecodeSection(sections[i], *given[i].codec).ValueOrDie()->Equals(*given[i].batch));
+  }
+}
+
+TEST(LogPayload, RefusesWhatTheLogCannotHold) {
+  std::mt19937_64 random(10);
+  const auto refused = EncodePayload({RowsOf(decode::Signal::kTraces, 1000, &random)}, 10'000);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(KindOf(refused.status()), ErrorKind::kTooLarge);
+}
+
+/// Flips bytes and cuts ends: the answer is an error or a valid batch, never a crash.
+TEST(LogPayload, DamageIsAnErrorOrAValidBatch) {
+  std::mt19937_64 random(11);
+  const PayloadRows given = RowsOf(decode::Signal::kTraces, 3, &random);
+  const EncodedPayload encoded = EncodePayload({given}, kBytesMax).ValueOrDie();
+  int refused = 0;
+  const auto Try = [&](std::shared_ptr<arrow::Buffer> bytes) {
+    const auto sections = SplitPayload(bytes);
+    if (!sections.ok() || sections->empty()) return void(++refused);
+    const auto batch = DecodeSection(sections->front(), *given.codec);
+    if (!batch.ok()) {
+      EXPECT_EQ(KindOf(batch.status()), ErrorKind::kCorruption) << batch.status().ToString();
+      return void(++refused);
+    }
+    EXPECT_TRUE((*batch)->ValidateFull().ok());
+  };
+  for (int64_t length = 0; length < encoded.bytes->size(); length += 61) Try(arrow::SliceBuffer(encoded.bytes, 0, length));
+  for (int round = 0; round < 3000; ++round) {
+    std::shared_ptr<arrow::Buffer> copy = arrow::AllocateBuffer(encoded.bytes->size()).ValueOrDie();
+    std::memcpy(copy->mutable_data(), encoded.bytes->data(), static_cast<size_t>(encoded.bytes->size()));
+    copy->mutable_data()[random() % static_cast<uint64_t>(copy->size())] ^= static_cast<uint8_t>(1 + random() % 255);
+    Try(copy);
+  }
+  EXPECT_GT(refused, 100);
+}
+
+}  // namespace
+}  // namespace sheaf::store
