@@ -1,6 +1,13 @@
 #include "wal/log_testing.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "core/check.h"
+#include "core/crc32c.h"
+#include "io/sim_testing.h"
+#include "wal/recovery.h"
+#include "wal/segment_writer.h"
 
 namespace sheaf::wal {
 
@@ -37,6 +44,37 @@ Result<std::vector<std::string>> ReadPayloads(Log* log, Lsn after, Lsn through) 
     payloads.push_back(PayloadText(entry));
     return Status::OK();
   }));
+  return payloads;
+}
+
+std::vector<std::string> BuildLog(io::FileSystem* files, const LogOptions& options, const std::vector<std::vector<Entry>>& blocks,
+                                  const std::vector<size_t>& rolls) {
+  SHEAF_CHECK(files->MakeDirectories(options.directory).ok());
+  io::SimClock clock;  // Stands still: the same bytes every time.
+  SegmentWriter writer(files, &clock, options, Lsn(1), 0);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (i == 0 || std::find(rolls.begin(), rolls.end(), i) != rolls.end()) {
+      names.push_back(SegmentName(writer.next_lsn()));
+      SHEAF_CHECK(writer.Roll({}, options.segment_bytes).ok());
+    }
+    std::vector<PendingEntry> entries;
+    for (const Entry& entry : blocks[i]) {
+      const std::span payload(reinterpret_cast<const std::byte*>(entry.payload->data()), static_cast<size_t>(entry.payload->size()));
+      entries.push_back({{Lsn(writer.next_lsn().value + entries.size()), clock.NowNs(), entry}, Crc32c(payload)});
+    }
+    SHEAF_CHECK(writer.Commit(entries, Lsn(writer.next_lsn().value - 1)).ok());
+  }
+  return names;
+}
+
+Result<std::vector<std::string>> RecoverPayloads(io::FileSystem* files, const LogOptions& options, Lsn applied, Lsn durable_floor) {
+  std::vector<std::string> payloads;
+  const auto replay = [&](const LoggedEntry& entry) {
+    payloads.push_back(PayloadText(entry));
+    return Status::OK();
+  };
+  SHEAF_RETURN_NOT_OK(Recover(files, options, applied, durable_floor, replay).status());
   return payloads;
 }
 

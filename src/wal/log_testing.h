@@ -33,4 +33,12 @@ std::future<Result<Lsn>> AppendLater(Log* log, Entry entry);
 /// Payloads of the entries in (after, through].
 Result<std::vector<std::string>> ReadPayloads(Log* log, Lsn after, Lsn through);
 
+/// Writes a log without threads: each inner list becomes one block. Starts a new segment before the
+/// blocks whose index is in `rolls`, besides the first. No COMMIT file. Returns the names of the segments.
+std::vector<std::string> BuildLog(io::FileSystem* files, const LogOptions& options, const std::vector<std::vector<Entry>>& blocks,
+                                  const std::vector<size_t>& rolls = {});
+
+/// What recovery alone makes of a log: payloads, or the error.
+Result<std::vector<std::string>> RecoverPayloads(io::FileSystem* files, const LogOptions& options, Lsn applied, Lsn durable_floor);
+
 }  // namespace sheaf::wal
