@@ -1,0 +1,380 @@
+#include "serve/config.h"
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <set>
+#include <variant>
+
+namespace sheaf::serve {
+namespace {
+
+enum class Unit { kNone, kBytes, kMs, kChoice };
+
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+constexpr int64_t kDay = 86'400'000;
+
+using Place = std::variant<std::string* (*)(Config*), int64_t* (*)(Config*), double* (*)(Config*)>;
+
+/// One setting: where it lives, what it may be, and why one would change it.
+struct Setting {
+  std::string_view key;      // section.name
+  Place place;
+  Unit unit;
+  double min, max;           // Of numbers.
+  std::string_view choices;  // Of texts with a choice, separated by spaces.
+  std::string_view why;
+};
+
+Setting Text(std::string_view key, std::string* (*place)(Config*), std::string_view why) {
+  return {key, place, Unit::kNone, 0, 0, "", why};
+}
+Setting Choice(std::string_view key, std::string* (*place)(Config*), std::string_view choices, std::string_view why) {
+  return {key, place, Unit::kChoice, 0, 0, choices, why};
+}
+Setting Number(std::string_view key, int64_t* (*place)(Config*), Unit unit, int64_t min, int64_t max, std::string_view why) {
+  return {key, place, unit, static_cast<double>(min), static_cast<double>(max), "", why};
+}
+
+#define SHEAF_PLACE(member) [](Config* c) { return &c->member; }
+
+const std::vector<Setting>& Settings() {
+  static const std::vector<Setting> settings = {
+      Text("server.bind", SHEAF_PLACE(server.bind),
+           "Address that every port listens on. One that is not loopback needs `tls.client_ca` as long as there are no users."),
+      Number("server.port_otlp_grpc", SHEAF_PLACE(server.port_otlp_grpc), Unit::kNone, 0, 65535,
+             "OTLP over gRPC. 0 picks a free port."),
+      Number("server.port_otlp_http", SHEAF_PLACE(server.port_otlp_http), Unit::kNone, 0, 65535,
+             "OTLP over HTTP. 0 picks a free port."),
+      Number("server.port_http", SHEAF_PLACE(server.port_http), Unit::kNone, 0, 65535,
+             "SQL, metrics, health. 0 picks a free port."),
+      Number("server.io_threads", SHEAF_PLACE(server.io_threads), Unit::kNone, 1, 256,
+             "Threads that move bytes of connections. More when one of them is busy all the time."),
+      Number("server.worker_threads", SHEAF_PLACE(server.worker_threads), Unit::kNone, 1, 256,
+             "Threads that decode and log requests. About one a core that ingest may use."),
+      Number("server.stop_grace_ms", SHEAF_PLACE(server.stop_grace_ms), Unit::kMs, 0, 60'000,
+             "How long running requests may finish when the server stops, before connections are closed."),
+
+      Text("storage.data", SHEAF_PLACE(storage.data),
+           "Directory of the database; made when missing, held by one process at a time."),
+      Number("storage.memtable_bytes", SHEAF_PLACE(storage.memtable_bytes), Unit::kBytes, 1 << 20, int64_t{16} << 30,
+             "A table's recent rows become a part at this size. Larger: fewer, larger parts, more memory, longer recovery."),
+      Number("storage.seal_age_ms", SHEAF_PLACE(storage.seal_age_ms), Unit::kMs, 100, kDay,
+             "Or when the oldest of them is this old. Shorter: less to recover after a crash, smaller parts."),
+      Number("storage.ingest_memory_bytes", SHEAF_PLACE(storage.ingest_memory_bytes), Unit::kBytes, 4 << 20, int64_t{1} << 40,
+             "Recent rows of all tables, those being sealed included. Beyond, senders are told to come back later."),
+      Number("storage.cold_after_ms", SHEAF_PLACE(storage.cold_after_ms), Unit::kMs, 0, 3650 * kDay,
+             "Parts older than this are rewritten as Parquet: much smaller, a little slower to read."),
+      Number("storage.retention_ms", SHEAF_PLACE(storage.retention_ms), Unit::kMs, -1, 36'500 * kDay,
+             "How long the otel tables keep rows; set at every start. 0 keeps them for ever, -1 leaves each table as it was."),
+      Number("storage.log_segment_bytes", SHEAF_PLACE(storage.log_segment_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 30,
+             "Size of a file of the write-ahead log. Larger: fewer files, space comes back in larger steps."),
+      Number("storage.log_queue_bytes", SHEAF_PLACE(storage.log_queue_bytes), Unit::kBytes, 1 << 20, int64_t{16} << 30,
+             "Batches that wait for the disk. Beyond, senders are told to come back later."),
+      {"storage.free_space_min_fraction", SHEAF_PLACE(storage.free_space_min_fraction), Unit::kNone, 0, 0.9, "",
+       "Below this share of free disk new data is refused, so that sealing and compaction can still write."},
+
+      Number("query.threads", SHEAF_PLACE(query.threads), Unit::kNone, 0, 1024,
+             "Threads of all statements together. 0: one a core."),
+      Number("query.memory_bytes", SHEAF_PLACE(query.memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 44,
+             "Memory of all statements together; beyond, they spill to `query.temp_directory`."),
+      Text("query.temp_directory", SHEAF_PLACE(query.temp_directory),
+           "Where statements spill. Empty: `tmp` in the data directory."),
+      Number("query.temp_bytes", SHEAF_PLACE(query.temp_bytes), Unit::kBytes, 0, int64_t{1} << 50,
+             "How much they may spill."),
+      Number("query.timeout_ms", SHEAF_PLACE(query.timeout_ms), Unit::kMs, 0, kDay,
+             "Longest time of a statement; a request may ask for less. 0: none."),
+      Number("query.concurrent_max", SHEAF_PLACE(query.concurrent_max), Unit::kNone, 1, 1024,
+             "Statements at once. Others wait for their turn; when as many wait as run, more get 429."),
+      Number("query.sql_bytes", SHEAF_PLACE(query.sql_bytes), Unit::kBytes, 1 << 10, 64 << 20, "Longest statement."),
+
+      Text("tls.certificate", SHEAF_PLACE(tls.certificate), "PEM file with the server's certificate chain. Empty: no TLS."),
+      Text("tls.key", SHEAF_PLACE(tls.key), "PEM file with its private key."),
+      Text("tls.client_ca", SHEAF_PLACE(tls.client_ca),
+           "PEM file; not empty: every client must show a certificate signed by it."),
+
+      Number("limits.message_bytes", SHEAF_PLACE(limits.message_bytes), Unit::kBytes, 1 << 10, int64_t{1} << 30,
+             "Largest request, on the wire and again when inflated. Beyond: 413, RESOURCE_EXHAUSTED."),
+      Number("limits.memory_bytes", SHEAF_PLACE(limits.memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
+             "Request bytes held by all connections. Beyond: 503, UNAVAILABLE."),
+      Number("limits.connection_memory_bytes", SHEAF_PLACE(limits.connection_memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
+             "Request bytes held by one connection."),
+      Number("limits.header_bytes", SHEAF_PLACE(limits.header_bytes), Unit::kBytes, 1 << 10, 1 << 20,
+             "Headers of one request."),
+      Number("limits.streams", SHEAF_PLACE(limits.streams), Unit::kNone, 1, 65'536, "Requests at once on one HTTP/2 connection."),
+      Number("limits.connections", SHEAF_PLACE(limits.connections), Unit::kNone, 1, 1'000'000, "Connections at once."),
+      Number("limits.connections_per_address", SHEAF_PLACE(limits.connections_per_address), Unit::kNone, 1, 1'000'000,
+             "Connections at once from one address."),
+      Number("limits.records", SHEAF_PLACE(limits.records), Unit::kNone, 1, 100'000'000,
+             "Spans, log records or data points of one request."),
+      Number("limits.attributes_per_record", SHEAF_PLACE(limits.attributes_per_record), Unit::kNone, 1, 10'000'000,
+             "Attributes of one of them."),
+      Number("limits.attribute_depth", SHEAF_PLACE(limits.attribute_depth), Unit::kNone, 1, 64,
+             "Nesting of an attribute's value."),
+      Number("limits.retry_after_ms", SHEAF_PLACE(limits.retry_after_ms), Unit::kMs, 1, 3'600'000,
+             "What an overloaded server asks senders to wait."),
+
+      Choice("log.level", SHEAF_PLACE(log.level), "debug info warn error", "Least severe lines that are written."),
+      Choice("log.format", SHEAF_PLACE(log.format), "logfmt json", "Form of a line on standard error."),
+  };
+  return settings;
+}
+
+bool IsText(const Setting& setting) { return setting.place.index() == 0; }
+bool IsNumber(const Setting& setting) { return setting.place.index() == 1; }
+bool IsFraction(const Setting& setting) { return setting.place.index() == 2; }
+
+std::string_view SectionOf(const Setting& setting) { return setting.key.substr(0, setting.key.find('.')); }
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string VariableOf(std::string_view key) {
+  std::string name = "SHEAF_";
+  for (const char c : key) name += c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+/// "is not a setting; did you mean …?". `spell` says how keys look to whom reads the message.
+template <typename Spell>
+Status Unknown(std::string_view where, std::string_view given, Spell spell) {
+  std::string nearest;
+  size_t best = std::numeric_limits<size_t>::max();
+  for (const Setting& setting : Settings()) {
+    const std::string name = spell(setting.key);
+    const size_t distance = EditDistance(given, name);
+    if (distance >= best) continue;
+    best = distance;
+    nearest = name;
+  }
+  return MakeError(ErrorKind::kInvalid, "{}: {} is not a setting; did you mean {}?", where, given, nearest);
+}
+
+std::optional<int64_t> UnitFactor(Unit unit, std::string_view suffix) {
+  const std::pair<std::string_view, int64_t> bytes[] = {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+  const std::pair<std::string_view, int64_t> times[] = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", kDay}};
+  if (unit == Unit::kBytes) {
+    for (const auto& [name, factor] : bytes) {
+      if (name == suffix) return factor;
+    }
+  }
+  if (unit == Unit::kMs) {
+    for (const auto& [name, factor] : times) {
+      if (name == suffix) return factor;
+    }
+  }
+  return std::nullopt;
+}
+
+Status SetNumber(const Setting& setting, std::string_view where, int64_t value, Config* config) {
+  if (static_cast<double>(value) < setting.min || static_cast<double>(value) > setting.max) {
+    return MakeError(ErrorKind::kInvalid, "{}: {} must be between {} and {}, not {}", where, setting.key,
+                     static_cast<int64_t>(setting.min), static_cast<int64_t>(setting.max), value);
+  }
+  *std::get<1>(setting.place)(config) = value;
+  return Status::OK();
+}
+
+Status SetFraction(const Setting& setting, std::string_view where, double value, Config* config) {
+  if (!(value >= setting.min && value <= setting.max)) {
+    return MakeError(ErrorKind::kInvalid, "{}: {} must be between {} and {}, not {}", where, setting.key, setting.min, setting.max,
+                     value);
+  }
+  *std::get<2>(setting.place)(config) = value;
+  return Status::OK();
+}
+
+/// Sets from text: of a variable, a flag, or a TOML string.
+Status SetText(const Setting& setting, std::string_view where, std::string_view text, Config* config) {
+  if (IsText(setting)) {
+    const bool known = fmt::format(" {} ", setting.choices).find(fmt::format(" {} ", text)) != std::string::npos;
+    if (setting.unit == Unit::kChoice && !known) {
+      return MakeError(ErrorKind::kInvalid, "{}: {} must be one of {}, not '{}'", where, setting.key, setting.choices, text);
+    }
+    *std::get<0>(setting.place)(config) = text;
+    return Status::OK();
+  }
+  if (IsFraction(setting)) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      return MakeError(ErrorKind::kInvalid, "{}: {} must be a number, not '{}'", where, setting.key, text);
+    }
+    return SetFraction(setting, where, value, config);
+  }
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
+  while (suffix.starts_with(' ')) suffix.remove_prefix(1);
+  const std::optional<int64_t> factor = suffix.empty() ? 1 : UnitFactor(setting.unit, suffix);
+  if (error != std::errc() || !factor || __builtin_mul_overflow(value, *factor, &value)) {
+    const char* unit = setting.unit == Unit::kBytes ? " of bytes (or with KiB, MiB, GiB)"
+                       : setting.unit == Unit::kMs  ? " of milliseconds (or with s, m, h, d)"
+                                                    : "";
+    return MakeError(ErrorKind::kInvalid, "{}: {} must be a whole number{}, not '{}'", where, setting.key, unit, text);
+  }
+  return SetNumber(setting, where, value, config);
+}
+
+const Setting* FindSetting(std::string_view key) {
+  for (const Setting& setting : Settings()) {
+    if (setting.key == key) return &setting;
+  }
+  return nullptr;
+}
+
+Status SetFromToml(const Setting& setting, const std::string& where, const toml::node& value, Config* config) {
+  if (const auto text = value.value_exact<std::string>()) return SetText(setting, where, *text, config);
+  if (const auto number = value.value_exact<int64_t>()) {
+    if (IsNumber(setting)) return SetNumber(setting, where, *number, config);
+    if (IsFraction(setting)) return SetFraction(setting, where, static_cast<double>(*number), config);
+  }
+  if (const auto number = value.value_exact<double>()) {
+    if (IsFraction(setting)) return SetFraction(setting, where, *number, config);
+  }
+  return MakeError(ErrorKind::kInvalid, "{}: {} has a value of the wrong type", where, setting.key);
+}
+
+Status ReadToml(io::FileSystem* files, const std::string& path, Config* config) {
+  constexpr int64_t kFileBytesMax = 1 << 20;
+  SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files, path, kFileBytesMax));
+  const std::string_view text(reinterpret_cast<const char*>(bytes->data()), static_cast<size_t>(bytes->size()));
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    return MakeError(ErrorKind::kInvalid, "{}:{}: {}", path, parsed.error().source().begin.line, parsed.error().description());
+  }
+  const auto where = [&](const toml::node& node) { return fmt::format("{}:{}", path, node.source().begin.line); };
+  const auto spell = [](std::string_view key) { return std::string(key); };
+  for (const auto& [section, content] : parsed.table()) {
+    const toml::table* table = content.as_table();
+    if (table == nullptr) return Unknown(where(content), section.str(), spell);
+    for (const auto& [name, value] : *table) {
+      const std::string key = fmt::format("{}.{}", section.str(), name.str());
+      const Setting* setting = FindSetting(key);
+      if (setting == nullptr) return Unknown(where(value), key, spell);
+      SHEAF_RETURN_NOT_OK(SetFromToml(*setting, where(value), value, config));
+    }
+  }
+  return Status::OK();
+}
+
+Status ReadEnvironment(const std::vector<std::string>& environment, Config* config) {
+  std::set<std::string> prefixes;
+  for (const Setting& setting : Settings()) prefixes.insert(VariableOf(SectionOf(setting)) + "_");
+  for (const std::string& entry : environment) {
+    const size_t equals = entry.find('=');
+    const std::string name = entry.substr(0, equals);
+    const bool ours = std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& prefix) { return name.starts_with(prefix); });
+    if (equals == std::string::npos || !ours) continue;
+    const auto& settings = Settings();
+    const auto named = [&](const Setting& each) { return VariableOf(each.key) == name; };
+    const auto setting = std::find_if(settings.begin(), settings.end(), named);
+    if (setting == settings.end()) return Unknown("environment", name, VariableOf);
+    SHEAF_RETURN_NOT_OK(SetText(*setting, name, std::string_view(entry).substr(equals + 1), config));
+  }
+  return Status::OK();
+}
+
+std::string ValueText(const Setting& setting, Config* config) {
+  if (const auto* text = std::get_if<0>(&setting.place)) return fmt::format("\"{}\"", *(*text)(config));
+  if (const auto* number = std::get_if<1>(&setting.place)) return fmt::format("{}", *(*number)(config));
+  return fmt::format("{}", *std::get<2>(setting.place)(config));
+}
+
+/// A TOML basic string of any text.
+std::string TomlText(const Setting& setting, Config* config) {
+  const auto* text = std::get_if<0>(&setting.place);
+  if (text == nullptr) return ValueText(setting, config);
+  std::string quoted = "\"";
+  for (const char c : *(*text)(config)) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    if (static_cast<unsigned char>(c) < 0x20) {
+      quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+std::string RangeText(const Setting& setting) {
+  if (setting.unit == Unit::kChoice) return fmt::format("one of {}", setting.choices);
+  if (IsText(setting)) return "text";
+  if (IsFraction(setting)) return fmt::format("{} to {}", setting.min, setting.max);
+  return fmt::format("{} to {}", static_cast<int64_t>(setting.min), static_cast<int64_t>(setting.max));
+}
+
+}  // namespace
+
+LogLevel Config::log_level() const {
+  if (log.level == "debug") return LogLevel::kDebug;
+  if (log.level == "warn") return LogLevel::kWarn;
+  if (log.level == "error") return LogLevel::kError;
+  return LogLevel::kInfo;
+}
+
+Result<Config> LoadConfig(io::FileSystem* files, const ConfigSources& sources) {
+  Config config;
+  if (!sources.file.empty()) SHEAF_RETURN_NOT_OK(ReadToml(files, sources.file, &config));
+  SHEAF_RETURN_NOT_OK(ReadEnvironment(sources.environment, &config));
+  for (const auto& [key, text] : sources.flags) {
+    const Setting* setting = FindSetting(key);
+    if (setting == nullptr) return Unknown("flags", key, [](std::string_view known) { return std::string(known); });
+    SHEAF_RETURN_NOT_OK(SetText(*setting, key, text, &config));
+  }
+  if (config.tls.certificate.empty() != config.tls.key.empty()) {
+    return MakeError(ErrorKind::kInvalid, "tls.certificate and tls.key must both be set, or neither");
+  }
+  if (!config.tls.client_ca.empty() && config.tls.certificate.empty()) {
+    return MakeError(ErrorKind::kInvalid, "tls.client_ca needs tls.certificate and tls.key");
+  }
+  return config;
+}
+
+std::string ConfigToToml(const Config& config) {
+  Config copy = config;
+  std::string toml;
+  std::string_view section;
+  for (const Setting& setting : Settings()) {
+    if (SectionOf(setting) != section) {
+      section = SectionOf(setting);
+      toml += fmt::format("{}[{}]\n", toml.empty() ? "" : "\n", section);
+    }
+    toml += fmt::format("{} = {}\n", setting.key.substr(section.size() + 1), TomlText(setting, &copy));
+  }
+  return toml;
+}
+
+std::string SettingsMarkdown() {
+  Config defaults;
+  std::string text;
+  std::string_view section;
+  for (const Setting& setting : Settings()) {
+    if (SectionOf(setting) != section) {
+      section = SectionOf(setting);
+      text += fmt::format("{}## [{}]\n\n| key | default | range | what it does, why change it |\n|---|---|---|---|\n",
+                          text.empty() ? "" : "\n", section);
+    }
+    text += fmt::format("| `{}` | `{}` | {} | {} |\n", setting.key.substr(section.size() + 1), ValueText(setting, &defaults),
+                        RangeText(setting), setting.why);
+  }
+  return text;
+}
+
+}  // namespace sheaf::serve

@@ -1,0 +1,126 @@
+#include "serve/config.h"
+
+#include <cstdlib>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "io/posix.h"
+
+namespace sheaf::serve {
+namespace {
+
+using testing::HasSubstr;
+
+/// A temporary TOML file.
+class TomlFile {
+ public:
+  explicit TomlFile(const std::string& text) : folder_(testing::TempDir() + "/sheaf_config_" + std::to_string(getpid())) {
+    io::FileSystem* files = io::PosixFileSystem();
+    EXPECT_TRUE(files->MakeDirectories(folder_).ok());
+    EXPECT_TRUE(io::WriteFileAtomically(files, path(), std::as_bytes(std::span(text.data(), text.size()))).ok());
+  }
+  ~TomlFile() { EXPECT_TRUE(io::PosixFileSystem()->Remove(path()).ok()); }
+  std::string path() const { return folder_ + "/sheaf.toml"; }
+
+ private:
+  const std::string folder_;
+};
+
+Result<Config> FromToml(const std::string& text) {
+  TomlFile file(text);
+  return LoadConfig(io::PosixFileSystem(), {.file = file.path()});
+}
+
+TEST(Config, LaterSourcesWin) {
+  TomlFile file("[server]\nport_http = 1\nport_otlp_grpc = 1\nport_otlp_http = 1\n");
+  const ConfigSources sources = {
+      .file = file.path(),
+      .environment = {"PATH=/bin", "SHEAF_SERVER_PORT_HTTP=2", "SHEAF_SERVER_PORT_OTLP_GRPC=2", "SHEAF_OTHER_THING=5"},
+      .flags = {{"server.port_http", "3"}},
+  };
+  const Result<Config> config = LoadConfig(io::PosixFileSystem(), sources);
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  EXPECT_EQ(config->server.port_otlp_http, 1);
+  EXPECT_EQ(config->server.port_otlp_grpc, 2);
+  EXPECT_EQ(config->server.port_http, 3);
+  EXPECT_EQ(config->storage.memtable_bytes, 128 << 20);
+}
+
+TEST(Config, SizesAndTimesMayCarryUnits) {
+  const Result<Config> config = FromToml("[storage]\nmemtable_bytes = \"64MiB\"\nseal_age_ms = \"90s\"\nretention_ms = \"7d\"\n");
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  EXPECT_EQ(config->storage.memtable_bytes, 64 << 20);
+  EXPECT_EQ(config->storage.seal_age_ms, 90'000);
+  EXPECT_EQ(config->storage.retention_ms, int64_t{7} * 86'400'000);
+}
+
+TEST(Config, ErrorsNamePlaceAndNearestKey) {
+  const struct {
+    const char* name;
+    std::string toml, message;
+  } rows[] = {
+      {"Key", "[server]\nport_htp = 1\n", "sheaf.toml:2: server.port_htp is not a setting; did you mean server.port_http?"},
+      {"Section", "[serve]\nport_http = 1\n", "serve.port_http is not a setting; did you mean server.port_http?"},
+      {"TopLevel", "port_http = 1\n", "sheaf.toml:1: port_http is not a setting"},
+      {"Type", "[server]\n\nport_http = true\n", "sheaf.toml:3: server.port_http has a value of the wrong type"},
+      {"Range", "[server]\nport_http = 65536\n", "server.port_http must be between 0 and 65535, not 65536"},
+      {"Unit", "[storage]\nmemtable_bytes = \"5 apples\"\n", "of bytes (or with KiB, MiB, GiB), not '5 apples'"},
+      {"UnitOfAnotherKind", "[storage]\nmemtable_bytes = \"5s\"\n", "of bytes"},
+      {"Overflow", "[storage]\nmemtable_bytes = \"9999999999999GiB\"\n", "must be a whole number"},
+      {"Choice", "[log]\nlevel = \"loud\"\n", "log.level must be one of debug info warn error, not 'loud'"},
+      {"Fraction", "[storage]\nfree_space_min_fraction = 2\n", "must be between 0 and 0.9, not 2"},
+      {"Toml", "[server\n", "sheaf.toml:1"},
+      {"HalfTls", "[tls]\nkey = \"k.pem\"\n", "tls.certificate and tls.key"},
+      {"CaWithoutTls", "[tls]\nclient_ca = \"ca.pem\"\n", "tls.client_ca needs"},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    const Result<Config> config = FromToml(row.toml);
+    ASSERT_FALSE(config.ok());
+    EXPECT_EQ(KindOf(config.status()), ErrorKind::kInvalid);
+    EXPECT_THAT(config.status().message(), HasSubstr(row.message));
+  }
+}
+
+TEST(Config, UnknownVariableOfAKnownSectionIsAnError) {
+  const Result<Config> config = LoadConfig(io::PosixFileSystem(), {.environment = {"SHEAF_SERVER_PORT_HTPP=1"}});
+  ASSERT_FALSE(config.ok());
+  EXPECT_THAT(config.status().message(), HasSubstr("SHEAF_SERVER_PORT_HTPP is not a setting; did you mean SHEAF_SERVER_PORT_HTTP?"));
+}
+
+TEST(Config, MissingFileIsAnError) {
+  const Result<Config> config = LoadConfig(io::PosixFileSystem(), {.file = "/nowhere/sheaf.toml"});
+  ASSERT_FALSE(config.ok());
+  EXPECT_EQ(KindOf(config.status()), ErrorKind::kNotFound);
+}
+
+TEST(Config, PrintedSettingsReadBackTheSame) {
+  Config config;
+  config.storage.data = "/a \"b\" \\c\n";
+  config.server.port_http = 0;
+  config.storage.free_space_min_fraction = 0.125;
+  config.log.level = "warn";
+  const std::string printed = ConfigToToml(config);
+  const Result<Config> again = FromToml(printed);
+  ASSERT_TRUE(again.ok()) << again.status().ToString();
+  EXPECT_EQ(ConfigToToml(*again), printed);
+  EXPECT_EQ(again->storage.data, config.storage.data);
+  EXPECT_EQ(again->log_level(), LogLevel::kWarn);
+}
+
+TEST(Config, DefaultsAreWithinTheirRanges) {
+  const Result<Config> config = FromToml(ConfigToToml(Config()));
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+}
+
+TEST(Config, TheManualListsEverySettingAsItIs) {
+  const std::string path = std::string(std::getenv("SHEAF_SOURCE_DIR")) + "/docs/settings.md";
+  const auto manual = io::ReadFile(io::PosixFileSystem(), path, 1 << 20);
+  ASSERT_TRUE(manual.ok()) << manual.status().ToString();
+  EXPECT_THAT((*manual)->ToString(), HasSubstr(SettingsMarkdown())) << "docs/settings.md must end with:\n" << SettingsMarkdown();
+}
+
+}  // namespace
+}  // namespace sheaf::serve

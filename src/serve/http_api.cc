@@ -1,0 +1,149 @@
+#include "serve/http_api.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "core/log.h"
+#include "serve/answer_stream.h"
+#include "serve/database_metrics.h"
+#include "serve/error_codes.h"
+#include "serve/json_text.h"
+
+namespace sheaf::serve {
+namespace {
+
+constexpr std::string_view kPage = R"(Sheaf: telemetry in, SQL out.
+
+POST /v1/sql    a statement as text, or {"sql": ..., "params": [...]}; answers JSON, NDJSON, CSV, Arrow or Parquet
+GET  /metrics   Prometheus text
+GET  /healthz   is the process up
+GET  /readyz    does it serve
+
+curl --data "SELECT service_name, count(*) FROM traces GROUP BY ALL" http://THIS-HOST:PORT/v1/sql?format=table
+)";
+
+/// The client's own id where it is short and printable, else a random one.
+std::string RequestId(const HttpRequest& request) {
+  const std::string_view given = request.header("x-request-id");
+  const bool printable = std::all_of(given.begin(), given.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+  if (!given.empty() && given.size() <= 128 && printable) return std::string(given);
+  thread_local std::mt19937_64 random{std::random_device()()};
+  return fmt::format("{:016x}", random());
+}
+
+void CountStatement(std::string_view code) {
+  Metrics().AddCounter("sheaf_sql_requests_total", "SQL requests by outcome.", {{"code", std::string(code)}}).Add();
+}
+
+void NotThereYet(const std::shared_ptr<HttpExchange>& exchange) {
+  RespondJsonError(exchange.get(),
+                   MakeError(ErrorKind::kUnsupported, "{} {} is not there yet in this version; POST /v1/sql is",
+                             exchange->request.method, exchange->request.path),
+                   -1, -1);
+}
+
+}  // namespace
+
+/// One request on its way.
+struct HttpApi::Statement {
+  std::shared_ptr<HttpExchange> exchange;
+  std::string id;
+  std::unique_ptr<AnswerStream> answer;       // Once the answer's form is known.
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  int64_t rows = 0;
+};
+
+void RespondJsonError(HttpExchange* exchange, const Status& error, int64_t position, int64_t retry_after_ms, Headers headers) {
+  const ErrorCodes& codes = CodesOf(error);
+  nlohmann::json body = {{"code", ErrorKindName(codes.kind)}, {"message", ClientMessage(error)}, {"position", nullptr}};
+  if (position >= 0) body["position"] = position;
+  headers.emplace_back("content-type", "application/json");
+  if (codes.retry && retry_after_ms >= 0) headers.emplace_back("retry-after", RetryAfterSeconds(retry_after_ms));
+  exchange->Respond(codes.api_http, std::move(headers), DumpJson({{"error", body}}) + "\n");
+}
+
+HttpApi::HttpApi(query::Engine* engine, store::Database* database, const HttpApiOptions& options)
+    : engine_(engine), database_(database), options_(options),
+      seconds_(Metrics().AddHistogram("sheaf_sql_seconds", "SQL requests from arrival to the end of the answer.")) {}
+
+void HttpApi::Register(Transport* transport, const std::string& listener) {
+  transport_ = transport;
+  transport->HandleHttp(listener, "POST", "/v1/sql", [this](std::shared_ptr<HttpExchange> exchange) { Sql(std::move(exchange)); });
+  transport->HandleHttp(listener, "GET", "/metrics", [this](std::shared_ptr<HttpExchange> exchange) {
+    exchange->Respond(200, {{"content-type", "text/plain; version=0.0.4; charset=utf-8"}}, MetricsText());
+  });
+  transport->HandleHttp(listener, "GET", "/", [](std::shared_ptr<HttpExchange> exchange) {
+    exchange->Respond(200, {{"content-type", "text/plain; charset=utf-8"}}, std::string(kPage));
+  });
+  transport->HandleHttp(listener, "POST", "/v1/tables/*", NotThereYet);
+  for (const char* path : {"/v1/tables/*", "/v1/subscribe", "/api/*"}) transport->HandleHttp(listener, "GET", path, NotThereYet);
+}
+
+std::string HttpApi::MetricsText() {
+  UpdateDatabaseMetrics(database_->GetStats());
+  if (transport_ != nullptr) {
+    Metrics().AddGauge("sheaf_connections", "Open connections.").Set(transport_->connections());
+    Metrics().AddGauge("sheaf_request_memory_bytes", "Request bytes held.").Set(transport_->memory_bytes());
+  }
+  return Metrics().ToText();
+}
+
+void HttpApi::Sql(std::shared_ptr<HttpExchange> exchange) {
+  Statement statement{.exchange = exchange, .id = RequestId(exchange->request)};
+  Status done;
+  if (statements_.fetch_add(1) >= options_.statements_max) {
+    done = MakeError(ErrorKind::kThrottled, "{} statements are running or waiting; try again later", options_.statements_max);
+  } else {
+    done = Run(&statement);
+  }
+  statements_.fetch_sub(1);
+  seconds_.Observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - statement.start).count());
+  CountStatement(done.ok() ? "ok" : ErrorKindName(KindOf(done)));
+  if (!done.ok()) Fail(&statement, done);
+}
+
+/// Streams the result. An error leaves the answer as it is; Fail() ends it.
+Status HttpApi::Run(Statement* statement) {
+  HttpExchange* const exchange = statement->exchange.get();
+  SHEAF_ASSIGN_OR_RETURN(const SqlRequest request, ParseSqlRequest(exchange->request, options_.sql));
+  exchange->request.body.reset();
+
+  SHEAF_ASSIGN_OR_RETURN(auto started, engine_->Start(request.query));
+  const std::shared_ptr<query::Query> running = std::move(started);
+  exchange->OnCancel([weak = std::weak_ptr<query::Query>(running)] {
+    if (const auto query = weak.lock()) query->Cancel();
+  });
+
+  const bool packed = request.format == query::Format::kParquet;  // Its pages are compressed already.
+  const auto encoding = packed ? wire::Encoding::kIdentity : wire::ChooseEncoding(exchange->request.header("accept-encoding"));
+  Headers headers = {
+      {"content-type", query::MediaType(request.format)}, {"x-request-id", statement->id}, {"vary", "accept, accept-encoding"}};
+  statement->answer = std::make_unique<AnswerStream>(statement->exchange, std::move(headers), encoding);
+  AnswerStream* const answer = statement->answer.get();
+  const query::Sink sink = [answer](std::string_view bytes) { return answer->Write(bytes); };
+  SHEAF_ASSIGN_OR_RETURN(const auto writer, query::ResultWriter::Make(request.format, running->schema(), sink));
+  while (true) {
+    SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::RecordBatch> batch, running->Next());
+    if (batch == nullptr) break;
+    statement->rows += batch->num_rows();
+    SHEAF_RETURN_NOT_OK(writer->Write(*batch));
+    SHEAF_RETURN_NOT_OK(answer->Flush());
+  }
+  SHEAF_RETURN_NOT_OK(writer->Finish());
+  return answer->End();
+}
+
+void HttpApi::Fail(Statement* statement, const Status& error) {
+  const bool begun = statement->answer != nullptr && statement->answer->begun();
+  LogDebug("sql.failed", {{"request_id", statement->id}, {"error", error.ToString()}, {"rows_sent", statement->rows}});
+  if (begun) {
+    statement->answer->Abort();
+    return;
+  }
+  RespondJsonError(statement->exchange.get(), error, query::ErrorPosition(error), options_.retry_after_ms,
+                   {{"x-request-id", statement->id}});
+}
+
+}  // namespace sheaf::serve

@@ -1,0 +1,42 @@
+#include "serve/ingest_metrics.h"
+
+#include "serve/error_codes.h"
+
+namespace sheaf::serve {
+
+const char* OtlpRequestName(wire::OtlpRequest kind) {
+  switch (kind) {
+    case wire::OtlpRequest::kTraces: return "traces";
+    case wire::OtlpRequest::kLogs: return "logs";
+    case wire::OtlpRequest::kMetrics: break;
+  }
+  return "metrics";
+}
+
+IngestMetrics::IngestMetrics() {
+  MetricRegistry& all = Metrics();
+  for (size_t i = 0; i < kKinds; ++i) {
+    const Labels labels = {{"signal", OtlpRequestName(static_cast<wire::OtlpRequest>(i))}};
+    signals_[i] = {
+        .rows = &all.AddCounter("sheaf_ingest_rows_total", "Spans, log records and data points made durable.", labels),
+        .rejected = &all.AddCounter("sheaf_ingest_rejected_rows_total", "Records left out of requests otherwise kept.", labels),
+        .bytes = &all.AddCounter("sheaf_ingest_request_bytes_total", "Protobuf bytes of OTLP requests.", labels),
+        .decode_seconds = &all.AddHistogram("sheaf_ingest_decode_seconds", "Decoding a request into record batches.", labels),
+        .answer_seconds = &all.AddHistogram("sheaf_ingest_answer_seconds", "From a request to its durable answer.", labels),
+    };
+  }
+}
+
+void IngestMetrics::CountRequest(wire::OtlpRequest kind, GrpcCode code) {
+  std::atomic<Counter*>& slot = requests_[static_cast<size_t>(kind)][static_cast<size_t>(code)];
+  Counter* counter = slot.load(std::memory_order_acquire);
+  if (counter == nullptr) {
+    // The registry gives every caller the same one.
+    counter = &Metrics().AddCounter("sheaf_ingest_requests_total", "OTLP requests by the code they were answered with.",
+                                    {{"signal", OtlpRequestName(kind)}, {"code", GrpcCodeName(code)}});
+    slot.store(counter, std::memory_order_release);
+  }
+  counter->Add();
+}
+
+}  // namespace sheaf::serve

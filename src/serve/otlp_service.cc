@@ -1,0 +1,226 @@
+#include "serve/otlp_service.h"
+
+#include <chrono>
+#include <span>
+#include <utility>
+
+#include "serve/error_codes.h"
+#include "serve/json_text.h"
+#include "wire/nested_writer.h"
+
+namespace sheaf::serve {
+namespace {
+
+using wire::OtlpRequest;
+
+constexpr OtlpRequest kRequests[] = {OtlpRequest::kTraces, OtlpRequest::kLogs, OtlpRequest::kMetrics};
+
+const char* GrpcPath(OtlpRequest kind) {
+  switch (kind) {
+    case OtlpRequest::kTraces: return "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    case OtlpRequest::kLogs: return "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    case OtlpRequest::kMetrics: break;
+  }
+  return "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+}
+
+const char* RejectedName(OtlpRequest kind) {
+  switch (kind) {
+    case OtlpRequest::kTraces: return "rejectedSpans";
+    case OtlpRequest::kLogs: return "rejectedLogRecords";
+    case OtlpRequest::kMetrics: break;
+  }
+  return "rejectedDataPoints";
+}
+
+/// Export…ServiceResponse { Export…PartialSuccess partial_success = 1 { int64 rejected_… = 1; string error_message = 2; } }
+std::string ResponseProtobuf(const IngestOutcome& outcome) {
+  std::string response;
+  if (outcome.rejected == 0) return response;
+  wire::NestedWriter writer;
+  const size_t partial = writer.Begin(1);
+  writer.Varint(1, static_cast<uint64_t>(outcome.rejected));
+  writer.Bytes(2, outcome.rejected_reason);
+  writer.End(partial);
+  writer.AppendTo(&response);
+  return response;
+}
+
+std::string ResponseJson(OtlpRequest kind, const IngestOutcome& outcome) {
+  if (outcome.rejected == 0) return "{}";
+  nlohmann::json partial;
+  partial[RejectedName(kind)] = std::to_string(outcome.rejected);
+  partial["errorMessage"] = outcome.rejected_reason;
+  return DumpJson({{"partialSuccess", partial}});
+}
+
+enum class BodyType { kProtobuf, kJson, kOther };
+
+BodyType BodyTypeOf(std::string_view content_type) {
+  const std::string type = MediaTypeOf(content_type);
+  if (type == "application/x-protobuf") return BodyType::kProtobuf;
+  if (type == "application/json") return BodyType::kJson;
+  return BodyType::kOther;
+}
+
+/// Answers with a google.rpc.Status in the request's own encoding, as OTLP/HTTP asks.
+void RespondError(HttpExchange* exchange, BodyType type, int http, GrpcStatus status, bool retry, int64_t retry_after_ms) {
+  Headers headers;
+  if (retry) headers.emplace_back("retry-after", RetryAfterSeconds(retry_after_ms));
+  std::string body;
+  if (type == BodyType::kProtobuf) {
+    headers.emplace_back("content-type", "application/x-protobuf");
+    body = EncodeRpcStatus(status.code, status.message, retry ? retry_after_ms : -1);
+  } else {
+    headers.emplace_back("content-type", "application/json");
+    body = DumpJson({{"code", static_cast<int>(status.code)}, {"message", status.message}});
+  }
+  exchange->Respond(http, std::move(headers), std::move(body));
+}
+
+/// A decoder for a scope. Declared before the batches that share its memory, so that it goes back after they are gone.
+class BorrowedDecoder {
+ public:
+  explicit BorrowedDecoder(DecoderPool* pool) : pool_(pool), decoder_(pool->Take()) {}
+  ~BorrowedDecoder() { pool_->GiveBack(std::move(decoder_)); }
+  BorrowedDecoder(const BorrowedDecoder&) = delete;
+  BorrowedDecoder& operator=(const BorrowedDecoder&) = delete;
+  decode::Decoder* operator->() { return decoder_.get(); }
+
+ private:
+  DecoderPool* const pool_;
+  std::unique_ptr<decode::Decoder> decoder_;
+};
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+std::unique_ptr<decode::Decoder> DecoderPool::Take() {
+  {
+    MutexLock lock(&mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<decode::Decoder> decoder = std::move(idle_.back());
+      idle_.pop_back();
+      return decoder;
+    }
+  }
+  return std::make_unique<decode::Decoder>(limits_);
+}
+
+void DecoderPool::GiveBack(std::unique_ptr<decode::Decoder> decoder) {
+  MutexLock lock(&mutex_);
+  idle_.push_back(std::move(decoder));
+}
+
+Result<std::unique_ptr<OtlpService>> OtlpService::Make(store::Database* database, const OtlpOptions& options) {
+  std::unique_ptr<OtlpService> service(new OtlpService(database, options));
+  for (int i = 0; i < decode::kSignals; ++i) {
+    SHEAF_ASSIGN_OR_RETURN(const auto table, database->FindTable("otel", decode::SignalTable(static_cast<decode::Signal>(i))));
+    service->tables_[i] = table->id;
+  }
+  return service;
+}
+
+void OtlpService::Register(Transport* transport, const std::string& grpc, const std::string& http) {
+  for (const OtlpRequest kind : kRequests) {
+    transport->HandleGrpc(grpc, GrpcPath(kind), [this, kind](std::shared_ptr<GrpcCall> call) { Export(kind, std::move(call)); });
+    transport->HandleHttp(http, "POST", std::string("/v1/") + OtlpRequestName(kind),
+                          [this, kind](std::shared_ptr<HttpExchange> exchange) { Post(kind, std::move(exchange)); });
+  }
+}
+
+void OtlpService::Export(OtlpRequest kind, std::shared_ptr<GrpcCall> call) {
+  if (call->cancelled()) return;
+  const auto start = std::chrono::steady_clock::now();
+  const std::unique_ptr<Body> message = std::move(call->message);
+  Ingest(kind, message->view(), [this, kind, start, call](Result<IngestOutcome> outcome) {
+    GrpcStatus status;
+    std::string reply;
+    if (outcome.ok()) {
+      reply = ResponseProtobuf(*outcome);
+    } else {
+      status = ToGrpcStatus(outcome.status(), options_.retry_after_ms);
+    }
+    metrics_.CountRequest(kind, status.code);
+    metrics_[kind].answer_seconds->Observe(SecondsSince(start));
+    call->Finish(std::move(status), std::move(reply));
+  });
+}
+
+void OtlpService::Post(OtlpRequest kind, std::shared_ptr<HttpExchange> exchange) {
+  if (exchange->cancelled()) return;
+  const auto start = std::chrono::steady_clock::now();
+  const BodyType type = BodyTypeOf(exchange->request.header("content-type"));
+  if (type == BodyType::kOther) {
+    metrics_.CountRequest(kind, GrpcCode::kInvalidArgument);
+    constexpr const char* kMessage = "the Content-Type must be application/x-protobuf or application/json";
+    return RespondError(exchange.get(), type, 415, {.code = GrpcCode::kInvalidArgument, .message = kMessage}, false, 0);
+  }
+  const auto answer = [this, kind, type, start, exchange](Result<IngestOutcome> outcome) {
+    GrpcCode code = GrpcCode::kOk;
+    metrics_[kind].answer_seconds->Observe(SecondsSince(start));
+    if (outcome.ok()) {
+      exchange->Respond(200, {{"content-type", type == BodyType::kJson ? "application/json" : "application/x-protobuf"}},
+                        type == BodyType::kJson ? ResponseJson(kind, *outcome) : ResponseProtobuf(*outcome));
+    } else {
+      const ErrorCodes& codes = CodesOf(outcome.status());
+      code = codes.grpc;
+      RespondError(exchange.get(), type, codes.otlp_http, {.code = code, .message = ClientMessage(outcome.status())}, codes.retry,
+                   options_.retry_after_ms);
+    }
+    metrics_.CountRequest(kind, code);
+  };
+  const std::unique_ptr<Body> body = std::move(exchange->request.body);
+  if (type == BodyType::kProtobuf) return Ingest(kind, body->view(), answer);
+  std::string protobuf;
+  const Status read = wire::OtlpJsonToProtobuf(kind, body->view(), &protobuf);
+  if (!read.ok()) return answer(read);
+  Ingest(kind, protobuf, answer);
+}
+
+void OtlpService::Ingest(OtlpRequest kind, std::string_view request, Answer answer) {
+  bool answered = false;
+  Result<IngestOutcome> outcome = DecodeAndAppend(kind, request, &answered, &answer);
+  if (!answered) answer(std::move(outcome));
+}
+
+/// Sets `answered` where the log will run `answer`; otherwise the result is the outcome.
+Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string_view request, bool* answered, Answer* answer) {
+  const IngestMetrics::Signal& counters = metrics_[kind];
+  counters.bytes->Add(request.size());
+  if (options_.overloaded && options_.overloaded()) {
+    return MakeError(ErrorKind::kThrottled, "recent rows fill their memory until they are sealed; send the request again later");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const auto bytes = std::as_bytes(std::span(request.data(), request.size()));
+
+  BorrowedDecoder decoder(&decoders_);
+  Result<decode::DecodeResult> decoded = kind == OtlpRequest::kTraces ? decoder->Traces(bytes)
+                                         : kind == OtlpRequest::kLogs ? decoder->Logs(bytes)
+                                                                      : decoder->Metrics(bytes);
+  counters.decode_seconds->Observe(SecondsSince(start));
+  if (!decoded.ok()) return decoded.status();
+
+  const IngestOutcome outcome{
+      .accepted = decoded->accepted, .rejected = decoded->rejected, .rejected_reason = std::move(decoded->rejected_reason)};
+  counters.rejected->Add(static_cast<uint64_t>(outcome.rejected));
+  if (decoded->batches.empty()) return outcome;
+  std::vector<store::TableRows> rows;
+  rows.reserve(decoded->batches.size());
+  for (decode::TableBatch& batch : decoded->batches) {
+    rows.push_back({.table = tables_[static_cast<int>(batch.signal)], .batch = std::move(batch.batch)});
+  }
+  // `answer` is copied: where the append is refused, the caller still needs it.
+  SHEAF_RETURN_NOT_OK(database_->AppendAsync(rows, {}, [answer = *answer, outcome, durable = counters.rows](Result<Lsn> lsn) {
+    if (!lsn.ok()) return answer(lsn.status());
+    durable->Add(static_cast<uint64_t>(outcome.accepted));
+    answer(outcome);
+  }));
+  *answered = true;
+  return outcome;
+}
+
+}  // namespace sheaf::serve

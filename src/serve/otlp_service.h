@@ -1,0 +1,78 @@
+/// OTLP's Export, over gRPC and over HTTP: bytes in, durable rows, then the answer.
+///
+/// A request is decoded on the worker that received it and handed to the log; the worker is free again at once. The answer
+/// goes out when the rows are on disk and visible to queries, from the log's thread. Bad records (ids of wrong length or all
+/// zero) are left out and counted in partial_success; the rest is kept. A request without records is answered without an append.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/mutex.h"
+#include "decode/decoder.h"
+#include "serve/ingest_metrics.h"
+#include "serve/transport.h"
+#include "store/database.h"
+#include "wire/otlp_json.h"
+
+namespace sheaf::serve {
+
+struct OtlpOptions {
+  decode::Limits limits;
+  int64_t retry_after_ms = 1000;      // What an overloaded server asks senders to wait.
+  std::function<bool()> overloaded;   // True refuses requests before they are decoded; may be empty.
+};
+
+/// What became of a request that went well.
+struct IngestOutcome {
+  int64_t accepted = 0, rejected = 0;
+  std::string rejected_reason;
+};
+
+/// Decoders to borrow: as many as there are requests being decoded at once. Thread-safe.
+class DecoderPool {
+ public:
+  explicit DecoderPool(decode::Limits limits) : limits_(limits) {}
+  std::unique_ptr<decode::Decoder> Take() SHEAF_EXCLUDES(mutex_);
+  void GiveBack(std::unique_ptr<decode::Decoder> decoder) SHEAF_EXCLUDES(mutex_);
+
+ private:
+  const decode::Limits limits_;
+  Mutex mutex_;
+  std::vector<std::unique_ptr<decode::Decoder>> idle_ SHEAF_GUARDED_BY(mutex_);
+};
+
+/// Thread-safe. Must outlive the transport it is registered with, and every append that it started: close the database first.
+class OtlpService {
+ public:
+  using Answer = std::function<void(Result<IngestOutcome>)>;
+
+  /// Borrows `database`. NotFound if it lacks the ready tables.
+  static Result<std::unique_ptr<OtlpService>> Make(store::Database* database, const OtlpOptions& options);
+
+  /// Registers the three Export methods on listener `grpc` and the three paths on listener `http`.
+  void Register(Transport* transport, const std::string& grpc, const std::string& http);
+
+  /// Takes one protobuf request. `answer` is run once: here on failure or where there is nothing to log, else on the log's
+  /// thread after the rows are durable. `request` may be freed when this returns.
+  void Ingest(wire::OtlpRequest kind, std::string_view request, Answer answer);
+
+ private:
+  OtlpService(store::Database* database, const OtlpOptions& options)
+      : database_(database), options_(options), decoders_(options.limits) {}
+
+  void Export(wire::OtlpRequest kind, std::shared_ptr<GrpcCall> call);
+  void Post(wire::OtlpRequest kind, std::shared_ptr<HttpExchange> exchange);
+  Result<IngestOutcome> DecodeAndAppend(wire::OtlpRequest kind, std::string_view request, bool* answered, Answer* answer);
+
+  store::Database* const database_;  // Borrowed.
+  const OtlpOptions options_;
+  DecoderPool decoders_;
+  TableId tables_[decode::kSignals];
+  IngestMetrics metrics_;
+};
+
+}  // namespace sheaf::serve

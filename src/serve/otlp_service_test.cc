@@ -1,0 +1,195 @@
+#include "serve/otlp_service.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/hex.h"
+#include "serve/service_testing.h"
+#include <nlohmann/json.hpp>
+
+namespace sheaf::serve {
+namespace {
+
+using testing::HasSubstr;
+using wire::OtlpRequest;
+
+constexpr const char* kTraceExport = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+constexpr const char* kLogsExport = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+constexpr const char* kMetricsExport = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+std::string Spans(int good, int bad) {
+  std::string spans;
+  for (int i = 0; i < good + bad; ++i) {
+    spans += fmt::format(R"({}{{"traceId":"{}","spanId":"eee19b7ec3c1b174","name":"s"}})", i > 0 ? "," : "",
+                         i < good ? "5b8efff798038103d269b633813fc60c" : "00");
+  }
+  return R"({"resourceSpans":[{"scopeSpans":[{"spans":[)" + spans + "]}]}]}";
+}
+
+std::string Protobuf(OtlpRequest kind, const std::string& json) {
+  std::string bytes;
+  const Status status = wire::OtlpJsonToProtobuf(kind, json, &bytes);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  return bytes;
+}
+
+class OtlpServiceTest : public testing::Test {
+ protected:
+  OtlpServiceTest() {
+    auto made = OtlpService::Make(&database_, {.retry_after_ms = 2500, .overloaded = [this] { return overloaded_; }});
+    service_ = std::move(*made);
+    service_->Register(&transport_, "otlp_grpc", "otlp_http");
+  }
+
+  FakeExchange::Answer Post(const std::string& path, const std::string& type, const std::string& body) {
+    return transport_.Http("otlp_http", "POST", path, {{"content-type", type}}, body)->answer();
+  }
+
+  FakeDatabase database_;
+  FakeTransport transport_;
+  bool overloaded_ = false;
+  std::unique_ptr<OtlpService> service_;
+};
+
+TEST_F(OtlpServiceTest, GrpcAnswersOnlyWhenTheRowsAreDurable) {
+  database_.answer.reset();
+  const auto call = transport_.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(3, 0)));
+  EXPECT_EQ(database_.rows["traces"], 3);
+  EXPECT_FALSE(call->status);
+  EXPECT_EQ(call->message, nullptr) << "the message's memory is given back while the log works";
+  database_.Release(Lsn(1));
+  EXPECT_EQ(call->status->code, GrpcCode::kOk);
+  EXPECT_EQ(call->replies[0], "");
+}
+
+TEST_F(OtlpServiceTest, FailedSyncIsUnavailableWithRetryInfo) {
+  database_.answer = MakeError(ErrorKind::kUnknown, "sync failed");
+  const auto call = transport_.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(1, 0)));
+  EXPECT_EQ(call->status->code, GrpcCode::kUnavailable);
+  EXPECT_NE(call->status->details, "");
+}
+
+TEST_F(OtlpServiceTest, EverySignalHasItsTable) {
+  const std::string logs = Protobuf(OtlpRequest::kLogs, R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{},{}]}]}]})");
+  const std::string metrics = Protobuf(OtlpRequest::kMetrics, R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[
+      {"name":"a","gauge":{"dataPoints":[{"asInt":"1"}]}}, {"name":"b","sum":{"dataPoints":[{"asInt":"1"},{"asInt":"2"}]}},
+      {"name":"c","histogram":{"dataPoints":[{"count":"0"}]}}]}]}]})");
+  EXPECT_EQ(transport_.Grpc(kLogsExport, logs)->status->code, GrpcCode::kOk);
+  EXPECT_EQ(transport_.Grpc(kMetricsExport, metrics)->status->code, GrpcCode::kOk);
+  EXPECT_EQ(database_.rows["logs"], 2);
+  EXPECT_EQ(database_.rows["metrics_gauge"], 1);
+  EXPECT_EQ(database_.rows["metrics_sum"], 2);
+  EXPECT_EQ(database_.rows["metrics_histogram"], 1);
+  EXPECT_EQ(database_.appends, 2) << "one request is one entry of the log";
+}
+
+TEST_F(OtlpServiceTest, EmptyRequestsSucceedWithoutAnAppend) {
+  for (const char* path : {kTraceExport, kLogsExport, kMetricsExport}) {
+    EXPECT_EQ(transport_.Grpc(path, "")->status->code, GrpcCode::kOk);
+  }
+  EXPECT_EQ(Post("/v1/traces", "application/json", "{}").body, "{}");
+  EXPECT_EQ(Post("/v1/logs", "application/x-protobuf", "").status, 200);
+  EXPECT_EQ(database_.appends, 0);
+}
+
+TEST_F(OtlpServiceTest, BadSpansAreCountedAndTheRestIsKept) {
+  const auto call = transport_.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(2, 3)));
+  EXPECT_EQ(call->status->code, GrpcCode::kOk);
+  EXPECT_THAT(ToHex(call->replies[0]), testing::ContainsRegex("^0a..080312"));  // partial_success { rejected_spans: 3 error_message …
+  EXPECT_EQ(database_.rows["traces"], 2);
+
+  const auto answer = Post("/v1/traces", "application/json", Spans(0, 1));
+  EXPECT_EQ(answer.status, 200);
+  const auto json = nlohmann::json::parse(answer.body);
+  EXPECT_EQ(json["partialSuccess"]["rejectedSpans"], "1");
+  EXPECT_NE(json["partialSuccess"]["errorMessage"], "");
+  EXPECT_EQ(database_.appends, 1);
+}
+
+TEST_F(OtlpServiceTest, HttpAnswersInTheTypeOfTheRequest) {
+  const auto json = Post("/v1/traces", "application/json; charset=utf-8", Spans(1, 0));
+  EXPECT_EQ(json.status, 200);
+  EXPECT_EQ(json.header("content-type"), "application/json");
+  EXPECT_EQ(json.body, "{}");
+  const auto protobuf = Post("/v1/traces", "application/x-protobuf", Protobuf(OtlpRequest::kTraces, Spans(1, 0)));
+  EXPECT_EQ(protobuf.status, 200);
+  EXPECT_EQ(protobuf.header("content-type"), "application/x-protobuf");
+  EXPECT_EQ(protobuf.body, "");
+  EXPECT_EQ(database_.rows["traces"], 2);
+}
+
+TEST_F(OtlpServiceTest, HttpErrorsAreStatusMessagesInTheTypeOfTheRequest) {
+  const auto json = Post("/v1/traces", "application/json", R"({"resourceSpans":5})");
+  EXPECT_EQ(json.status, 400);
+  EXPECT_EQ(json.header("content-type"), "application/json");
+  const auto parsed = nlohmann::json::parse(json.body);
+  EXPECT_EQ(parsed["code"], 3);
+  EXPECT_THAT(parsed["message"].get<std::string>(), HasSubstr("resourceSpans must be an array"));
+
+  const auto protobuf = Post("/v1/traces", "application/x-protobuf", "\x0a\x05");
+  EXPECT_EQ(protobuf.status, 400);
+  EXPECT_EQ(protobuf.header("content-type"), "application/x-protobuf");
+  EXPECT_EQ(protobuf.body.substr(0, 2), "\x08\x03");
+
+  const auto other = Post("/v1/traces", "text/plain", "x");
+  EXPECT_EQ(other.status, 415);
+}
+
+TEST_F(OtlpServiceTest, RefusalsOfTheLogTellWhetherToTryAgain) {
+  const struct {
+    ErrorKind kind;
+    int http;
+    GrpcCode grpc;
+    const char* retry_after;
+  } rows[] = {
+      {ErrorKind::kThrottled, 503, GrpcCode::kUnavailable, "3"},
+      {ErrorKind::kUnavailable, 503, GrpcCode::kUnavailable, "3"},
+      {ErrorKind::kTooLarge, 413, GrpcCode::kResourceExhausted, ""},
+  };
+  for (const auto& row : rows) {
+    database_.refuse = MakeError(row.kind, "no");
+    const auto http = Post("/v1/traces", "application/json", Spans(1, 0));
+    EXPECT_EQ(http.status, row.http);
+    EXPECT_EQ(http.header("retry-after"), row.retry_after);
+    const auto call = transport_.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(1, 0)));
+    EXPECT_EQ(call->status->code, row.grpc);
+    EXPECT_EQ(call->status->details.empty(), row.retry_after[0] == '\0');
+  }
+}
+
+TEST_F(OtlpServiceTest, MalformedProtobufIsInvalidArgument) {
+  EXPECT_EQ(transport_.Grpc(kTraceExport, "\x0a\x05")->status->code, GrpcCode::kInvalidArgument);
+  EXPECT_EQ(database_.appends, 0);
+}
+
+TEST_F(OtlpServiceTest, FullMemoryRefusesBeforeDecoding) {
+  overloaded_ = true;
+  EXPECT_EQ(transport_.Grpc(kTraceExport, "not even protobuf")->status->code, GrpcCode::kUnavailable);
+  overloaded_ = false;
+  EXPECT_EQ(transport_.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(1, 0)))->status->code, GrpcCode::kOk);
+}
+
+TEST_F(OtlpServiceTest, CountsRowsRejectionsAndRequestsBySignal) {
+  const auto count = [](const char* name, Labels labels) { return Metrics().AddCounter(name, "", std::move(labels)).value(); };
+  const uint64_t rows = count("sheaf_ingest_rows_total", {{"signal", "traces"}});
+  const uint64_t rejected = count("sheaf_ingest_rejected_rows_total", {{"signal", "traces"}});
+  const uint64_t requests = count("sheaf_ingest_requests_total", {{"signal", "traces"}, {"code", "OK"}});
+  transport_.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(5, 2)));
+  EXPECT_EQ(count("sheaf_ingest_rows_total", {{"signal", "traces"}}), rows + 5);
+  EXPECT_EQ(count("sheaf_ingest_rejected_rows_total", {{"signal", "traces"}}), rejected + 2);
+  EXPECT_EQ(count("sheaf_ingest_requests_total", {{"signal", "traces"}, {"code", "OK"}}), requests + 1);
+}
+
+TEST(OtlpService, NeedsTheReadyTables) {
+  class Empty : public FakeDatabase {
+    Result<std::shared_ptr<const store::TableInfo>> FindTable(const std::string&, const std::string&) const override {
+      return MakeError(ErrorKind::kNotFound, "none");
+    }
+  } database;
+  EXPECT_FALSE(OtlpService::Make(&database, {}).ok());
+}
+
+}  // namespace
+}  // namespace sheaf::serve

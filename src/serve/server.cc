@@ -1,0 +1,202 @@
+#include "serve/server.h"
+
+#include <chrono>
+#include <utility>
+
+#include "core/log.h"
+#include "decode/schemas.h"
+
+namespace sheaf::serve {
+namespace {
+
+constexpr std::chrono::milliseconds kWatchInterval{50};
+
+store::Options DatabaseOptions(const Config& config) {
+  const Config::Storage& storage = config.storage;
+  store::Options options;
+  options.directory = storage.data;
+  options.memtable_bytes = storage.memtable_bytes;
+  options.seal_age_ms = storage.seal_age_ms;
+  options.ingest_memory_bytes_max = storage.ingest_memory_bytes;
+  options.cold_after_ms = storage.cold_after_ms;
+  options.log_segment_bytes = storage.log_segment_bytes;
+  options.log_queue_bytes_max = storage.log_queue_bytes;
+  options.free_space_min_fraction = storage.free_space_min_fraction;
+  return options;
+}
+
+query::EngineOptions EngineOptionsOf(const Config& config) {
+  const Config::Query& query = config.query;
+  query::EngineOptions options;
+  options.threads = static_cast<int>(query.threads);
+  options.memory_bytes_max = query.memory_bytes;
+  options.temp_directory = query.temp_directory;
+  options.temp_bytes_max = query.temp_bytes;
+  options.timeout_ms = query.timeout_ms;
+  options.concurrent_queries_max = static_cast<int>(query.concurrent_max);
+  options.sql_bytes_max = query.sql_bytes;
+  return options;
+}
+
+TransportOptions TransportOptionsOf(const Config& config) {
+  TransportOptions options;
+  options.io_threads = static_cast<int>(config.server.io_threads);
+  options.worker_threads = static_cast<int>(config.server.worker_threads);
+  options.tls_certificate_file = config.tls.certificate;
+  options.tls_key_file = config.tls.key;
+  options.tls_client_ca_file = config.tls.client_ca;
+  options.message_bytes_max = config.limits.message_bytes;
+  options.memory_bytes_max = config.limits.memory_bytes;
+  options.connection_memory_bytes_max = config.limits.connection_memory_bytes;
+  options.header_bytes_max = config.limits.header_bytes;
+  options.streams_max = static_cast<int>(config.limits.streams);
+  options.connections_max = static_cast<int>(config.limits.connections);
+  options.connections_per_address_max = static_cast<int>(config.limits.connections_per_address);
+  return options;
+}
+
+OtlpOptions OtlpOptionsOf(const Config& config) {
+  OtlpOptions options;
+  options.limits.records_max = config.limits.records;
+  options.limits.attributes_per_record_max = config.limits.attributes_per_record;
+  options.limits.attribute_depth_max = static_cast<int>(config.limits.attribute_depth);
+  options.retry_after_ms = config.limits.retry_after_ms;
+  return options;
+}
+
+HttpApiOptions HttpApiOptionsOf(const Config& config) {
+  HttpApiOptions options;
+  options.sql.sql_bytes_max = config.query.sql_bytes;
+  options.sql.timeout_ms_max = config.query.timeout_ms;
+  options.statements_max = 2 * config.query.concurrent_max;
+  options.retry_after_ms = config.limits.retry_after_ms;
+  return options;
+}
+
+/// Without users, whoever can connect can read and write everything.
+Status CheckAddress(const Config& config) {
+  if (IsLoopback(config.server.bind) || !config.tls.client_ca.empty()) return Status::OK();
+  return MakeError(ErrorKind::kDenied,
+                   "refusing to listen on {}: others could connect, and there is no authentication yet. Bind to 127.0.0.1, or "
+                   "set tls.certificate, tls.key and tls.client_ca so that clients must show a certificate",
+                   config.server.bind);
+}
+
+Status SetRetention(store::Database* database, int64_t retention_ms) {
+  for (int i = 0; i < decode::kSignals; ++i) {
+    SHEAF_ASSIGN_OR_RETURN(const auto table, database->FindTable("otel", decode::SignalTable(static_cast<decode::Signal>(i))));
+    const std::optional<int64_t> wanted = retention_ms > 0 ? std::optional(retention_ms) : std::nullopt;
+    if (table->retention_ms != wanted) SHEAF_RETURN_NOT_OK(database->SetRetention(table->id, wanted));
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+bool IsLoopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address == "[::1]" || address.starts_with("127.");
+}
+
+Result<std::unique_ptr<Server>> Server::Start(const Config& config, io::FileSystem* files, io::Clock* clock) {
+  ConfigureLog(config.log_level(), config.log.format == "json");
+  SHEAF_RETURN_NOT_OK(CheckAddress(config));
+  std::unique_ptr<Server> server(new Server(config));
+  SHEAF_RETURN_NOT_OK(server->OpenDatabase(files, clock));
+  SHEAF_RETURN_NOT_OK(server->StartServices());
+  SHEAF_RETURN_NOT_OK(server->Listen());
+  server->Observe();
+  server->watch_ = std::thread([started = server.get()] { started->Watch(); });
+  LogInfo("server.ready", {{"data", config.storage.data}});
+  return server;
+}
+
+Status Server::OpenDatabase(io::FileSystem* files, io::Clock* clock) {
+  SHEAF_ASSIGN_OR_RETURN(database_, store::Database::Open(files, clock, DatabaseOptions(config_)));
+  if (config_.storage.retention_ms >= 0) SHEAF_RETURN_NOT_OK(SetRetention(database_.get(), config_.storage.retention_ms));
+  const store::Stats stats = database_->GetStats();
+  LogInfo("server.database_opened", {{"data", config_.storage.data}, {"durable_lsn", stats.durable.value}, {"parts", stats.parts},
+                                     {"memtable_rows", stats.memtable_rows}});
+  return Status::OK();
+}
+
+Status Server::StartServices() {
+  SHEAF_ASSIGN_OR_RETURN(engine_, query::Engine::Open(database_.get(), EngineOptionsOf(config_)));
+  OtlpOptions otlp = OtlpOptionsOf(config_);
+  // Not the transport's valve: that one would refuse queries as well.
+  otlp.overloaded = [this] { return overloaded_.load(std::memory_order_relaxed); };
+  SHEAF_ASSIGN_OR_RETURN(otlp_, OtlpService::Make(database_.get(), otlp));
+  http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
+  SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(TransportOptionsOf(config_)));
+  otlp_->Register(transport_.get(), "otlp_grpc", "otlp_http");
+  health_.Register(transport_.get(), "otlp_grpc", "http");
+  http_->Register(transport_.get(), "http");
+  return Status::OK();
+}
+
+Status Server::Listen() {
+  const struct {
+    const char* listener;
+    int64_t wanted;
+    uint16_t* port;
+  } listeners[] = {
+      {"otlp_grpc", config_.server.port_otlp_grpc, &ports_.otlp_grpc},
+      {"otlp_http", config_.server.port_otlp_http, &ports_.otlp_http},
+      {"http", config_.server.port_http, &ports_.http},
+  };
+  for (const auto& each : listeners) {
+    const auto wanted = static_cast<uint16_t>(each.wanted);
+    SHEAF_ASSIGN_OR_RETURN(*each.port, transport_->Listen(each.listener, config_.server.bind, wanted));
+    LogInfo("server.listening", {{"listener", each.listener}, {"address", config_.server.bind}, {"port", *each.port},
+                                 {"tls", !config_.tls.certificate.empty()}});
+  }
+  return Status::OK();
+}
+
+/// Looks at the database now and then, so that valve and health need not ask it for every request.
+void Server::Watch() {
+  MutexLock lock(&mutex_);
+  while (!stopping_) {
+    if (wake_.WaitFor(&mutex_, kWatchInterval)) continue;
+    mutex_.Unlock();
+    Observe();
+    mutex_.Lock();
+  }
+}
+
+void Server::Observe() {
+  const store::Stats stats = database_->GetStats();
+  overloaded_.store(stats.memtable_bytes >= config_.storage.ingest_memory_bytes, std::memory_order_relaxed);
+  health_.Set(true, stats.writable, stats.writable ? "" : "not writable: " + stats.not_writable_reason);
+}
+
+Status Server::Stop() {
+  if (std::exchange(stopped_, true)) return stop_status_;
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+    wake_.NotifyAll();
+  }
+  if (watch_.joinable()) watch_.join();
+  health_.Set(false, false, "stopping");
+  health_.EndWatches();
+  LogInfo("server.stopping", {{"grace_ms", config_.server.stop_grace_ms}});
+  if (transport_ != nullptr) transport_->Shutdown(std::chrono::milliseconds(config_.server.stop_grace_ms));
+  LogInfo("server.drained");
+  // Closing ends every append that still runs, and with it every use of the services by the log's thread.
+  if (database_ != nullptr) stop_status_ = database_->Close();
+  transport_.reset();
+  engine_.reset();
+  if (stop_status_.ok()) {
+    LogInfo("server.stopped");
+  } else {
+    LogError("server.stopped", {{"error", stop_status_.ToString()}});
+  }
+  return stop_status_;
+}
+
+Server::~Server() {
+  const Status status = Stop();
+  if (!status.ok()) LogError("server.close_failed", {{"error", status.ToString()}});
+}
+
+}  // namespace sheaf::serve
