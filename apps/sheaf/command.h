@@ -10,9 +10,11 @@
 #include <string>
 #include <string_view>
 
-#include <CLI/App.hpp>
-
 #include "core/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace sheaf::cli {
 

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include <unistd.h>
+#include <CLI/App.hpp>
 #include <nlohmann/json.hpp>
 
 #include "client/otlp_exporter.h"

@@ -8,6 +8,7 @@
 #include <link.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <CLI/App.hpp>
 #include <nlohmann/json.hpp>
 
 #include "build_versions.h"

@@ -1,6 +1,8 @@
 #include <cstdio>
 #include <memory>
 
+#include <CLI/App.hpp>
+
 #include "command.h"
 #include "output.h"
 #include "query_source.h"

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <unistd.h>
+#include <CLI/App.hpp>
 
 #include "client/otlp_exporter.h"
 #include "command.h"

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include <parquet/exception.h>
+#include <CLI/App.hpp>
 
 #include "command.h"
 #include "describe_file.h"

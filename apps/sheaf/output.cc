@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include <CLI/App.hpp>
+
 namespace sheaf::cli {
 namespace {
 

@@ -4,11 +4,13 @@
 
 #include <string>
 
-#include <CLI/App.hpp>
-
 #include "core/status.h"
 #include "query/formats.h"
 #include "query_source.h"
+
+namespace CLI {
+class App;
+}
 
 namespace sheaf::cli {
 

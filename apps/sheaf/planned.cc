@@ -1,5 +1,7 @@
 #include <cstdio>
 
+#include <CLI/App.hpp>
+
 #include "command.h"
 
 namespace sheaf::cli {

@@ -1,5 +1,7 @@
 #include "query_source.h"
 
+#include <CLI/App.hpp>
+
 #include "local_source.h"
 #include "remote_source.h"
 

@@ -7,9 +7,11 @@
 
 #include <arrow/record_batch.h>
 
-#include <CLI/App.hpp>
-
 #include "core/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace sheaf::cli {
 

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <unistd.h>
+#include <CLI/App.hpp>
 
 #include "command.h"
 #include "core/log.h"

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include <unistd.h>
+#include <CLI/App.hpp>
 
 #include "command.h"
 #include "output.h"

@@ -1,6 +1,8 @@
 #include <cstdio>
 #include <memory>
 
+#include <CLI/App.hpp>
+
 #include "command.h"
 #include "core/hex.h"
 #include "query_source.h"

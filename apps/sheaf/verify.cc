@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <unistd.h>
+#include <CLI/App.hpp>
 #include <nlohmann/json.hpp>
 
 #include "check_directory.h"

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 
+#include <CLI/App.hpp>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
