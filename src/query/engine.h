@@ -57,7 +57,7 @@ class Query {
   virtual QueryStats stats() const = 0;
 };
 
-/// Thread-safe.
+/// Thread-safe. Every Query must be gone before its engine.
 class Engine {
  public:
   /// Borrows `database`, which must outlive the engine. Checks that the DuckDB library is the pinned one.

@@ -1,0 +1,9 @@
+-- slow_operations(from, to, min_ms): operations with spans in [from, to) that took at least min_ms, the
+-- slowest first. Times are timestamps or text such as '2026-11-21 10:00:00' (UTC).
+CREATE MACRO slow_operations(from_time, to_time, min_ms) AS TABLE
+SELECT service_name, name, count(*) AS count, avg(duration_ns) / 1e6 AS avg_ms,
+       quantile_cont(duration_ns, 0.95) / 1e6 AS p95_ms, max(duration_ns) / 1e6 AS max_ms
+FROM otel.traces
+WHERE start_time >= from_time::TIMESTAMP_NS AND start_time < to_time::TIMESTAMP_NS AND duration_ns >= (min_ms * 1000000)::BIGINT
+GROUP BY ALL
+ORDER BY p95_ms DESC, service_name, name;

@@ -1,0 +1,25 @@
+/// Our tables, views and macros as a DuckDB catalog. Read-only to SQL; each transaction (and so each
+/// statement) sees one snapshot of the store.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "query/duckdb_headers.h"
+#include "query/system_tables.h"
+#include "store/database.h"
+
+namespace sheaf::query {
+
+/// The name our catalog is attached under. Differs from every schema, as DuckDB resolves `x.y` as either.
+inline constexpr char kCatalogName[] = "sheaf_db";
+
+/// Schemas whose tables can be named without them, in this order.
+inline constexpr const char* kSearchedSchemas[] = {"main", "otel", "trading", "memory"};
+
+/// Registers the storage extension that makes the catalog. Borrows both, for the instance's life.
+void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables);
+
+}  // namespace sheaf::query

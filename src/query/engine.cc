@@ -1,0 +1,184 @@
+#include "query/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/mutex.h"
+#include "query/admission.h"
+#include "query/catalog.h"
+#include "query/deadlines.h"
+#include "query/error_map.h"
+#include "query/instance.h"
+#include "query/lockdown.h"
+#include "query/query_log.h"
+#include "query/running_query.h"
+#include "query/system_tables.h"
+#include "query/system_views.h"
+
+namespace sheaf::query {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+duckdb::Value ToValue(const Parameter& parameter) {
+  struct Visitor {
+    duckdb::Value operator()(std::monostate) const { return duckdb::Value(); }
+    duckdb::Value operator()(bool value) const { return duckdb::Value::BOOLEAN(value); }
+    duckdb::Value operator()(int64_t value) const { return duckdb::Value::BIGINT(value); }
+    duckdb::Value operator()(double value) const { return duckdb::Value::DOUBLE(value); }
+    duckdb::Value operator()(const std::string& value) const { return duckdb::Value(value); }
+  };
+  return std::visit(Visitor(), parameter);
+}
+
+/// What one Start() has taken and must give back on every way out.
+struct Claim {
+  std::unique_ptr<Session> session;
+  std::shared_ptr<StatementRecord> record = std::make_shared<StatementRecord>();
+  std::shared_ptr<Interrupter> interrupter;
+  std::optional<Deadlines::Ticket> deadline;
+  uint64_t log_id = 0;
+  int64_t timeout_ms = 0;
+};
+
+class EngineOverDuckDb : public Engine {
+ public:
+  EngineOverDuckDb(store::Database* database, const EngineOptions& options)
+      : database_(database), options_(options), admission_(std::max(1, options.concurrent_queries_max)),
+        system_tables_(MakeSystemTables(database, &options_, &log_)) {}
+
+  Status OpenClients() {
+    SHEAF_ASSIGN_OR_RETURN(clients_, Instance::Open(database_, options_, &system_tables_, false));
+    return Status::OK();
+  }
+
+  Result<std::unique_ptr<Query>> Start(const QueryRequest& request) override;
+
+ private:
+  Result<Instance*> InstanceFor(bool trusted) SHEAF_EXCLUDES(mutex_);
+  Result<std::unique_ptr<Query>> Run(const QueryRequest& request, Instance* instance, Claim* claim);
+  void Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome, int64_t rows);
+
+  store::Database* const database_;  // Borrowed.
+  const EngineOptions options_;
+  Admission admission_;
+  QueryLog log_;
+  const SystemTables system_tables_;
+  Deadlines deadlines_;
+  std::unique_ptr<Instance> clients_;
+  Mutex mutex_;
+  std::unique_ptr<Instance> owner_ SHEAF_GUARDED_BY(mutex_);
+};
+
+Result<Instance*> EngineOverDuckDb::InstanceFor(bool trusted) {
+  if (!trusted) return clients_.get();
+  MutexLock lock(&mutex_);
+  if (!owner_) {
+    SHEAF_ASSIGN_OR_RETURN(owner_, Instance::Open(database_, options_, &system_tables_, true));
+  }
+  return owner_.get();
+}
+
+void EngineOverDuckDb::Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome, int64_t rows) {
+  if (log_id != 0) log_.Ended(log_id, outcome.ok() ? "done" : ErrorKindName(KindOf(outcome)), rows);
+  if (session) instance->GiveBack(std::move(session));
+  admission_.Leave();
+}
+
+Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& request) {
+  if (static_cast<int64_t>(request.sql.size()) > options_.sql_bytes_max) {
+    return MakeError(ErrorKind::kTooLarge, "the SQL text has {} bytes, the limit is {}", request.sql.size(), options_.sql_bytes_max);
+  }
+  Claim claim;
+  claim.timeout_ms = request.timeout_ms >= 0 ? request.timeout_ms : options_.timeout_ms;
+  const auto expires = Clock::now() + std::chrono::milliseconds(claim.timeout_ms);
+  SHEAF_ASSIGN_OR_RETURN(Instance* const instance, InstanceFor(request.trusted));
+  if (!admission_.Enter(std::chrono::milliseconds(claim.timeout_ms))) {
+    return MakeError(ErrorKind::kThrottled, "{} statements run already and none ended within {} ms: try again later",
+                     options_.concurrent_queries_max, claim.timeout_ms);
+  }
+  auto session = instance->Borrow();
+  if (!session.ok()) {
+    admission_.Leave();
+    return session.status();
+  }
+  claim.session = std::move(session).ValueUnsafe();
+  claim.log_id = log_.Started(request.sql, claim.record);
+  claim.interrupter = std::make_shared<Interrupter>(claim.session->connection.get());
+  if (claim.timeout_ms > 0) {
+    claim.deadline = deadlines_.Add(expires, [interrupter = claim.interrupter] { interrupter->Interrupt(Interrupter::Reason::kTimeout); });
+  }
+  auto query = WithoutExceptions([&] { return Run(request, instance, &claim); });
+  if (query.ok()) return query;
+  const Status error = ExplainFailure(query.status(), *claim.interrupter, *claim.record, claim.timeout_ms);
+  if (claim.deadline) deadlines_.Remove(*claim.deadline);
+  claim.interrupter->Detach();
+  Return(instance, std::move(claim.session), claim.log_id, error, 0);
+  return error;
+}
+
+Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request, Instance* instance, Claim* claim) {
+  auto& connection = *claim->session->connection;
+  claim->session->state->Begin(claim->record);
+  const auto parse_start = Clock::now();
+  duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>> statements;
+  if (!request.trusted) {
+    // Looked at as it was written: what DuckDB makes of a PRAGMA later is no longer the statement that was asked for.
+    duckdb::Parser parser(connection.context->GetParserOptions());
+    parser.ParseQuery(request.sql);
+    if (parser.statements.size() > 1) {
+      return MakeError(ErrorKind::kDenied, "a request may hold one statement, this one holds {}", parser.statements.size());
+    }
+    for (const auto& statement : parser.statements) SHEAF_RETURN_NOT_OK(CheckStatement(*statement));
+  }
+  statements = connection.ExtractStatements(request.sql);
+  if (statements.empty()) return MakeError(ErrorKind::kInvalid, "the request holds no SQL statement");
+  const double parse_seconds = SecondsSince(parse_start);
+  const auto plan_start = Clock::now();
+  for (size_t i = 0; i + 1 < statements.size(); ++i) {
+    auto result = connection.Query(std::move(statements[i]));
+    if (result->HasError()) return FromDuckDb(result->GetErrorObject());
+  }
+  duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
+  for (size_t i = 0; i < request.parameters.size(); ++i) {
+    values[std::to_string(i + 1)] = duckdb::BoundParameterData(ToValue(request.parameters[i]));
+  }
+  auto pending = values.empty() ? connection.context->PendingQuery(std::move(statements.back()), duckdb::QueryParameters(true))
+                                : connection.context->PendingQuery(std::move(statements.back()), values, duckdb::QueryParameters(true));
+  if (pending->HasError()) return FromDuckDb(pending->GetErrorObject());
+  // DuckDB forgets an interrupt that came before the statement began.
+  if (claim->interrupter->reason() != Interrupter::Reason::kNone) {
+    pending->Close();
+    return MakeError(ErrorKind::kCancelled, "interrupted");
+  }
+  RunningQuery::Parts parts;
+  parts.session = std::move(claim->session);
+  parts.record = claim->record;
+  parts.interrupter = claim->interrupter;
+  parts.deadline = claim->deadline;
+  parts.deadlines = &deadlines_;
+  parts.timeout_ms = claim->timeout_ms;
+  parts.parse_seconds = parse_seconds;
+  parts.plan_seconds = SecondsSince(plan_start);
+  parts.release = [this, instance, log_id = claim->log_id](std::unique_ptr<Session> session, const Status& outcome, int64_t rows) {
+    Return(instance, std::move(session), log_id, outcome, rows);
+  };
+  return std::make_unique<RunningQuery>(std::move(parts), std::move(pending));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::Open(store::Database* database, const EngineOptions& options) {
+  auto engine = std::make_unique<EngineOverDuckDb>(database, options);
+  SHEAF_RETURN_NOT_OK(engine->OpenClients());
+  return engine;
+}
+
+}  // namespace sheaf::query

@@ -1,0 +1,28 @@
+/// DuckDB's errors as ours: which kind each is, and where in the text it points.
+
+#pragma once
+
+#include <exception>
+#include <string>
+
+#include "core/status.h"
+#include "query/duckdb_headers.h"
+
+namespace sheaf::query {
+
+/// Keeps DuckDB's message and, where it has one, the position in the SQL text (see ErrorPosition()).
+Status FromDuckDb(const duckdb::ErrorData& error);
+
+/// Runs `body`, which returns a Status or Result, and turns an exception into an error of that type.
+template <typename Body>
+auto WithoutExceptions(Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return MakeError(ErrorKind::kOutOfMemory, "out of memory");
+  } catch (const std::exception& exception) {
+    return FromDuckDb(duckdb::ErrorData(exception));
+  }
+}
+
+}  // namespace sheaf::query

@@ -1,0 +1,194 @@
+#include "query/granule_plan.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "query/pruning.h"
+
+namespace sheaf::query {
+
+namespace {
+
+constexpr size_t kKeysMax = 256;      // A longer list is checked by zones and row by row: it would touch every granule anyway.
+constexpr int kGranuleBits = 20, kRowBits = 24;  // Leaves 19 bits of a BIGINT for the source.
+constexpr char kMemtable[] = "memtable";
+
+/// Position of the column in the stored schema, where its stored values are what SQL compares; else -1.
+int StoredColumn(const LogicalColumn* column) {
+  return column != nullptr && column->field == Field::kWhole && column->form == Form::kPlain ? column->physical : -1;
+}
+
+columns::Zone RowIdZone(int64_t first, int64_t last) {
+  columns::Zone zone;
+  zone.kind = columns::Zone::Kind::kInt64;
+  zone.int_min = first;
+  zone.int_max = last;
+  return zone;
+}
+
+std::string Megabytes(int64_t bytes) { return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6); }
+
+}  // namespace
+
+int64_t RowId(size_t source, int granule, int64_t row) {
+  return (static_cast<int64_t>(source) << kGranuleBits | granule) << kRowBits | row;
+}
+
+GranulePlan::GranulePlan(const ScanBind& bind, const std::vector<PushedFilter>& filters, StatementRecord* record)
+    : bind_(bind), filters_(filters), record_(record), live_(bind.table.sources.size()) {
+  for (const PushedFilter& filter : filters_) keys_.push_back(ImpliedKeys(*filter.filter, kKeysMax));
+}
+
+Result<std::unique_ptr<GranulePlan>> GranulePlan::Make(const ScanBind& bind, const std::vector<PushedFilter>& filters,
+                                                       StatementRecord* record) {
+  std::unique_ptr<GranulePlan> plan(new GranulePlan(bind, filters, record));
+  for (size_t i = 0; i < bind.table.sources.size(); ++i) SHEAF_RETURN_NOT_OK(plan->AddSource(i));
+  if (bind.order) plan->OrderByZones();
+  return plan;
+}
+
+Status GranulePlan::AddSource(size_t source) {
+  const auto& granules = *bind_.table.sources[source];
+  const int64_t all = granules.num_granules();
+  live_[source] = all;
+  counters_.granules += all;
+  record_->counters.granules += all;
+  if (granules.name() != kMemtable) {
+    ++counters_.parts;
+    ++record_->counters.parts;
+  }
+  if (SourceRuledOut(source)) {
+    CountPruned(source, all);
+    return Status::OK();
+  }
+  SHEAF_ASSIGN_OR_RETURN(auto found, LookUp(source));
+  if (!found) {
+    for (int i = 0; i < all; ++i) work_.push_back({static_cast<uint32_t>(source), i});
+    return Status::OK();
+  }
+  for (int granule : *found) work_.push_back({static_cast<uint32_t>(source), granule});
+  CountPruned(source, all - static_cast<int64_t>(found->size()));
+  return Status::OK();
+}
+
+bool GranulePlan::SourceRuledOut(size_t source) const {
+  const auto& granules = *bind_.table.sources[source];
+  for (const PushedFilter& filter : filters_) {
+    if (filter.logical == nullptr) {
+      if (ZoneRulesOut(*filter.filter, filter.type, RowIdZone(RowId(source, 0, 0), RowId(source + 1, 0, 0) - 1), granules.rows())) {
+        return true;
+      }
+      continue;
+    }
+    const int column = StoredColumn(filter.logical);
+    const columns::Zone* zone = column < 0 ? nullptr : granules.source_zone(column);
+    if (zone != nullptr && ZoneRulesOut(*filter.filter, filter.type, *zone, granules.rows())) return true;
+  }
+  return false;
+}
+
+bool GranulePlan::GranuleRuledOut(const Work& work) const {
+  const auto& granules = *bind_.table.sources[work.source];
+  const int64_t rows = granules.granule_rows(work.granule);
+  for (const PushedFilter& filter : filters_) {
+    if (filter.logical == nullptr) {
+      const auto zone = RowIdZone(RowId(work.source, work.granule, 0), RowId(work.source, work.granule, rows - 1));
+      if (ZoneRulesOut(*filter.filter, filter.type, zone, rows)) return true;
+      continue;
+    }
+    const int column = StoredColumn(filter.logical);
+    const columns::Zone* zone = column < 0 ? nullptr : granules.granule_zone(work.granule, column);
+    if (zone != nullptr && ZoneRulesOut(*filter.filter, filter.type, *zone, rows)) return true;
+  }
+  return false;
+}
+
+Result<std::optional<std::vector<int>>> GranulePlan::LookUp(size_t source) {
+  const auto& granules = *bind_.table.sources[source];
+  std::optional<std::vector<int>> result;
+  for (size_t i = 0; i < filters_.size(); ++i) {
+    const int column = StoredColumn(filters_[i].logical);
+    if (column < 0 || !keys_[i] || !granules.has_filter(column)) continue;
+    std::vector<int> found;
+    for (const std::string& key : *keys_[i]) {
+      Status looked_up = granules.FindGranules(column, key, &found);
+      if (!looked_up.ok()) return WithContext(looked_up, fmt::format("looking up {}", filters_[i].logical->name));
+      ++index_lookups_;
+    }
+    if (index_columns_.find(filters_[i].logical->name) == std::string::npos) {
+      index_columns_ += (index_columns_.empty() ? "" : ", ") + filters_[i].logical->name;
+    }
+    std::sort(found.begin(), found.end());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    if (!result) {
+      result = std::move(found);
+    } else {
+      std::vector<int> both;
+      std::set_intersection(result->begin(), result->end(), found.begin(), found.end(), std::back_inserter(both));
+      result = std::move(both);
+    }
+  }
+  return result;
+}
+
+void GranulePlan::OrderByZones() {
+  const LogicalColumn* logical = bind_.Find(bind_.order->column_idx.GetPrimaryIndex());
+  const int column = StoredColumn(logical);
+  if (column < 0) return;
+  const bool by_max = bind_.order->order_by == duckdb::OrderByStatistics::MAX;
+  const bool descending = bind_.order->order_type == duckdb::OrderType::DESCENDING;
+  std::vector<std::pair<int64_t, Work>> keyed;
+  for (const Work& work : work_) {
+    const columns::Zone* zone = bind_.table.sources[work.source]->granule_zone(work.granule, column);
+    if (zone == nullptr || zone->kind != columns::Zone::Kind::kInt64) return;  // No order to be had; any is right.
+    const int64_t key = by_max ? zone->int_max : zone->int_min;
+    keyed.emplace_back(descending ? ~key : key, work);
+  }
+  std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t i = 0; i < keyed.size(); ++i) work_[i] = keyed[i].second;
+}
+
+void GranulePlan::CountPruned(size_t source, int64_t granules) {
+  if (granules == 0) return;
+  counters_.granules_pruned += granules;
+  record_->counters.granules_pruned += granules;
+  if (live_[source].fetch_sub(granules) == granules && bind_.table.sources[source]->name() != kMemtable) {
+    ++counters_.parts_pruned;
+    ++record_->counters.parts_pruned;
+  }
+}
+
+std::optional<GranulePlan::Granule> GranulePlan::Take() {
+  while (true) {
+    const size_t order = next_.fetch_add(1, std::memory_order_relaxed);
+    if (order >= work_.size()) return std::nullopt;
+    const Work& work = work_[order];
+    if (!GranuleRuledOut(work)) return Granule{work.source, work.granule, order};
+    CountPruned(work.source, 1);
+  }
+}
+
+double GranulePlan::progress_percent() const {
+  if (work_.empty()) return 100.0;
+  return 100.0 * static_cast<double>(std::min(next_.load(), work_.size())) / static_cast<double>(work_.size());
+}
+
+void GranulePlan::CountRead(int64_t rows, int64_t bytes) {
+  counters_.rows_scanned += rows;
+  counters_.bytes_read += bytes;
+  record_->counters.rows_scanned += rows;
+  record_->counters.bytes_read += bytes;
+}
+
+std::vector<std::pair<std::string, std::string>> GranulePlan::Explain() const {
+  std::vector<std::pair<std::string, std::string>> lines;
+  lines.emplace_back("Parts", fmt::format("pruned {} of {} parts", counters_.parts_pruned.load(), counters_.parts.load()));
+  lines.emplace_back("Granules", fmt::format("pruned {} of {} row groups", counters_.granules_pruned.load(), counters_.granules.load()));
+  lines.emplace_back("Rows scanned", fmt::format("{}", counters_.rows_scanned.load()));
+  lines.emplace_back("Bytes read", Megabytes(counters_.bytes_read.load()));
+  lines.emplace_back("Index", index_columns_.empty() ? "none" : fmt::format("{} ({} look-ups)", index_columns_, index_lookups_));
+  return lines;
+}
+
+}  // namespace sheaf::query

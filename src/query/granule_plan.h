@@ -1,0 +1,80 @@
+/// Which granules a scan has to look at: sources and granules that filters rule out are left away, by
+/// index look-ups first and zones second. What can only be known while the query runs (the bound of a
+/// Top-N, the keys of a join) is checked once more when a granule is taken.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "query/scan.h"
+#include "query/statement_state.h"
+
+namespace sheaf::query {
+
+/// A filter that DuckDB pushed into the scan.
+struct PushedFilter {
+  duckdb::idx_t column = 0;                     // Position among the scanned columns.
+  const duckdb::TableFilter* filter = nullptr;  // Borrowed from the plan; may change while the query runs.
+  const LogicalColumn* logical = nullptr;       // Null: the row id.
+  duckdb::LogicalType type;
+};
+
+/// A row's number within a snapshot: source, granule and row, so that it orders like them.
+int64_t RowId(size_t source, int granule, int64_t row);
+
+/// The granules of one scan. Take() is thread-safe.
+class GranulePlan {
+ public:
+  struct Granule {
+    uint32_t source = 0;
+    int granule = 0;
+    size_t order = 0;  // Position in the scan; grows.
+  };
+
+  /// Borrows everything. Error: Corruption (of an index).
+  static Result<std::unique_ptr<GranulePlan>> Make(const ScanBind& bind, const std::vector<PushedFilter>& filters,
+                                                   StatementRecord* record);
+
+  /// The next granule that cannot be ruled out, or nothing.
+  std::optional<Granule> Take();
+  /// Whether granules are left; a hint.
+  bool HasMore() const { return next_.load(std::memory_order_relaxed) < work_.size(); }
+  size_t size() const { return work_.size(); }
+  double progress_percent() const;
+
+  void CountRead(int64_t rows, int64_t bytes);
+  /// What EXPLAIN ANALYZE shows: "pruned N of M parts" and so on, as name and text.
+  std::vector<std::pair<std::string, std::string>> Explain() const;
+
+ private:
+  struct Work {
+    uint32_t source;
+    int granule;
+  };
+
+  GranulePlan(const ScanBind& bind, const std::vector<PushedFilter>& filters, StatementRecord* record);
+  Status AddSource(size_t source);
+  bool SourceRuledOut(size_t source) const;
+  bool GranuleRuledOut(const Work& work) const;
+  Result<std::optional<std::vector<int>>> LookUp(size_t source);
+  void OrderByZones();
+  void CountPruned(size_t source, int64_t granules);
+
+  const ScanBind& bind_;
+  const std::vector<PushedFilter>& filters_;
+  StatementRecord* const record_;
+  std::vector<std::optional<std::vector<std::string>>> keys_;  // For each filter: the values it asks for, if it does.
+  std::vector<Work> work_;
+  std::vector<std::atomic<int64_t>> live_;                      // Of each source: granules not ruled out.
+  std::atomic<size_t> next_{0};
+  StatementCounters counters_;
+  std::string index_columns_;
+  int64_t index_lookups_ = 0;
+};
+
+}  // namespace sheaf::query

@@ -1,0 +1,114 @@
+#include "query/instance.h"
+
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "query/attribute_rewrite.h"
+#include "query/catalog.h"
+#include "query/error_map.h"
+#include "query/id_types.h"
+#include "query/lockdown.h"
+
+namespace sheaf::query {
+
+namespace {
+
+// The C++ API of DuckDB changes from release to release: headers and library must be the same.
+constexpr std::string_view kDuckDbVersion = "v1.5.5";
+constexpr std::string_view kDuckDbSourceId = "d8cdaa33fd";
+
+Status CheckLibrary() {
+  const std::string_view version = duckdb::DuckDB::LibraryVersion(), source = duckdb::DuckDB::SourceID();
+  if (version == kDuckDbVersion && source == kDuckDbSourceId) return Status::OK();
+  return MakeError(ErrorKind::kUnsupported, "libduckdb is {} ({}), but this program was built for {} ({}): install that one", version,
+                   source, kDuckDbVersion, kDuckDbSourceId);
+}
+
+/// Runs after binding and before DuckDB's own optimizers, for every plan.
+void BeforeOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) {
+  if (!SessionState::Of(input.context).trusted()) CheckPlan(*plan);
+  RewriteAttributeAccess(plan.get());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, const EngineOptions& options,
+                                                 const SystemTables* system_tables, bool trusted) {
+  SHEAF_RETURN_NOT_OK(CheckLibrary());
+  std::string temp = options.temp_directory.empty() ? database->options().directory + "/tmp" : options.temp_directory;
+  if (trusted) temp += "/owner";  // Two instances do not share a folder: each removes what it finds in its own.
+  std::unique_ptr<Instance> instance(new Instance(trusted, static_cast<size_t>(options.concurrent_queries_max)));
+  Status opened = WithoutExceptions([&]() -> Status {
+    instance->Configure(options, temp);
+    auto& duckdb = *instance->duckdb_->instance;
+    RegisterCatalog(&duckdb, database, system_tables);
+    duckdb::ExtensionLoader loader(duckdb, "sheaf");
+    RegisterIdTypes(&loader);
+    duckdb::OptimizerExtension extension;
+    extension.pre_optimize_function = BeforeOptimizing;
+    duckdb::OptimizerExtension::Register(duckdb::DBConfig::GetConfig(duckdb), std::move(extension));
+    // A first connection attaches the catalog; only then is the door shut.
+    duckdb::Connection setup(*instance->duckdb_);
+    setup.context->registered_state->Insert(SessionState::kKey, duckdb::make_shared_ptr<SessionState>(true));
+    std::vector<std::string> statements = {fmt::format("ATTACH '' AS {} (TYPE sheaf)", kCatalogName)};
+    if (!trusted) {
+      statements.push_back("SET enable_external_access=false");
+      statements.push_back("SET lock_configuration=true");
+    }
+    for (const std::string& sql : statements) {
+      auto result = setup.Query(sql);
+      if (result->HasError()) return FromDuckDb(result->GetErrorObject());
+    }
+    return Status::OK();
+  });
+  if (!opened.ok()) return WithContext(opened, "opening the SQL engine");
+  return instance;
+}
+
+void Instance::Configure(const EngineOptions& options, const std::string& temp_directory) {
+  duckdb::DBConfig config;
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  config.options.maximum_threads = static_cast<duckdb::idx_t>(options.threads > 0 ? options.threads : cores);
+  config.options.maximum_memory = static_cast<duckdb::idx_t>(options.memory_bytes_max);
+  config.options.maximum_swap_space = static_cast<duckdb::idx_t>(options.temp_bytes_max);
+  config.options.use_temporary_directory = true;
+  config.options.temporary_directory = temp_directory;
+  for (const char* name : {"autoinstall_known_extensions", "autoload_known_extensions"}) {
+    config.SetOptionByName(name, duckdb::Value::BOOLEAN(false));
+  }
+  duckdb_ = std::make_unique<duckdb::DuckDB>(nullptr, &config);
+}
+
+std::unique_ptr<Session> Instance::MakeSession() {
+  auto session = std::make_unique<Session>();
+  session->connection = std::make_unique<duckdb::Connection>(*duckdb_);
+  session->state = duckdb::make_shared_ptr<SessionState>(trusted_);
+  auto& context = *session->connection->context;
+  context.registered_state->Insert(SessionState::kKey, session->state);
+  context.RunFunctionInTransaction([&] {
+    duckdb::vector<duckdb::CatalogSearchEntry> path;
+    for (const char* schema : kSearchedSchemas) path.emplace_back(kCatalogName, schema);
+    duckdb::ClientData::Get(context).catalog_search_path->Set(std::move(path), duckdb::CatalogSetPathType::SET_SCHEMAS);
+  });
+  return session;
+}
+
+Result<std::unique_ptr<Session>> Instance::Borrow() {
+  {
+    MutexLock lock(&mutex_);
+    if (!idle_.empty()) {
+      auto session = std::move(idle_.back());
+      idle_.pop_back();
+      return session;
+    }
+  }
+  return WithoutExceptions([&]() -> Result<std::unique_ptr<Session>> { return MakeSession(); });
+}
+
+void Instance::GiveBack(std::unique_ptr<Session> session) {
+  MutexLock lock(&mutex_);
+  if (idle_.size() < idle_max_) idle_.push_back(std::move(session));
+}
+
+}  // namespace sheaf::query

@@ -1,0 +1,48 @@
+/// A DuckDB instance over our catalog, and a pool of connections to it. The engine has one for clients'
+/// statements, locked down, and one for the owner's, made when first needed.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/mutex.h"
+#include "core/status.h"
+#include "query/duckdb_headers.h"
+#include "query/engine.h"
+#include "query/statement_state.h"
+#include "query/system_tables.h"
+
+namespace sheaf::query {
+
+/// One DuckDB connection and what we keep beside it.
+struct Session {
+  std::unique_ptr<duckdb::Connection> connection;
+  duckdb::shared_ptr<SessionState> state;
+};
+
+/// Thread-safe.
+class Instance {
+ public:
+  /// Borrows `database` and `system_tables`. Errors: Unsupported (another DuckDB than the pinned one), Io, Internal.
+  static Result<std::unique_ptr<Instance>> Open(store::Database* database, const EngineOptions& options,
+                                                const SystemTables* system_tables, bool trusted);
+
+  /// A connection that nobody else uses until it is given back.
+  Result<std::unique_ptr<Session>> Borrow() SHEAF_EXCLUDES(mutex_);
+  void GiveBack(std::unique_ptr<Session> session) SHEAF_EXCLUDES(mutex_);
+
+ private:
+  Instance(bool trusted, size_t idle_max) : trusted_(trusted), idle_max_(idle_max) {}
+  std::unique_ptr<Session> MakeSession();
+  void Configure(const EngineOptions& options, const std::string& temp_directory);
+
+  const bool trusted_;
+  const size_t idle_max_;
+  std::unique_ptr<duckdb::DuckDB> duckdb_;
+  Mutex mutex_;
+  std::vector<std::unique_ptr<Session>> idle_ SHEAF_GUARDED_BY(mutex_);  // Most recently used last.
+};
+
+}  // namespace sheaf::query

@@ -1,0 +1,18 @@
+/// What a statement from a client may do: read our tables, and nothing else. The server's files, network,
+/// settings, environment and secrets are out of reach.
+
+#pragma once
+
+#include "core/status.h"
+#include "query/duckdb_headers.h"
+
+namespace sheaf::query {
+
+/// Checks a parsed statement, sub-queries and the inside of EXPLAIN included.
+/// Error: Denied (says what is refused and what is allowed).
+Status CheckStatement(const duckdb::SQLStatement& statement);
+
+/// Checks a bound plan, after macros and views are expanded. Throws duckdb::PermissionException.
+void CheckPlan(const duckdb::LogicalOperator& plan);
+
+}  // namespace sheaf::query

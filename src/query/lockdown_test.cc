@@ -1,0 +1,174 @@
+#include <gtest/gtest.h>
+
+#include "query/engine.h"
+#include "query/testing.h"
+
+namespace sheaf::query {
+namespace {
+
+class LockdownTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto engine = Engine::Open(&database_, {.threads = 1});
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    engine_ = std::move(engine).ValueUnsafe();
+  }
+
+  MemoryDatabase database_;
+  std::unique_ptr<Engine> engine_;
+};
+
+/// Everything that writes, reads files, reaches the network, changes settings or tells about the server.
+constexpr const char* kRefused[] = {
+    "CREATE TABLE t(a INT)",
+    "CREATE TABLE otel.t AS SELECT 1",
+    "CREATE VIEW v AS SELECT 1",
+    "CREATE MACRO m(a) AS a",
+    "CREATE SCHEMA s",
+    "CREATE TEMP TABLE t(a INT)",
+    "CREATE SECRET (TYPE s3)",
+    "CREATE TYPE e AS ENUM ('a')",
+    "CREATE SEQUENCE s",
+    "INSERT INTO otel.traces(name) VALUES ('a')",
+    "UPDATE otel.traces SET name = 'a'",
+    "DELETE FROM otel.traces",
+    "TRUNCATE otel.traces",
+    "DROP TABLE otel.traces",
+    "ALTER TABLE otel.traces ADD COLUMN a INT",
+    "COPY otel.traces TO '/tmp/x.csv'",
+    "COPY (SELECT 1) TO '/tmp/x.parquet'",
+    "COPY otel.traces FROM '/tmp/x.csv'",
+    "EXPORT DATABASE '/tmp/x'",
+    "IMPORT DATABASE '/tmp/x'",
+    "ATTACH '/tmp/x.db'",
+    "ATTACH ':memory:' AS m",
+    "DETACH sheaf_db",
+    "USE memory",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "LOAD '/tmp/x.duckdb_extension'",
+    "SET threads = 1",
+    "SET search_path = 'main'",
+    "SET VARIABLE a = 1",
+    "RESET threads",
+    "PRAGMA threads = 1",
+    "PRAGMA enable_profiling",
+    "PRAGMA database_size",
+    "CALL pragma_version()",
+    "CALL enable_logging()",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "DEALLOCATE p",
+    "BEGIN",
+    "COMMIT",
+    "CHECKPOINT",
+    "VACUUM",
+    "ANALYZE",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; DROP TABLE otel.traces",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_csv_auto('/etc/passwd')",
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM read_blob('/etc/passwd')",
+    "SELECT * FROM read_parquet('/tmp/x.parquet')",
+    "SELECT * FROM read_json('/tmp/x.json')",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM 'x.csv'",
+    "SELECT * FROM 'x.parquet'",
+    "FROM 'http://127.0.0.1/x.csv'",
+    "SELECT * FROM parquet_metadata('/tmp/x.parquet')",
+    "SELECT * FROM sniff_csv('/etc/passwd')",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM which_secret('a', 's3')",
+    "SELECT * FROM duckdb_settings()",
+    "SELECT * FROM duckdb_extensions()",
+    "SELECT * FROM duckdb_temporary_files()",
+    "SELECT * FROM query('SELECT 1')",
+    "SELECT * FROM query_table('traces')",
+    "SELECT * FROM json_execute_serialized_sql('{}')",
+    "SELECT * FROM duckdb_logs()",
+    "SELECT * FROM pragma_user_agent()",
+    "SELECT getenv('HOME')",
+    "SELECT current_setting('temp_directory')",
+    "SELECT json_serialize_plan('SELECT 1')",
+    "SELECT (SELECT count(*) FROM read_csv('/etc/passwd'))",
+    "SELECT 1 WHERE EXISTS (FROM glob('/etc/*'))",
+    "WITH a AS (SELECT * FROM read_text('/etc/passwd')) SELECT * FROM a",
+    "WITH a AS MATERIALIZED (SELECT getenv('HOME')) SELECT * FROM a",
+    "SELECT 1 UNION ALL SELECT count(*) FROM read_csv('/etc/passwd')",
+    "SELECT * FROM (SELECT * FROM (SELECT * FROM glob('*')))",
+    "SELECT * FROM traces ORDER BY (SELECT count(*) FROM glob('*'))",
+    "SELECT * FROM traces LIMIT (SELECT count(*) FROM glob('*'))",
+    "SELECT name FROM traces GROUP BY name HAVING getenv('HOME') = ''",
+    "SELECT list_transform([1], x -> getenv('HOME'))",
+    "SELECT [getenv(a) for a in ['HOME']]",
+    "SELECT * FROM traces JOIN glob('*') g ON g.file = name",
+    "SELECT * FROM traces, LATERAL (SELECT getenv(name)) t",
+    "SELECT * FROM range(CAST(getenv('HOME') AS INT))",
+    "VALUES (getenv('HOME'))",
+    "PIVOT (FROM glob('*')) ON file",
+    "EXPLAIN SELECT * FROM read_csv('/etc/passwd')",
+    "EXPLAIN ANALYZE SELECT * FROM read_csv('/etc/passwd')",
+    "EXPLAIN ANALYZE INSERT INTO otel.traces(name) VALUES ('a')",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '/tmp/x.csv'",
+    "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+    "DESCRIBE SELECT * FROM read_csv('/etc/passwd')",
+    "SUMMARIZE SELECT * FROM read_csv('/etc/passwd')",
+    "SUMMARIZE 'x.csv'",
+    "DESCRIBE 'x.parquet'",
+};
+
+constexpr const char* kAllowed[] = {
+    "SELECT 1",
+    "select name from traces where name = '/etc/passwd'",
+    "WITH a AS (SELECT 1 AS x) SELECT * FROM a",
+    "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM a WHERE x < 5) SELECT * FROM a",
+    "VALUES (1), (2)",
+    "FROM traces",
+    "SELECT * FROM range(3)",
+    "SELECT unnest([1, 2])",
+    "SELECT * FROM unnest([1, 2])",
+    "SHOW TABLES",
+    "SHOW ALL TABLES",
+    "SHOW traces",
+    "DESCRIBE traces",
+    "DESCRIBE SELECT 1",
+    "SUMMARIZE traces",
+    "PRAGMA table_info('traces')",
+    "PRAGMA show_tables",
+    "EXPLAIN SELECT * FROM traces",
+    "EXPLAIN ANALYZE SELECT * FROM traces",
+    "SELECT * FROM information_schema.columns",
+    "SELECT * FROM duckdb_tables()",
+    "SELECT time_bucket(INTERVAL 1 minute, start_time) AS t, count(*) FROM traces GROUP BY t",
+    "SELECT * FROM find_trace('4bf92f3577b34da6a3ce929d0e0e4736')",
+    "PIVOT (SELECT 'a' AS k, 1 AS v) ON k USING sum(v)",
+    "SELECT quantile_cont(duration_ns, 0.5) OVER (PARTITION BY name) FROM traces",
+    "SELECT '{\"a\": 1}'::JSON ->> 'a'",
+    "SELECT * FROM sheaf.queries -- a comment; with a semicolon",
+    "SELECT 1;",
+};
+
+TEST_F(LockdownTest, ClientsAreRefusedWhatTheyMayNotDo) {
+  for (const char* sql : kRefused) {
+    const auto result = RunAll(engine_.get(), {.sql = sql});
+    ASSERT_FALSE(result.ok()) << sql << " was allowed";
+    EXPECT_EQ(KindOf(result.status()), ErrorKind::kDenied) << sql << ": " << result.status().ToString();
+  }
+}
+
+TEST_F(LockdownTest, ClientsMayRead) {
+  for (const char* sql : kAllowed) {
+    const auto result = RunAll(engine_.get(), {.sql = sql});
+    EXPECT_TRUE(result.ok()) << sql << ": " << result.status().ToString();
+  }
+}
+
+TEST_F(LockdownTest, OwnersTablesAreOutOfClientsReach) {
+  ASSERT_TRUE(RunAll(engine_.get(), {.sql = "CREATE TABLE memory.main.secret AS SELECT 1 AS a; SELECT * FROM memory.main.secret", .trusted = true}).ok());
+  EXPECT_FALSE(RunAll(engine_.get(), {.sql = "SELECT * FROM memory.main.secret"}).ok());
+}
+
+}  // namespace
+}  // namespace sheaf::query

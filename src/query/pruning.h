@@ -1,0 +1,25 @@
+/// Which sources and granules a pushed filter rules out by their statistics, before any data is read.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "columns/granules.h"
+#include "query/duckdb_headers.h"
+
+namespace sheaf::query {
+
+/// Whether no row within `zone` can pass `filter`, a filter on a column of SQL type `type`.
+bool ZoneRulesOut(const duckdb::TableFilter& filter, const duckdb::LogicalType& type, const columns::Zone& zone, int64_t rows);
+
+/// Statistics that hold `zone`; nothing where the zone says nothing about the type.
+std::optional<duckdb::BaseStatistics> ZoneStatistics(const duckdb::LogicalType& type, const columns::Zone& zone, int64_t rows);
+
+/// The values of which a row that passes `filter` must equal one, as stored bytes (see FindGranules());
+/// nothing where the filter implies no such list or one longer than `values_max`.
+std::optional<std::vector<std::string>> ImpliedKeys(const duckdb::TableFilter& filter, size_t values_max);
+
+}  // namespace sheaf::query

@@ -1,0 +1,124 @@
+#include "query/running_query.h"
+
+#include "query/duckdb_to_arrow.h"
+#include "query/error_map.h"
+
+namespace sheaf::query {
+
+namespace {
+
+constexpr int64_t kBatchRowsMax = 16'384;  // Chunks of 2,048 rows are gathered to this, where they are there already.
+
+}  // namespace
+
+void Interrupter::Interrupt(Reason reason) {
+  MutexLock lock(&mutex_);
+  if (connection_ == nullptr) return;
+  if (reason_ == Reason::kNone) reason_ = reason;
+  connection_->Interrupt();
+}
+
+void Interrupter::Detach() {
+  MutexLock lock(&mutex_);
+  connection_ = nullptr;
+}
+
+Interrupter::Reason Interrupter::reason() const {
+  MutexLock lock(&mutex_);
+  return reason_;
+}
+
+Status ExplainFailure(const Status& error, const Interrupter& interrupter, const StatementRecord& record, int64_t timeout_ms) {
+  const Status of_scan = record.error();
+  if (!of_scan.ok()) return of_scan;
+  if (KindOf(error) != ErrorKind::kCancelled) return error;
+  if (interrupter.reason() == Interrupter::Reason::kTimeout) {
+    return MakeError(ErrorKind::kTimeout, "the statement was stopped after its time-out of {} ms: narrow it down or ask for more time",
+                     timeout_ms);
+  }
+  return MakeError(ErrorKind::kCancelled, "the statement was cancelled");
+}
+
+RunningQuery::RunningQuery(Parts parts, duckdb::unique_ptr<duckdb::PendingQueryResult> pending)
+    : parts_(std::move(parts)), pending_(std::move(pending)), schema_(ResultSchema(pending_->types, pending_->names)) {}
+
+RunningQuery::~RunningQuery() {
+  if (!ended_) {
+    Cancel();
+    Finish(MakeError(ErrorKind::kCancelled, "the statement was dropped before its end"));
+  }
+}
+
+void RunningQuery::Cancel() { parts_.interrupter->Interrupt(Interrupter::Reason::kCancelled); }
+
+Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
+  if (!outcome_.ok()) return outcome_;
+  if (ended_) return nullptr;
+  const auto start = std::chrono::steady_clock::now();
+  auto batch = WithoutExceptions([&] { return Fetch(); });
+  execute_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (!batch.ok()) {
+    outcome_ = ExplainFailure(batch.status(), *parts_.interrupter, *parts_.record, parts_.timeout_ms);
+    Finish(outcome_);
+    return outcome_;
+  }
+  if (*batch == nullptr) {
+    Finish(Status::OK());
+  } else {
+    rows_ += (*batch)->num_rows();
+  }
+  return batch;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Fetch() {
+  if (pending_) {
+    result_ = pending_->Execute();
+    pending_.reset();
+    if (result_->HasError()) return FromDuckDb(result_->GetErrorObject());
+  }
+  arrow::RecordBatchVector batches;
+  int64_t rows = 0;
+  while (rows < kBatchRowsMax) {
+    auto chunk = result_->Fetch();
+    if (result_->HasError()) return FromDuckDb(result_->GetErrorObject());
+    if (!chunk || chunk->size() == 0) break;
+    SHEAF_ASSIGN_OR_RETURN(auto batch, ToRecordBatch(*parts_.session->connection->context, *chunk, schema_));
+    rows += batch->num_rows();
+    batches.push_back(std::move(batch));
+  }
+  if (parts_.interrupter->reason() != Interrupter::Reason::kNone) return MakeError(ErrorKind::kCancelled, "interrupted");
+  if (batches.empty()) return nullptr;
+  return batches.size() == 1 ? batches[0] : arrow::ConcatenateRecordBatches(batches);
+}
+
+void RunningQuery::Finish(const Status& outcome) {
+  ended_ = true;
+  if (parts_.deadline) parts_.deadlines->Remove(*parts_.deadline);
+  parts_.interrupter->Detach();
+  const Status closed = WithoutExceptions([&]() -> Status {
+    if (result_ && result_->type == duckdb::QueryResultType::STREAM_RESULT) result_->Cast<duckdb::StreamQueryResult>().Close();
+    if (pending_) pending_->Close();
+    result_.reset();
+    pending_.reset();
+    return Status::OK();
+  });
+  // A connection that could not be closed cleanly is not used again.
+  parts_.release(closed.ok() ? std::move(parts_.session) : nullptr, outcome, rows_);
+  parts_.session.reset();
+}
+
+QueryStats RunningQuery::stats() const {
+  const StatementCounters& counters = parts_.record->counters;
+  return {.rows = rows_,
+          .rows_scanned = counters.rows_scanned,
+          .bytes_read = counters.bytes_read,
+          .parts = counters.parts,
+          .parts_pruned = counters.parts_pruned,
+          .granules = counters.granules,
+          .granules_pruned = counters.granules_pruned,
+          .parse_seconds = parts_.parse_seconds,
+          .plan_seconds = parts_.plan_seconds,
+          .execute_seconds = execute_seconds_};
+}
+
+}  // namespace sheaf::query

@@ -1,0 +1,79 @@
+/// A statement that runs on a borrowed connection, and the machinery that ends it in time.
+
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/mutex.h"
+#include "query/deadlines.h"
+#include "query/engine.h"
+#include "query/instance.h"
+#include "query/statement_state.h"
+
+namespace sheaf::query {
+
+/// Interrupts a connection, but only while its statement is the one that runs there: a connection goes
+/// back to the pool, and a late interrupt would hit somebody else's statement. Thread-safe.
+class Interrupter {
+ public:
+  enum class Reason { kNone, kCancelled, kTimeout };
+
+  explicit Interrupter(duckdb::Connection* connection) : connection_(connection) {}
+
+  void Interrupt(Reason reason) SHEAF_EXCLUDES(mutex_);
+  /// From here on Interrupt() does nothing.
+  void Detach() SHEAF_EXCLUDES(mutex_);
+  Reason reason() const SHEAF_EXCLUDES(mutex_);
+
+ private:
+  mutable Mutex mutex_;
+  duckdb::Connection* connection_ SHEAF_GUARDED_BY(mutex_);  // Null once detached.
+  Reason reason_ SHEAF_GUARDED_BY(mutex_) = Reason::kNone;
+};
+
+/// What a RunningQuery gives back when it ends. Called once.
+using Release = std::function<void(std::unique_ptr<Session> session, const Status& outcome, int64_t rows)>;
+
+class RunningQuery : public Query {
+ public:
+  struct Parts {
+    std::unique_ptr<Session> session;
+    std::shared_ptr<StatementRecord> record;
+    std::shared_ptr<Interrupter> interrupter;
+    std::optional<Deadlines::Ticket> deadline;
+    Deadlines* deadlines = nullptr;  // Borrowed from the engine.
+    int64_t timeout_ms = 0;
+    Release release;
+    double parse_seconds = 0, plan_seconds = 0;
+  };
+
+  RunningQuery(Parts parts, duckdb::unique_ptr<duckdb::PendingQueryResult> pending);
+  ~RunningQuery() override;
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override;
+  void Cancel() override;
+  QueryStats stats() const override;
+
+ private:
+  Result<std::shared_ptr<arrow::RecordBatch>> Fetch();
+  void Finish(const Status& outcome);
+
+  Parts parts_;
+  duckdb::unique_ptr<duckdb::PendingQueryResult> pending_;  // Until the first Next().
+  duckdb::unique_ptr<duckdb::QueryResult> result_;
+  std::shared_ptr<arrow::Schema> schema_;
+  Status outcome_;           // Of the first Next() that failed.
+  bool ended_ = false;
+  int64_t rows_ = 0;
+  double execute_seconds_ = 0;
+};
+
+/// The error to give for a statement that failed: what stopped it counts more than what DuckDB says of it.
+Status ExplainFailure(const Status& error, const Interrupter& interrupter, const StatementRecord& record, int64_t timeout_ms);
+
+}  // namespace sheaf::query

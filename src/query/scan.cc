@@ -1,0 +1,348 @@
+#include "query/scan.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "query/column_reader.h"
+#include "query/error_map.h"
+#include "query/granule_plan.h"
+#include "query/pruning.h"
+#include "query/statement_state.h"
+
+namespace sheaf::query {
+
+namespace {
+
+using duckdb::ClientContext;
+using duckdb::column_t;
+using duckdb::DataChunk;
+using duckdb::idx_t;
+using duckdb::LogicalType;
+
+/// One column that the scan delivers or filters by.
+struct ScanColumn {
+  const LogicalColumn* logical = nullptr;  // Null: the row id.
+  LogicalType type;
+  bool filtered = false;                   // Read and converted before the others, to decide which rows pass.
+  bool delivered = true;
+  int slot = -1;                           // Position of its physical column in the read that brings it.
+};
+
+LogicalType ColumnType(const ScanBind& bind, const LogicalColumn* column) {
+  if (column == nullptr) return LogicalType(LogicalType::BIGINT);
+  return LogicalColumnType(*column, *bind.table.info->schema).ValueOrDie();
+}
+
+/// Adds the physical column to a read's list, once, and returns its position.
+int SlotOf(int physical, std::vector<int>* columns) {
+  const auto found = std::find(columns->begin(), columns->end(), physical);
+  if (found != columns->end()) return static_cast<int>(found - columns->begin());
+  columns->push_back(physical);
+  return static_cast<int>(columns->size()) - 1;
+}
+
+/// Shared by the threads of one scan. Immutable but for the plan, which is thread-safe.
+class ScanState : public duckdb::GlobalTableFunctionState {
+ public:
+  ScanState(ClientContext& context, duckdb::TableFunctionInitInput& input)
+      : bind_(input.bind_data->Cast<ScanBind>()), record_(SessionState::Of(context).record()) {
+    for (idx_t i : input.projection_ids) projection_.push_back(i);
+    for (column_t id : input.column_ids) {
+      ScanColumn column{.logical = bind_.Find(id)};
+      column.type = ColumnType(bind_, column.logical);
+      columns_.push_back(std::move(column));
+    }
+    if (input.filters) AddFilters(*input.filters);
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      ScanColumn& column = columns_[i];
+      column.delivered = projection_.empty() || std::find(projection_.begin(), projection_.end(), i) != projection_.end();
+      if (column.logical != nullptr) column.slot = SlotOf(column.logical->physical, column.filtered ? &early_ : &late_);
+    }
+    auto plan = GranulePlan::Make(bind_, filters_, record_.get());
+    if (!plan.ok()) Throw(plan.status());
+    plan_ = std::move(plan).ValueUnsafe();
+  }
+
+  idx_t MaxThreads() const override { return std::max<idx_t>(1, plan_->size()); }
+
+  /// Throws, and keeps the error's kind for the statement.
+  [[noreturn]] void Throw(const Status& error) const {
+    record_->SetError(error);
+    throw duckdb::IOException("%s", error.message());
+  }
+
+  std::shared_ptr<arrow::RecordBatch> Read(const GranulePlan::Granule& granule, const std::vector<int>& columns) const {
+    const auto& source = *bind_.table.sources[granule.source];
+    auto batch = source.Read(granule.granule, columns);
+    if (!batch.ok()) Throw(batch.status());
+    plan_->CountRead(0, source.granule_bytes(granule.granule, columns));
+    return std::move(batch).ValueUnsafe();
+  }
+
+  const ScanBind& bind() const { return bind_; }
+  const std::vector<ScanColumn>& columns() const { return columns_; }
+  const std::vector<PushedFilter>& filters() const { return filters_; }
+  const std::vector<idx_t>& projection() const { return projection_; }
+  const std::vector<int>& early() const { return early_; }
+  const std::vector<int>& late() const { return late_; }
+  GranulePlan& plan() const { return *plan_; }
+
+ private:
+  void AddFilters(duckdb::TableFilterSet& filters) {
+    for (auto& [position, filter] : filters.filters) {
+      ScanColumn& column = columns_[position];
+      column.filtered = true;
+      filters_.push_back({.column = position, .filter = filter.get(), .logical = column.logical, .type = column.type});
+    }
+  }
+
+  const ScanBind& bind_;
+  const std::shared_ptr<StatementRecord> record_;
+  std::vector<ScanColumn> columns_;
+  std::vector<idx_t> projection_;
+  std::vector<PushedFilter> filters_;
+  std::vector<int> early_, late_;  // Physical columns read before and after the filters.
+  std::unique_ptr<GranulePlan> plan_;
+};
+
+/// One thread's place in the scan.
+class ScanCursor : public duckdb::LocalTableFunctionState {
+ public:
+  ScanCursor(ClientContext& context, const ScanState& scan) : scan_(scan) {
+    duckdb::vector<LogicalType> types;
+    for (const ScanColumn& column : scan.columns()) {
+      types.push_back(column.type);
+      readers_.push_back(column.logical == nullptr ? nullptr : MakeColumnReader(*column.logical, *scan.bind().table.info->schema));
+    }
+    if (!scan.projection().empty()) all_.Initialize(context, types);
+    for (const PushedFilter& filter : scan.filters()) {
+      filter_states_.push_back(duckdb::TableFilterState::Initialize(context, *filter.filter));
+    }
+  }
+
+  /// Fills `out` with the next rows that pass; leaves it empty at the end.
+  void Next(DataChunk* out) {
+    DataChunk* target = scan_.projection().empty() ? out : &all_;
+    while (EnsureGranule()) {
+      const int64_t count = std::min<int64_t>(STANDARD_VECTOR_SIZE, rows_ - position_);
+      target->Reset();
+      const idx_t passed = Produce(count, target);
+      position_ += count;
+      if (passed == 0) continue;
+      if (target != out) {
+        for (idx_t i = 0; i < scan_.projection().size(); ++i) out->data[i].Reference(target->data[scan_.projection()[i]]);
+      }
+      out->SetCardinality(passed);
+      return;
+    }
+    out->SetCardinality(0);
+  }
+
+  idx_t order() const { return granule_.order; }
+
+ private:
+  bool EnsureGranule() {
+    if (position_ < rows_) return true;
+    const auto taken = scan_.plan().Take();
+    if (!taken) return false;
+    granule_ = *taken;
+    const auto& source = *scan_.bind().table.sources[granule_.source];
+    rows_ = source.granule_rows(granule_.granule);
+    position_ = 0;
+    late_loaded_ = false;
+    scan_.plan().CountRead(rows_, 0);
+    if (!scan_.early().empty()) Load(*scan_.Read(granule_, scan_.early()), true);
+    return true;
+  }
+
+  void Load(const arrow::RecordBatch& batch, bool filtered) {
+    for (size_t i = 0; i < readers_.size(); ++i) {
+      const ScanColumn& column = scan_.columns()[i];
+      if (readers_[i] && column.filtered == filtered) readers_[i]->Load(batch.column(column.slot));
+    }
+  }
+
+  /// Converts `count` rows from the position on into `target`; returns how many pass.
+  idx_t Produce(int64_t count, DataChunk* target) {
+    const Rows rows{.offset = position_, .count = count};
+    duckdb::SelectionVector passing;
+    idx_t passed = static_cast<idx_t>(count);
+    ConvertColumns(rows, true, target);
+    for (size_t i = 0; i < scan_.filters().size() && passed > 0; ++i) {
+      const PushedFilter& filter = scan_.filters()[i];
+      duckdb::Vector& column = target->data[filter.column];
+      duckdb::UnifiedVectorFormat format;
+      column.ToUnifiedFormat(static_cast<idx_t>(count), format);
+      duckdb::ColumnSegment::FilterSelection(passing, column, format, *filter.filter, *filter_states_[i],
+                                             static_cast<idx_t>(count), passed);
+    }
+    if (passed == 0) return 0;
+    if (!late_loaded_ && !scan_.late().empty()) Load(*scan_.Read(granule_, scan_.late()), false);
+    late_loaded_ = true;
+    if (passed == static_cast<idx_t>(count)) {
+      ConvertColumns(rows, false, target);
+    } else {
+      chosen_.resize(passed);
+      for (idx_t i = 0; i < passed; ++i) chosen_[i] = position_ + static_cast<int64_t>(passing.get_index(i));
+      ConvertColumns({.count = static_cast<int64_t>(passed), .list = chosen_.data()}, false, target);
+      for (size_t i = 0; i < readers_.size(); ++i) {
+        if (scan_.columns()[i].filtered && scan_.columns()[i].delivered) target->data[i].Slice(passing, passed);
+      }
+    }
+    target->SetCardinality(passed);
+    return passed;
+  }
+
+  void ConvertColumns(const Rows& rows, bool filtered, DataChunk* target) {
+    for (size_t i = 0; i < readers_.size(); ++i) {
+      if (scan_.columns()[i].filtered != filtered) continue;
+      if (readers_[i]) {
+        readers_[i]->Convert(rows, &target->data[i]);
+      } else {
+        auto* ids = duckdb::FlatVector::GetData<int64_t>(target->data[i]);
+        for (int64_t k = 0; k < rows.count; ++k) ids[k] = RowId(granule_.source, granule_.granule, rows[k]);
+      }
+    }
+  }
+
+  const ScanState& scan_;
+  std::vector<std::unique_ptr<ColumnReader>> readers_;  // Null: the row id.
+  std::vector<duckdb::unique_ptr<duckdb::TableFilterState>> filter_states_;
+  DataChunk all_;  // All scanned columns, where some are only filtered by.
+  GranulePlan::Granule granule_;
+  int64_t rows_ = 0, position_ = 0;
+  bool late_loaded_ = false;
+  std::vector<int64_t> chosen_;
+};
+
+duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitGlobal(ClientContext& context, duckdb::TableFunctionInitInput& input) {
+  return duckdb::make_uniq<ScanState>(context, input);
+}
+
+duckdb::unique_ptr<duckdb::LocalTableFunctionState> InitLocal(duckdb::ExecutionContext& context, duckdb::TableFunctionInitInput&,
+                                                              duckdb::GlobalTableFunctionState* global) {
+  return duckdb::make_uniq<ScanCursor>(context.client, global->Cast<ScanState>());
+}
+
+void Scan(ClientContext&, duckdb::TableFunctionInput& input, DataChunk& out) { input.local_state->Cast<ScanCursor>().Next(&out); }
+
+duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(ClientContext&, const duckdb::FunctionData* data) {
+  const auto rows = static_cast<idx_t>(data->Cast<ScanBind>().table.rows);
+  return duckdb::make_uniq<duckdb::NodeStatistics>(rows, rows);
+}
+
+/// The range over all sources, where each of them knows its own. Wrong ranges would give wrong answers:
+/// the optimizer leaves filters away that they make certain.
+duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duckdb::FunctionData* data, column_t id) {
+  const auto& bind = data->Cast<ScanBind>();
+  const LogicalColumn* column = bind.Find(id);
+  if (column == nullptr || column->field != Field::kWhole || column->form != Form::kPlain) return nullptr;
+  const LogicalType type = ColumnType(bind, column);
+  if (type.InternalType() == duckdb::PhysicalType::VARCHAR || type.IsNested()) return nullptr;
+  duckdb::unique_ptr<duckdb::BaseStatistics> merged;
+  for (const auto& source : bind.table.sources) {
+    const columns::Zone* zone = source->source_zone(column->physical);
+    if (zone == nullptr) return nullptr;
+    auto statistics = ZoneStatistics(type, *zone, source->rows());
+    if (!statistics || zone->null_count >= source->rows()) return nullptr;
+    if (merged) {
+      merged->Merge(*statistics);
+    } else {
+      merged = statistics->ToUnique();
+    }
+  }
+  return merged;
+}
+
+/// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact.
+duckdb::vector<duckdb::PartitionStatistics> PartitionStats(ClientContext&, duckdb::GetPartitionStatsInput& input) {
+  duckdb::vector<duckdb::PartitionStatistics> partitions;
+  for (const auto& source : input.bind_data->Cast<ScanBind>().table.sources) {
+    duckdb::PartitionStatistics partition;
+    partition.count = static_cast<idx_t>(source->rows());
+    partition.count_type = duckdb::CountType::COUNT_EXACT;
+    partitions.push_back(std::move(partition));
+  }
+  return partitions;
+}
+
+duckdb::InsertionOrderPreservingMap<std::string> ToString(duckdb::TableFunctionToStringInput& input) {
+  duckdb::InsertionOrderPreservingMap<std::string> lines;
+  const auto& info = *input.bind_data->Cast<ScanBind>().table.info;
+  lines["Table"] = info.schema_name + "." + info.name;
+  return lines;
+}
+
+duckdb::InsertionOrderPreservingMap<std::string> ToStringAfterwards(duckdb::TableFunctionDynamicToStringInput& input) {
+  duckdb::InsertionOrderPreservingMap<std::string> lines;
+  if (input.global_state) {
+    for (auto& [name, text] : input.global_state->Cast<ScanState>().plan().Explain()) lines[name] = text;
+  }
+  return lines;
+}
+
+}  // namespace
+
+duckdb::unique_ptr<duckdb::FunctionData> ScanBind::Copy() const {
+  auto copy = duckdb::make_uniq<ScanBind>();
+  copy->table = table;
+  copy->logical = logical;
+  copy->entry = entry;
+  copy->extracts = extracts;
+  copy->order = order;
+  return std::move(copy);
+}
+
+bool ScanBind::Equals(const duckdb::FunctionData& other) const {
+  const auto& bind = other.Cast<ScanBind>();
+  if (table.info->id != bind.table.info->id || table.sources != bind.table.sources || extracts.size() != bind.extracts.size()) {
+    return false;
+  }
+  for (size_t i = 0; i < extracts.size(); ++i) {
+    if (extracts[i].name != bind.extracts[i].name || extracts[i].key != bind.extracts[i].key) return false;
+  }
+  return true;
+}
+
+const LogicalColumn* ScanBind::Find(column_t id) const {
+  if (id < logical->columns.size()) return &logical->columns[id];
+  if (id >= kExtractBase && id - kExtractBase < extracts.size()) return &extracts[id - kExtractBase];
+  if (id >= kHiddenBase && id - kHiddenBase < logical->hidden.size()) return &logical->hidden[id - kHiddenBase];
+  return nullptr;
+}
+
+duckdb::TableFunction MakeScanFunction() {
+  duckdb::TableFunction function(kScanName, {}, Scan, nullptr, InitGlobal, InitLocal);
+  function.projection_pushdown = true;
+  function.filter_pushdown = true;
+  function.filter_prune = true;
+  function.late_materialization = true;
+  function.cardinality = Cardinality;
+  function.statistics = Statistics;
+  function.get_partition_stats = PartitionStats;
+  function.to_string = ToString;
+  function.dynamic_to_string = ToStringAfterwards;
+  function.get_partition_data = [](ClientContext&, duckdb::TableFunctionGetPartitionInput& input) {
+    return duckdb::OperatorPartitionData(input.local_state->Cast<ScanCursor>().order());
+  };
+  function.get_bind_info = [](const duckdb::optional_ptr<duckdb::FunctionData> data) {
+    auto entry = data->Cast<ScanBind>().entry;
+    return duckdb::BindInfo(*entry);
+  };
+  function.get_virtual_columns = [](ClientContext&, duckdb::optional_ptr<duckdb::FunctionData> data) {
+    return data->Cast<ScanBind>().entry->GetVirtualColumns();
+  };
+  function.get_row_id_columns = [](ClientContext&, duckdb::optional_ptr<duckdb::FunctionData>) {
+    return duckdb::vector<column_t>{duckdb::COLUMN_IDENTIFIER_ROW_ID};
+  };
+  function.set_scan_order = [](duckdb::unique_ptr<duckdb::RowGroupOrderOptions> order,
+                               duckdb::optional_ptr<duckdb::FunctionData> data) {
+    data->Cast<ScanBind>().order = std::shared_ptr<duckdb::RowGroupOrderOptions>(order.release());
+  };
+  function.table_scan_progress = [](ClientContext&, const duckdb::FunctionData*, const duckdb::GlobalTableFunctionState* global) {
+    return global->Cast<ScanState>().plan().progress_percent();
+  };
+  return function;
+}
+
+}  // namespace sheaf::query

@@ -1,0 +1,61 @@
+/// What scans and hooks inside DuckDB share with the statement they run for.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "core/mutex.h"
+#include "core/status.h"
+#include "query/duckdb_headers.h"
+
+namespace sheaf::query {
+
+/// Counts of one statement, written by its scans. Thread-safe.
+struct StatementCounters {
+  std::atomic<int64_t> rows_scanned{0}, bytes_read{0};
+  std::atomic<int64_t> parts{0}, parts_pruned{0}, granules{0}, granules_pruned{0};
+};
+
+/// One statement's counters and the first error of its scans, which DuckDB's own error would lose the kind of.
+class StatementRecord {
+ public:
+  StatementCounters counters;
+
+  void SetError(const Status& error) SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    if (error_.ok()) error_ = error;
+  }
+  Status error() const SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    return error_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  Status error_ SHEAF_GUARDED_BY(mutex_);
+};
+
+/// Registered in each connection's context; holds the record of the statement that runs there.
+class SessionState : public duckdb::ClientContextState {
+ public:
+  static constexpr const char* kKey = "sheaf";
+
+  explicit SessionState(bool trusted) : trusted_(trusted) {}
+  bool trusted() const { return trusted_; }
+  /// Set before a statement is planned, on the thread that plans it.
+  void Begin(std::shared_ptr<StatementRecord> record) { record_ = std::move(record); }
+  /// Never null while a statement runs.
+  const std::shared_ptr<StatementRecord>& record() const { return record_; }
+
+  static SessionState& Of(duckdb::ClientContext& context) {
+    return *context.registered_state->Get<SessionState>(kKey);
+  }
+
+ private:
+  const bool trusted_;
+  std::shared_ptr<StatementRecord> record_ = std::make_shared<StatementRecord>();
+};
+
+}  // namespace sheaf::query

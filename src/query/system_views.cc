@@ -1,0 +1,92 @@
+#include "query/system_views.h"
+
+#include <fmt/format.h>
+
+#include "core/hex.h"
+
+namespace sheaf::query {
+
+namespace {
+
+using duckdb::LogicalType;
+using duckdb::Value;
+using Rows = std::vector<duckdb::vector<Value>>;
+
+Value Time(int64_t ns) { return Value::TIMESTAMPNS(duckdb::timestamp_ns_t(ns)); }
+
+SystemTable PartsTable(store::Database* database) {
+  SystemTable table;
+  table.name = "parts";
+  table.columns = {"table_name", "part_id", "file_name", "format", "level", "rows", "data_bytes", "index_bytes",
+                   "min_lsn", "max_lsn", "time_min", "time_max", "created_at", "digest"};
+  table.types = {LogicalType::VARCHAR, LogicalType::UBIGINT, LogicalType::VARCHAR, LogicalType::VARCHAR, LogicalType::INTEGER,
+                 LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::UBIGINT, LogicalType::UBIGINT,
+                 LogicalType::TIMESTAMP_NS, LogicalType::TIMESTAMP_NS, LogicalType::TIMESTAMP_NS, LogicalType::VARCHAR};
+  table.rows = [database] {
+    Rows rows;
+    for (const store::PartStatus& part : database->Parts()) {
+      const parts::PartInfo& info = part.info;
+      rows.push_back({Value(part.table->schema_name + "." + part.table->name), Value::UBIGINT(info.id.value), Value(info.file_name),
+                      Value(info.format == parts::Format::kHot ? "hot" : "cold"), Value::INTEGER(info.level), Value::BIGINT(info.rows),
+                      Value::BIGINT(info.data_bytes), Value::BIGINT(info.index_bytes), Value::UBIGINT(info.min_lsn.value),
+                      Value::UBIGINT(info.max_lsn.value), Time(info.time_min), Time(info.time_max), Time(info.created_ns),
+                      Value(ToHex(info.digest))});
+    }
+    return rows;
+  };
+  return table;
+}
+
+SystemTable SettingsTable(store::Database* database, const EngineOptions* engine) {
+  SystemTable table;
+  table.name = "settings";
+  table.columns = {"name", "value", "unit"};
+  table.types = {LogicalType::VARCHAR, LogicalType::VARCHAR, LogicalType::VARCHAR};
+  table.rows = [database, engine] {
+    // No paths and nothing secret: every client may read this.
+    const store::Options& store = database->options();
+    const auto number = [](const char* name, auto value, const char* unit) {
+      return duckdb::vector<Value>{Value(name), Value(fmt::format("{}", value)), unit[0] == '\0' ? Value() : Value(unit)};
+    };
+    return Rows{number("store.memtable_bytes", store.memtable_bytes, "bytes"),
+                number("store.seal_age_ms", store.seal_age_ms, "ms"),
+                number("store.ingest_memory_bytes_max", store.ingest_memory_bytes_max, "bytes"),
+                number("store.cold_after_ms", store.cold_after_ms, "ms"),
+                number("store.log_segment_bytes", store.log_segment_bytes, "bytes"),
+                number("store.log_queue_bytes_max", store.log_queue_bytes_max, "bytes"),
+                number("store.free_space_min_fraction", store.free_space_min_fraction, ""),
+                number("store.read_only", store.read_only, ""),
+                number("query.threads", engine->threads, ""),
+                number("query.memory_bytes_max", engine->memory_bytes_max, "bytes"),
+                number("query.temp_bytes_max", engine->temp_bytes_max, "bytes"),
+                number("query.timeout_ms", engine->timeout_ms, "ms"),
+                number("query.concurrent_queries_max", engine->concurrent_queries_max, ""),
+                number("query.sql_bytes_max", engine->sql_bytes_max, "bytes")};
+  };
+  return table;
+}
+
+SystemTable QueriesTable(const QueryLog* log) {
+  SystemTable table;
+  table.name = "queries";
+  table.columns = {"id", "state", "started_at", "duration_ms", "rows", "rows_scanned", "bytes_read", "sql"};
+  table.types = {LogicalType::UBIGINT, LogicalType::VARCHAR, LogicalType::TIMESTAMP_NS, LogicalType::DOUBLE,
+                 LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::VARCHAR};
+  table.rows = [log] {
+    Rows rows;
+    for (const LoggedQuery& query : log->All()) {
+      rows.push_back({Value::UBIGINT(query.id), Value(query.state), Time(query.started_ns), Value::DOUBLE(query.seconds * 1e3),
+                      Value::BIGINT(query.rows), Value::BIGINT(query.rows_scanned), Value::BIGINT(query.bytes_read), Value(query.sql)});
+    }
+    return rows;
+  };
+  return table;
+}
+
+}  // namespace
+
+SystemTables MakeSystemTables(store::Database* database, const EngineOptions* options, const QueryLog* log) {
+  return {PartsTable(database), SettingsTable(database, options), QueriesTable(log)};
+}
+
+}  // namespace sheaf::query
