@@ -84,6 +84,30 @@ class DatabaseTest : public testing::Test {
   std::unique_ptr<Database> database_;
 };
 
+/// A value as text, whatever its encoding.
+std::string CellText(const arrow::Array& array, int64_t row) {
+  using arrow::internal::checked_cast;
+  if (array.IsNull(row)) return "NULL";
+  switch (array.type_id()) {
+    case arrow::Type::DICTIONARY: {
+      const auto& encoded = checked_cast<const arrow::DictionaryArray&>(array);
+      return CellText(*encoded.dictionary(), encoded.GetValueIndex(row));
+    }
+    case arrow::Type::LIST: {
+      const auto& list = checked_cast<const arrow::ListArray&>(array);
+      std::string text = "[";
+      for (int64_t i = list.value_offset(row); i < list.value_offset(row + 1); ++i) text += CellText(*list.values(), i) + ",";
+      return text + "]";
+    }
+    case arrow::Type::STRUCT: {
+      std::string text = "{";
+      for (const auto& field : checked_cast<const arrow::StructArray&>(array).fields()) text += CellText(*field, row) + ",";
+      return text + "}";
+    }
+    default: return array.GetScalar(row).ValueOrDie()->ToString();
+  }
+}
+
 /// Every row as text, sorted: the contents of a table whatever their order and encoding.
 std::multiset<std::string> Contents(const Snapshot& snapshot, TableId id) {
   std::multiset<std::string> rows;
@@ -95,13 +119,7 @@ std::multiset<std::string> Contents(const Snapshot& snapshot, TableId id) {
       const auto batch = source->Read(granule, columns).ValueOrDie();
       for (int64_t row = 0; row < batch->num_rows(); ++row) {
         std::string text;
-        for (const auto& column : batch->columns()) {
-          const auto scalar = column->GetScalar(row).ValueOrDie();
-          text += scalar->type->id() == arrow::Type::DICTIONARY
-                      ? arrow::internal::checked_cast<const arrow::DictionaryScalar&>(*scalar).GetEncodedValue().ValueOrDie()->ToString()
-                      : scalar->ToString();
-          text += '|';
-        }
+        for (const auto& column : batch->columns()) text += CellText(*column, row) + "|";
         rows.insert(std::move(text));
       }
     }

@@ -135,6 +135,10 @@ class LocalDatabase : public Database {
   std::vector<Obsolete> obsolete_ SHEAF_GUARDED_BY(commit_mutex_);
   std::atomic<uint64_t> covered_lsn_{0};                    // covered_, for GetStats().
 
+  /// Of the sealer: a memtable whose part is written, but not yet in a manifest that is known to be current. It may
+  /// be in one that is not known to be, so the next attempt must take the same files.
+  std::pair<std::shared_ptr<memtable::Memtable>, std::shared_ptr<const Part>> uncommitted_;
+
   /// One conversion or expiry at a time; held across I/O, taken before commit_mutex_.
   Mutex upkeep_mutex_;
   RetentionClock retention_clock_ SHEAF_GUARDED_BY(upkeep_mutex_);

@@ -179,6 +179,7 @@ Status LocalDatabase::FindOrphans(parts::ManifestState* state) {
   SHEAF_ASSIGN_OR_RETURN(const auto id_files, ListIfThere(files_, paths_.batch_ids));
   for (const io::FileInfo& file : id_files) {
     if (std::find(id_files_.begin(), id_files_.end(), file.name) != id_files_.end()) continue;
+    manifest_number_ = std::max(manifest_number_, NumberIn(file.name, "ids-").value_or(0));
     obsolete_.push_back({io::Join(paths_.batch_ids, file.name), manifest_number_, {}});
   }
   if (!obsolete_.empty()) LogInfo("database.unnamed_files", {{"directory", options_.directory}, {"files", obsolete_.size()}});

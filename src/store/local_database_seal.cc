@@ -64,9 +64,14 @@ Status LocalDatabase::Seal(TableId table_id, const std::shared_ptr<memtable::Mem
   VersionChange change;
   change.table = table_id;
   change.sealed = memtable;
-  SHEAF_ASSIGN_OR_RETURN(auto part, WriteAndOpen(std::move(info), table, memtable->batches()));
+  if (uncommitted_.first != memtable) {
+    SHEAF_ASSIGN_OR_RETURN(auto written, WriteAndOpen(std::move(info), table, memtable->batches()));
+    uncommitted_ = {memtable, std::move(written)};
+  }
+  const std::shared_ptr<const Part> part = uncommitted_.second;
   change.added.push_back(part);
   SHEAF_RETURN_NOT_OK(Commit(change));
+  uncommitted_ = {};
   ingest_bytes_.fetch_sub(memtable->bytes());
   seals_.fetch_add(1);
   const double took = static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9;

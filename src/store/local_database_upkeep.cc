@@ -154,7 +154,12 @@ Status LocalDatabase::MergeIntoCold(const TableInfo& table, const std::vector<st
   }
   SHEAF_ASSIGN_OR_RETURN(auto part, WriteAndOpen(std::move(info), table, batches));
   change.added.push_back(part);
-  SHEAF_RETURN_NOT_OK(Commit(change));
+  if (const Status committed = Commit(change); !committed.ok()) {
+    MutexLock lock(&commit_mutex_);
+    ++manifest_number_;  // The one that failed may name the part; the next will not.
+    Discard(*part);
+    return committed;
+  }
   cold_conversions_.fetch_add(1);
   LogInfo("part.made_cold", {{"table", table.schema_name + "." + table.name},
                              {"part", part->info.id},

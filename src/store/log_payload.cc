@@ -23,6 +23,10 @@ using arrow::internal::checked_cast;
 constexpr uint32_t kMagic = 0x4c504853;  // "SHPL"
 constexpr uint16_t kVersion = 1;
 constexpr int64_t kAlignment = 64;
+/// Of buffers within a body; Arrow's writer knows no other.
+constexpr int64_t kBufferAlignment = 8;
+/// Continuation marker and length of the metadata, before each message.
+constexpr int64_t kPrefixBytes = 8;
 constexpr int64_t kFixedHeaderBytes = 16;
 constexpr int64_t kTableHeaderBytes = 32;
 
@@ -58,6 +62,11 @@ const arrow::ipc::IpcWriteOptions& WriteOptions() {
   return options;
 }
 
+/// Where the body of a message at `position` begins: its metadata is padded so that the body is aligned.
+int64_t BodyPosition(int64_t position, const arrow::ipc::IpcPayload& payload) {
+  return arrow::bit_util::RoundUp(position + kPrefixBytes + payload.metadata->size(), kAlignment);
+}
+
 /// The messages of one table, not yet written: bodies still point at the caller's buffers.
 struct Messages {
   std::vector<std::pair<int64_t, int64_t>> dictionaries;  // Id and length of the first payloads, in order.
@@ -77,8 +86,9 @@ Result<Messages> Plan(const PayloadRows& rows) {
   }
   SHEAF_RETURN_NOT_OK(arrow::ipc::GetRecordBatchPayload(*rows.batch, WriteOptions(), &messages.payloads.back()));
   for (const arrow::ipc::IpcPayload& payload : messages.payloads) {
-    messages.bytes += arrow::bit_util::RoundUp(arrow::ipc::GetPayloadSize(payload, WriteOptions()), kAlignment);
+    messages.bytes = BodyPosition(messages.bytes, payload) + payload.body_length;
   }
+  messages.bytes = arrow::bit_util::RoundUp(messages.bytes, kAlignment);
   return messages;
 }
 
@@ -90,8 +100,7 @@ class MessageWriter {
 
   /// Writes a message at `position_`; returns its body buffers as slices of the target.
   arrow::BufferVector Write(const arrow::ipc::IpcPayload& payload) {
-    const int64_t metadata = payload.metadata->size();
-    const int64_t body = arrow::bit_util::RoundUp(position_ + kPrefixBytes + metadata, kAlignment);
+    const int64_t body = BodyPosition(position_, payload);
     const int32_t prefix[2] = {-1, static_cast<int32_t>(body - position_ - kPrefixBytes)};
     std::memcpy(data_ + position_, prefix, sizeof(prefix));
     Put(position_ + kPrefixBytes, payload.metadata.get(), body);
@@ -100,7 +109,7 @@ class MessageWriter {
     position_ = body;
     for (const auto& buffer : payload.body_buffers) {
       const int64_t size = buffer == nullptr ? 0 : buffer->size();
-      const int64_t end = arrow::bit_util::RoundUp(position_ + size, kAlignment);
+      const int64_t end = arrow::bit_util::RoundUp(position_ + size, kBufferAlignment);
       if (size > 0) Put(position_, buffer.get(), end);
       slices.push_back(size == 0 ? nullptr : arrow::SliceBuffer(target_, position_, size));
       position_ = end;
@@ -110,11 +119,15 @@ class MessageWriter {
   }
 
   void Seek(int64_t position) { position_ = position; }
+  /// Fills up with zeros, which a reader takes for the end of the stream.
+  void Align() {
+    const int64_t end = arrow::bit_util::RoundUp(position_, kAlignment);
+    std::memset(data_ + position_, 0, static_cast<size_t>(end - position_));
+    position_ = end;
+  }
   int64_t position() const { return position_; }
 
  private:
-  static constexpr int64_t kPrefixBytes = 8;
-
   void Put(int64_t at, const arrow::Buffer* bytes, int64_t end) {
     std::memcpy(data_ + at, bytes->data(), static_cast<size_t>(bytes->size()));
     std::memset(data_ + at + bytes->size(), 0, static_cast<size_t>(end - at - bytes->size()));
@@ -226,6 +239,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> WriteSection(const PayloadRows& rows
   std::vector<arrow::BufferVector> bodies;
   bodies.reserve(messages.payloads.size());
   for (const arrow::ipc::IpcPayload& payload : messages.payloads) bodies.push_back(writer->Write(payload));
+  writer->Align();
   SHEAF_CHECK(writer->position() - start == messages.bytes);
   if (!codec.can_rebase()) return ReadSection(arrow::SliceBuffer(target, start, messages.bytes), codec);
 

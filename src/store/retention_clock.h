@@ -33,6 +33,7 @@ class RetentionClock {
       confirm_at_ns_ = 0;
       return;  // The clock that is expected stays the old one, so that going back ends the pause.
     }
+    if (wall_ns < expected_ns - kLeapNs) return;  // Gone back: nothing more expires until it has caught up.
     if (leapt_ && confirm_at_ns_ == 0) leapt_ = false;
     if (leapt_ && monotonic_ns >= confirm_at_ns_) leapt_ = false;
     wall_ns_ = wall_ns;
