@@ -123,7 +123,7 @@ void AttributeColumn::Learn(int32_t id, std::string_view key) {
   if (key.size() + 3 > sizeof(pattern.bytes)) return;
   pattern.bytes[0] = Tag(1, WireType::kBytes);
   pattern.bytes[1] = static_cast<uint8_t>(key.size());
-  std::memcpy(pattern.bytes + 2, key.data(), key.size());
+  if (!key.empty()) std::memcpy(pattern.bytes + 2, key.data(), key.size());
   pattern.bytes[key.size() + 2] = Tag(2, WireType::kBytes);
   pattern.size = static_cast<uint32_t>(key.size()) + 3;
   pattern.mask = pattern.size == 32 ? ~0u : (1u << pattern.size) - 1;

@@ -145,7 +145,7 @@ class BytesColumn {
  private:
   static void Copy(uint8_t* to, std::string_view from, uintptr_t readable_end) {
     const char* p = from.data();
-    if (from.size() <= 32 && reinterpret_cast<uintptr_t>(p) + 32 <= readable_end) [[likely]] {
+    if (from.size() - 1 < 32 && reinterpret_cast<uintptr_t>(p) + 32 <= readable_end) [[likely]] {
       const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
       const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to), a);
