@@ -94,7 +94,9 @@ Status SetRetention(store::Database* database, int64_t retention_ms) {
 }  // namespace
 
 bool IsLoopback(const std::string& address) {
-  return address == "localhost" || address == "::1" || address == "[::1]" || address.starts_with("127.");
+  // A name such as 127.example.org may mean anything: only digits and dots are an address.
+  const bool numeric = address.find_first_not_of("0123456789.") == std::string::npos;
+  return address == "localhost" || address == "::1" || address == "[::1]" || (numeric && address.starts_with("127."));
 }
 
 Result<std::unique_ptr<Server>> Server::Start(const Config& config, io::FileSystem* files, io::Clock* clock) {
@@ -143,9 +145,11 @@ Status Server::Listen() {
       {"otlp_http", config_.server.port_otlp_http, &ports_.otlp_http},
       {"http", config_.server.port_http, &ports_.http},
   };
+  std::string address = config_.server.bind;
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);  // An IPv6 literal.
   for (const auto& each : listeners) {
     const auto wanted = static_cast<uint16_t>(each.wanted);
-    SHEAF_ASSIGN_OR_RETURN(*each.port, transport_->Listen(each.listener, config_.server.bind, wanted));
+    SHEAF_ASSIGN_OR_RETURN(*each.port, transport_->Listen(each.listener, address, wanted));
     LogInfo("server.listening", {{"listener", each.listener}, {"address", config_.server.bind}, {"port", *each.port},
                                  {"tls", !config_.tls.certificate.empty()}});
   }
