@@ -78,10 +78,13 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Fetch() {
   }
   arrow::RecordBatchVector batches;
   int64_t rows = 0;
-  while (rows < kBatchRowsMax) {
+  while (!drained_ && rows < kBatchRowsMax) {
     auto chunk = result_->Fetch();
     if (result_->HasError()) return FromDuckDb(result_->GetErrorObject());
-    if (!chunk || chunk->size() == 0) break;
+    if (!chunk || chunk->size() == 0) {
+      drained_ = true;  // Asking a stream again after its end is an error.
+      break;
+    }
     SHEAF_ASSIGN_OR_RETURN(auto batch, ToRecordBatch(*parts_.session->connection->context, *chunk, schema_));
     rows += batch->num_rows();
     batches.push_back(std::move(batch));

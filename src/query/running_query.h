@@ -68,7 +68,7 @@ class RunningQuery : public Query {
   duckdb::unique_ptr<duckdb::QueryResult> result_;
   std::shared_ptr<arrow::Schema> schema_;
   Status outcome_;           // Of the first Next() that failed.
-  bool ended_ = false;
+  bool drained_ = false, ended_ = false;
   int64_t rows_ = 0;
   double execute_seconds_ = 0;
 };
