@@ -49,6 +49,18 @@ Result<ArrayDataPtr> Reindex(const ArrayDataPtr& data, const std::shared_ptr<arr
   return out;
 }
 
+/// Parquet has days only; times of day in a date are against Arrow's rules.
+Result<ArrayDataPtr> DaysToMilliseconds(const ArrayDataPtr& days, const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) {
+  const int64_t end = days->offset + days->length;
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(end * int64_t{8}, pool));
+  auto* out = reinterpret_cast<int64_t*>(buffer->mutable_data());
+  for (int64_t i = 0; i < end; ++i) out[i] = days->GetValues<int32_t>(1, 0)[i] * int64_t{86'400'000};
+  auto result = days->Copy();
+  result->type = type;
+  result->buffers[1] = std::move(buffer);
+  return result;
+}
+
 bool SameLayout(const arrow::DataType& a, const arrow::DataType& b) { return a.id() == b.id() && a.num_fields() == b.num_fields(); }
 
 Result<ArrayDataPtr> Retype(const ArrayDataPtr& data, const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) {
@@ -59,6 +71,7 @@ Result<ArrayDataPtr> Retype(const ArrayDataPtr& data, const std::shared_ptr<arro
     out->type = type;
     return out;
   }
+  if (type->id() == arrow::Type::DATE64 && data->type->id() == arrow::Type::DATE32) return DaysToMilliseconds(data, type, pool);
   if (type->id() == arrow::Type::DICTIONARY) {
     const auto& wanted = static_cast<const arrow::DictionaryType&>(*type);
     if (data->type->Equals(*wanted.value_type())) return Encode(data, type, pool);

@@ -12,7 +12,7 @@
 namespace sheaf::parts {
 namespace {
 
-constexpr int32_t kAlignment = 64;
+constexpr int32_t kAlignment = 64;  // Of messages; Arrow's writer aligns the buffers inside to 8 whatever is asked for.
 constexpr uint32_t kContinuation = 0xFFFFFFFF;
 constexpr int64_t kMessagePrefixBytes = 8;  // Continuation mark, length of the metadata.
 
