@@ -115,7 +115,7 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   if (claim.timeout_ms > 0) {
     claim.deadline = deadlines_.Add(expires, [interrupter = claim.interrupter] { interrupter->Interrupt(Interrupter::Reason::kTimeout); });
   }
-  auto query = WithoutExceptions([&] { return Run(request, instance, &claim); });
+  auto query = WithoutExceptions([&] { return Run(request, instance, &claim); }, request.sql);
   if (query.ok()) return query;
   const Status error = ExplainFailure(query.status(), *claim.interrupter, *claim.record, claim.timeout_ms);
   if (claim.deadline) deadlines_.Remove(*claim.deadline);
@@ -152,7 +152,7 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   }
   auto pending = values.empty() ? connection.context->PendingQuery(std::move(statements.back()), duckdb::QueryParameters(true))
                                 : connection.context->PendingQuery(std::move(statements.back()), values, duckdb::QueryParameters(true));
-  if (pending->HasError()) return FromDuckDb(pending->GetErrorObject());
+  if (pending->HasError()) return FromDuckDb(pending->GetErrorObject(), request.sql);
   // DuckDB forgets an interrupt that came before the statement began.
   if (claim->interrupter->reason() != Interrupter::Reason::kNone) {
     pending->Close();

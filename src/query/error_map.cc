@@ -1,5 +1,6 @@
 #include "query/error_map.h"
 
+#include <algorithm>
 #include <charconv>
 #include <memory>
 #include <string_view>
@@ -42,19 +43,48 @@ ErrorKind KindOfType(duckdb::ExceptionType type) {
   }
 }
 
-int64_t PositionOf(const duckdb::ErrorData& error) {
+/// Where the caret of a message points that DuckDB has already drawn under the line (it then forgets the number):
+///   LINE 2: …excerpt of the line…
+///              ^
+int64_t PositionOfCaret(const std::string& message, std::string_view sql) {
+  const size_t label = message.rfind("\nLINE ");
+  if (label == std::string::npos) return -1;
+  int line = 0;
+  const char* digits = message.data() + label + 6;
+  const char* end = std::from_chars(digits, message.data() + message.size(), line).ptr;
+  const size_t shown_at = static_cast<size_t>(end - message.data()) + 2;  // After ": ".
+  const size_t shown_end = message.find('\n', shown_at);
+  const size_t caret = shown_end == std::string::npos ? shown_end : message.find('^', shown_end);
+  if (caret == std::string::npos || shown_at > shown_end) return -1;
+  std::string_view shown = std::string_view(message).substr(shown_at, shown_end - shown_at);
+  auto offset = static_cast<int64_t>(caret - shown_end - 1) - static_cast<int64_t>(shown_at - label - 1);
+  if (shown.starts_with("...")) shown.remove_prefix(3), offset -= 3;
+  if (shown.ends_with("...")) shown.remove_suffix(3);
+  size_t line_start = 0;
+  for (int i = 1; i < line && line_start != std::string_view::npos; ++i) {
+    line_start = sql.find('\n', line_start);
+    if (line_start != std::string_view::npos) ++line_start;
+  }
+  if (line_start == std::string_view::npos) return -1;
+  const size_t found = sql.find(shown, line_start);
+  if (found == std::string_view::npos || offset < 0) return -1;
+  return std::min(static_cast<int64_t>(found) + offset, static_cast<int64_t>(sql.size()));
+}
+
+int64_t PositionOf(const duckdb::ErrorData& error, std::string_view sql) {
   const auto found = error.ExtraInfo().find("position");
-  if (found == error.ExtraInfo().end()) return -1;
   int64_t position = -1;
-  std::from_chars(found->second.data(), found->second.data() + found->second.size(), position);
-  return position;
+  if (found != error.ExtraInfo().end()) {
+    std::from_chars(found->second.data(), found->second.data() + found->second.size(), position);
+  }
+  return position >= 0 ? position : PositionOfCaret(error.Message(), sql);
 }
 
 }  // namespace
 
-Status FromDuckDb(const duckdb::ErrorData& error) {
+Status FromDuckDb(const duckdb::ErrorData& error, std::string_view sql) {
   const ErrorKind kind = KindOfType(error.Type());
-  const int64_t position = PositionOf(error);
+  const int64_t position = PositionOf(error, sql);
   if (kind != ErrorKind::kInvalid || position < 0) return MakeStatus(kind, error.Message());
   return Status(arrow::StatusCode::Invalid, error.Message(), std::make_shared<PositionDetail>(position));
 }

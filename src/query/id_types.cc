@@ -11,6 +11,7 @@ namespace {
 constexpr uint64_t kSignBit = uint64_t{1} << 63;  // DuckDB stores a UUID with its top bit flipped.
 constexpr char kHexDigits[] = "0123456789abcdef";
 constexpr int64_t kFromTextCost = 1;    // Cheaper than any other cast of a text literal, so that it is the one chosen.
+constexpr int64_t kToNumberCost = 10'000;
 constexpr int64_t kToTextCost = 150;    // Dearer: `id = text` compares as ids, not as text.
 
 uint64_t LoadBigEndian(const uint8_t* bytes) {
@@ -93,6 +94,12 @@ bool IdToText(duckdb::Vector& source, duckdb::Vector& result, duckdb::idx_t coun
   return true;
 }
 
+/// Lets SUMMARIZE, which averages whatever is stored as a number, get over a span id.
+bool SpanIdToDouble(duckdb::Vector& source, duckdb::Vector& result, duckdb::idx_t count, duckdb::CastParameters&) {
+  duckdb::UnaryExecutor::Execute<uint64_t, double>(source, result, count, [](uint64_t id) { return static_cast<double>(id); });
+  return true;
+}
+
 /// trace_id_prefix(id, n): the first n hex digits, for sampling and sharding by prefix.
 void TraceIdPrefix(duckdb::DataChunk& arguments, duckdb::ExpressionState&, duckdb::Vector& result) {
   duckdb::BinaryExecutor::Execute<duckdb::hugeint_t, int32_t, duckdb::string_t>(
@@ -157,6 +164,7 @@ void RegisterIdTypes(duckdb::ExtensionLoader* loader) {
     loader->RegisterCastFunction(plain, id, BoundCastInfo(duckdb::DefaultCasts::ReinterpretCast), kToTextCost);
     loader->RegisterCastFunction(id, plain, BoundCastInfo(duckdb::DefaultCasts::ReinterpretCast), kToTextCost);
   }
+  loader->RegisterCastFunction(SpanIdType(), duckdb::LogicalType::DOUBLE, BoundCastInfo(SpanIdToDouble), kToNumberCost);
   loader->RegisterFunction(duckdb::ScalarFunction("trace_id_prefix", {TraceIdType(), duckdb::LogicalType::INTEGER}, text,
                                                   TraceIdPrefix));
 }

@@ -143,7 +143,7 @@ constexpr const char* kAllowed[] = {
     "SELECT * FROM duckdb_tables()",
     "SELECT time_bucket(INTERVAL 1 minute, start_time) AS t, count(*) FROM traces GROUP BY t",
     "SELECT * FROM find_trace('4bf92f3577b34da6a3ce929d0e0e4736')",
-    "PIVOT (SELECT 'a' AS k, 1 AS v) ON k USING sum(v)",
+    "PIVOT (SELECT 'a' AS k, 1 AS v) ON k IN ('a') USING sum(v)",
     "SELECT quantile_cont(duration_ns, 0.5) OVER (PARTITION BY name) FROM traces",
     "SELECT '{\"a\": 1}'::JSON ->> 'a'",
     "SELECT * FROM sheaf.queries -- a comment; with a semicolon",
