@@ -139,6 +139,8 @@ class Http1Connection final : public Protocol, private wire::Http1Events {
     close_after_answer_ = true;
     context_->listener->metrics.CountRefused("malformed");
     if (transaction_ && transaction_->answer().begun()) return;  // Refused already; only the end is worse now.
+    // Not HTTP/1 either: a port that speaks only gRPC has nothing to say to it.
+    if (!context_->listener->routes.has_http()) return Close();
     if (transaction_) transaction_->answer().PeerGone();
     StartTransaction();
     head_only_ = false;

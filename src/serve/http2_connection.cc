@@ -73,6 +73,7 @@ class Http2Connection final : public Protocol, private wire::Http2Events {
       ping_sent_ = now;
     }
     CheckStreams(now);
+    session_->ResetOverdue(now);
     if (!streams_.empty()) quiet_since_ = now;
     if (!drain_since_ && now - quiet_since_ > options.idle_timeout) Drain(now);
     if (drain_since_ && !drain_finished_ && now - *drain_since_ > kDrainNotice) {

@@ -18,6 +18,7 @@ constexpr int kRoundsMax = 4;
 /// How long a finished connection waits for the peer to close: closing with unread input would send a TCP reset,
 /// which can destroy the last answer on its way.
 constexpr std::chrono::seconds kLinger{2};
+constexpr size_t kLingerBytesMax = 4 << 20;
 
 TimePoint Now() { return std::chrono::steady_clock::now(); }
 
@@ -69,7 +70,11 @@ void TransportConnection::ReadSome() {
 }
 
 void TransportConnection::OnWire(std::span<const std::byte> bytes) {
-  if (lingering_ || close_when_sent_) return;
+  if (lingering_ || close_when_sent_) {
+    unwanted_bytes_ += bytes.size();
+    if (unwanted_bytes_ > kLingerBytesMax) Close();
+    return;
+  }
   if (tls_) ReadTls(bytes);
   else OnPlain(bytes);
 }

@@ -60,7 +60,7 @@ class TransportConnection final : public ProtocolHost, public std::enable_shared
   std::string first_bytes_;
 
   std::vector<uint8_t> unsent_;  // What the socket did not take.
-  size_t unsent_offset_ = 0;
+  size_t unsent_offset_ = 0, unwanted_bytes_ = 0;
   const TimePoint created_;
   TimePoint write_since_, linger_since_;
   bool reading_ = false, writing_ = false, changed_ = false;

@@ -25,6 +25,12 @@ std::vector<nghttp2_nv> Fields(const Http2Headers& headers) {
 
 /// A client that resets what it asked for, or makes us reset it, pays from the same purse as pings.
 constexpr double kInvalidFrameCost = 5;
+/// A request that is answered before its end may still send so much, or so long, before it is told to stop (RST_STREAM
+/// with NO_ERROR): some clients take that for a failure when it overtakes the end of a small body.
+constexpr size_t kUnwantedBytesMax = 64 << 10;
+constexpr std::chrono::milliseconds kUnwantedTime{1000};
+/// A well-behaved client skips none.
+constexpr size_t kSkippedRangesMax = 16;
 
 }  // namespace
 
@@ -33,8 +39,10 @@ struct Http2Session::Callbacks {
   static Http2Session* Self(void* user) { return static_cast<Http2Session*>(user); }
 
   static int OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, void* user) {
+    if (header->type != NGHTTP2_HEADERS) return 0;
     Http2Session* self = Self(user);
-    if (header->type == NGHTTP2_HEADERS && !self->header_block_since_) self->header_block_since_ = self->now_;
+    if (!self->header_block_since_) self->header_block_since_ = self->now_;
+    if (self->UsesSkippedId(header->stream_id)) self->Terminate(Http2Error::kProtocol);
     return 0;
   }
 
@@ -104,7 +112,10 @@ struct Http2Session::Callbacks {
   }
 
   static int OnDataChunk(nghttp2_session*, uint8_t, int32_t stream, const uint8_t* data, size_t length, void* user) {
-    Self(user)->events_->OnData(stream, std::as_bytes(std::span(data, length)));
+    Http2Session* self = Self(user);
+    const auto early = self->answered_early_.find(stream);
+    if (early != self->answered_early_.end() && (early->second.bytes += length) > kUnwantedBytesMax) self->ResetAnswered(stream);
+    self->events_->OnData(stream, std::as_bytes(std::span(data, length)));
     return 0;
   }
 
@@ -112,8 +123,7 @@ struct Http2Session::Callbacks {
     const bool carries_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (carries_end && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
         nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0) {
-      // Answered before the request ended: tell the peer to stop uploading.
-      nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+      Self(user)->answered_early_[frame->hd.stream_id] = {Self(user)->now_};
     }
     // Resets that the peer provoked ("MadeYouReset") cost it as much as those it sends.
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR) Self(user)->Glitch(1);
@@ -122,6 +132,7 @@ struct Http2Session::Callbacks {
 
   static int OnStreamClose(nghttp2_session*, int32_t stream, uint32_t, void* user) {
     Http2Session* self = Self(user);
+    self->answered_early_.erase(stream);
     if (self->heads_.erase(stream) != 0) return 0;  // Never told of; nothing to close.
     if (self->active_streams_ > 0) --self->active_streams_;
     self->events_->OnStreamClosed(stream);
@@ -180,7 +191,6 @@ Result<std::unique_ptr<Http2Session>> Http2Session::Make(const Http2Limits& limi
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams_max},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
-      {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, limits.frame_bytes_max},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.header_bytes_max},
   };
   if (nghttp2_submit_settings(self->session_, NGHTTP2_FLAG_NONE, settings, std::size(settings)) != 0 ||
@@ -244,6 +254,19 @@ void Http2Session::Reset(int32_t stream, Http2Error error) {
   nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, static_cast<uint32_t>(error));
 }
 
+void Http2Session::ResetAnswered(int32_t stream) {
+  answered_early_.erase(stream);
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, NGHTTP2_NO_ERROR);
+}
+
+void Http2Session::ResetOverdue(Http2Time now) {
+  std::vector<int32_t> overdue;
+  for (const auto& [stream, early] : answered_early_) {
+    if (now - early.since > kUnwantedTime) overdue.push_back(stream);
+  }
+  for (const int32_t stream : overdue) ResetAnswered(stream);
+}
+
 void Http2Session::ConsumeStream(int32_t stream, size_t bytes) { nghttp2_session_consume_stream(session_, stream, bytes); }
 void Http2Session::ConsumeConnection(size_t bytes) { nghttp2_session_consume_connection(session_, bytes); }
 void Http2Session::Ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }
@@ -254,6 +277,18 @@ void Http2Session::FinishDrain() {
 }
 
 void Http2Session::Terminate(Http2Error error) { nghttp2_session_terminate_session(session_, static_cast<uint32_t>(error)); }
+
+bool Http2Session::UsesSkippedId(int32_t stream) {
+  if (stream % 2 == 0) return false;  // nghttp2 refuses it.
+  if (stream > highest_id_) {
+    if (stream > highest_id_ + 2) skipped_ids_.emplace_back(highest_id_ + 2, stream - 2);
+    if (skipped_ids_.size() > kSkippedRangesMax) skipped_ids_.erase(skipped_ids_.begin());
+    highest_id_ = stream;
+    return false;
+  }
+  return std::any_of(skipped_ids_.begin(), skipped_ids_.end(),
+                     [stream](const auto& range) { return range.first <= stream && stream <= range.second; });
+}
 
 void Http2Session::Glitch(double cost) {
   const double elapsed_s = std::chrono::duration<double>(now_ - tokens_time_).count();

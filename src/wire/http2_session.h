@@ -33,7 +33,7 @@ inline constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\
 struct Http2Limits {
   uint32_t streams_max = 128;
   uint32_t header_bytes_max = 16 << 10;  // Names and values plus 32 bytes a field.
-  uint32_t stream_window_bytes = 1 << 20, connection_window_bytes = 4 << 20, frame_bytes_max = 64 << 10;
+  uint32_t stream_window_bytes = 1 << 20, connection_window_bytes = 4 << 20;
   double glitch_burst = 1000, glitches_per_second = 50;
 };
 
@@ -97,6 +97,9 @@ class Http2Session {
   void ConsumeStream(int32_t stream, size_t bytes);
   void ConsumeConnection(size_t bytes);
 
+  /// Resets streams that were answered a while ago and whose request still has no end. Call a few times a second.
+  void ResetOverdue(Http2Time now);
+
   void Ping();
   /// Announces the end (GOAWAY that still accepts); FinishDrain() a round trip later names the last stream.
   void BeginDrain();
@@ -118,6 +121,9 @@ class Http2Session {
   };
   Http2Session(const Http2Limits& limits, Http2Events* events, Http2Time now);
   void RequestComplete(int32_t stream);
+  void ResetAnswered(int32_t stream);
+  /// Notes which stream identifiers were skipped and may never be used again; true for one of those.
+  bool UsesSkippedId(int32_t stream);
   /// Charges for a frame that costs us work and carries nothing; ends the connection when the purse is empty.
   void Glitch(double cost);
 
@@ -125,7 +131,15 @@ class Http2Session {
   Http2Events* const events_;  // Borrowed.
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, Head> heads_;  // Requests whose header block is incomplete.
+  /// Answered before the request ended: what came of it since.
+  struct AnsweredEarly {
+    Http2Time since;
+    size_t bytes = 0;
+  };
+  std::unordered_map<int32_t, AnsweredEarly> answered_early_;
   size_t active_streams_ = 0;
+  int32_t highest_id_ = -1;                             // Of the peer's streams.
+  std::vector<std::pair<int32_t, int32_t>> skipped_ids_;  // First and last, the newest few.
   bool established_ = false;
   std::optional<Http2Time> header_block_since_;
   Http2Time now_, tokens_time_;
