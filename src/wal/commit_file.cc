@@ -39,19 +39,16 @@ Result<std::optional<CommitState>> ReadCommitFile(io::FileSystem* files, const s
   return best;
 }
 
-Result<std::unique_ptr<CommitFile>> CommitFile::Open(io::FileSystem* files, const std::string& path,
-                                                     const std::array<uint8_t, 16>& database_id, const CommitState& state) {
-  uint64_t sequence = state.sequence;
-  if (sequence == 0) {  // There is none yet. Both slots are valid from the start: then one can always be lost.
-    std::vector<std::byte> bytes(2 * kPageBytes);
-    for (sequence = 2; const uint64_t s : {uint64_t{2}, uint64_t{1}}) {
-      const auto page = Encode(s, state.durable, false, database_id);
-      std::memcpy(bytes.data() + s % 2 * kPageBytes, page.data(), page.size());
-    }
-    SHEAF_RETURN_NOT_OK(io::WriteFileAtomically(files, path, bytes));
+Result<std::unique_ptr<CommitFile>> CommitFile::Create(io::FileSystem* files, const std::string& path,
+                                                       const std::array<uint8_t, 16>& database_id, Lsn durable, uint64_t sequence) {
+  std::vector<std::byte> bytes(2 * kPageBytes);
+  for (const uint64_t s : {sequence + 1, sequence + 2}) {
+    const auto page = Encode(s, durable, false, database_id);
+    std::memcpy(bytes.data() + s % 2 * kPageBytes, page.data(), page.size());
   }
+  SHEAF_RETURN_NOT_OK(io::WriteFileAtomically(files, path, bytes));
   SHEAF_ASSIGN_OR_RETURN(std::unique_ptr<io::File> file, files->Open(path, io::OpenMode::kReadWrite));
-  return std::unique_ptr<CommitFile>(new CommitFile(std::move(file), database_id, sequence));
+  return std::unique_ptr<CommitFile>(new CommitFile(std::move(file), database_id, sequence + 2));
 }
 
 Status CommitFile::Write(Lsn durable, bool closed) {

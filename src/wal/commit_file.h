@@ -30,9 +30,10 @@ Result<std::optional<CommitState>> ReadCommitFile(io::FileSystem* files, const s
 /// Not thread-safe.
 class CommitFile {
  public:
-  /// Opens the file, or makes it with both slots saying `state`.
-  static Result<std::unique_ptr<CommitFile>> Open(io::FileSystem* files, const std::string& path,
-                                                  const std::array<uint8_t, 16>& database_id, const CommitState& state);
+  /// Puts a new file in the place of what is there, with both slots saying `durable`: then one can always
+  /// be lost, and no file is synced again whose sync may have failed before. `sequence` is that of the old file.
+  static Result<std::unique_ptr<CommitFile>> Create(io::FileSystem* files, const std::string& path,
+                                                    const std::array<uint8_t, 16>& database_id, Lsn durable, uint64_t sequence);
   /// Writes the other slot and syncs. After a failure every later call fails the same way, untried.
   Status Write(Lsn durable, bool closed);
 

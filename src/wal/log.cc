@@ -38,7 +38,8 @@ class ThreadedLog : public Log {
         catalog_(files, options.directory, std::move(found.segments)),
         durable_(found.last.value),
         writer_(files, clock, options, found.last.Next(), found.chain),
-        commit_(found.commit.value_or(CommitState{found.last, false, 0})) {}
+        committed_(found.last),
+        commit_sequence_(found.commit ? found.commit->sequence : 0) {}
 
   ~ThreadedLog() override {
     const Status closed = Close();
@@ -50,8 +51,8 @@ class ThreadedLog : public Log {
     SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.directory));
     SHEAF_RETURN_NOT_OK(RemoveLeftovers(files_, options_.directory));
     if (undecided) SHEAF_RETURN_NOT_OK(Rewrite(*std::move(undecided)));
-    SHEAF_ASSIGN_OR_RETURN(commit_file_, CommitFile::Open(files_, io::Join(options_.directory, "COMMIT"), options_.database_id, commit_));
-    committed_ = commit_.durable;
+    SHEAF_ASSIGN_OR_RETURN(commit_file_, CommitFile::Create(files_, io::Join(options_.directory, "COMMIT"), options_.database_id,
+                                                            committed_, commit_sequence_));
     writer_thread_ = std::thread([this] { WriteGroups(); });
     keeper_thread_ = std::thread([this] { KeepHouse(); });
     return Status::OK();
@@ -73,10 +74,12 @@ class ThreadedLog : public Log {
     const MutexLock lock(&mutex_);
     if (closing_) return poisoned_.ok() ? Closed() : poisoned_;
     SHEAF_RETURN_NOT_OK(poisoned_);
-    const bool full = queue_bytes_ + bytes > options_.queue_bytes_max || static_cast<int64_t>(queue_.size()) >= options_.queue_entries_max;
+    const bool full = queue_bytes_ + bytes > options_.queue_bytes_max ||
+                      static_cast<int64_t>(queue_.size()) >= options_.queue_entries_max;
     if (full && !queue_.empty()) {  // An entry larger than the whole queue may wait alone.
       metrics_.throttled.Add();
-      return MakeError(ErrorKind::kThrottled, "the log's queue is full: {} entries, {} bytes wait; try again later", queue_.size(), queue_bytes_);
+      return MakeError(ErrorKind::kThrottled, "the log's queue is full: {} entries, {} bytes wait; try again later", queue_.size(),
+                       queue_bytes_);
     }
     queue_bytes_ += bytes;
     queue_.push_back(std::move(waiting));
@@ -124,10 +127,15 @@ class ThreadedLog : public Log {
       entries.push_back({std::move(entry), crc});
     }
     SegmentWriter writer(files_, clock_, options_, undecided.mark.next, undecided.mark.chain);
-    SHEAF_ASSIGN_OR_RETURN(Segment segment, writer.Roll({}, kPageBytes + BlockBytes(entries)));
-    SHEAF_RETURN_NOT_OK(writer.Commit(entries, Lsn(undecided.mark.next.value - 1)));
-    segment.end_offset = writer.offset();
-    catalog_.Add(std::move(segment));
+    Result<Segment> segment = writer.Roll({}, kPageBytes + BlockBytes(entries));
+    Status written = segment.status();
+    if (written.ok()) written = writer.Commit(entries, Lsn(undecided.mark.next.value - 1));
+    if (!written.ok()) {  // Nobody waits for an answer here, so nothing is unknown to anybody.
+      return MakeError(KindOf(written) == ErrorKind::kUnavailable ? ErrorKind::kUnavailable : ErrorKind::kIo,
+                       "rewriting the end of the log: {}", written.message());
+    }
+    segment->end_offset = writer.offset();
+    catalog_.Add(*std::move(segment));
     return Status::OK();
   }
 
@@ -139,8 +147,6 @@ class ThreadedLog : public Log {
         if (!writer_.poisoned().ok()) written = MakeStatus(ErrorKind::kUnknown, written.message());
         for (Waiting& waiting : group_) waiting.done(written);
       } else {
-        const Lsn last = group_.back().pending.logged.lsn;
-        durable_.store(last.value, std::memory_order_release);
         if (on_durable_) {
           for (const Waiting& waiting : group_) on_durable_(waiting.pending.logged);
         }
@@ -187,6 +193,7 @@ class ThreadedLog : public Log {
     if (!writer_.poisoned().ok()) Stop();
     SHEAF_RETURN_NOT_OK(written);
     catalog_.Extend(mark, writer_.offset());
+    durable_.store(next.value - 1, std::memory_order_release);  // Before the keeper is woken: it looks at this.
     metrics_.commit_seconds.Observe(static_cast<double>(clock_->MonotonicNs() - start_ns) * 1e-9);
     metrics_.groups.Add();
     metrics_.entries.Add(entries_.size());
@@ -300,9 +307,9 @@ class ThreadedLog : public Log {
   std::vector<PendingEntry> entries_;
 
   // Only the keeping thread, and Start() and Close() while it does not run.
-  CommitState commit_;
   std::unique_ptr<CommitFile> commit_file_;
-  Lsn committed_;
+  Lsn committed_;                   // What it says.
+  const uint64_t commit_sequence_;  // Of the file found at open.
 
   Mutex mutex_;
   CondVar work_;       // The queue is no longer empty, or closing_.
@@ -333,6 +340,10 @@ Result<std::unique_ptr<Log>> Log::Open(io::FileSystem* files, io::Clock* clock, 
   SHEAF_ASSIGN_OR_RETURN(Recovered found, Recover(files, options, applied, durable_floor, replay));
   const bool clean = found.segments.empty() || (found.commit && found.commit->closed && found.commit->durable == found.last);
   if (!clean) TheLogMetrics().recoveries.Add();
+  if (!found.torn_path.empty()) {
+    LogWarn("wal.torn_tail", {{"path", found.torn_path}, {"offset", found.torn_offset}, {"bytes", found.report.torn_bytes},
+                              {"reason", found.torn_reason}, {"next_lsn", found.last.Next()}});
+  }
   TheLogMetrics().torn_bytes.Add(static_cast<uint64_t>(found.report.torn_bytes));
   if (report != nullptr) *report = found.report;
   std::optional<UndecidedBlock> undecided = std::move(found.undecided);

@@ -24,7 +24,8 @@ Result<OpenedLog> OpenLog(io::FileSystem* files, io::Clock* clock, const LogOpti
     opened.replayed.push_back(PayloadText(entry));
     return Status::OK();
   };
-  SHEAF_ASSIGN_OR_RETURN(opened.log, Log::Open(files, clock, options, applied, durable_floor, replay, std::move(on_durable), &opened.report));
+  SHEAF_ASSIGN_OR_RETURN(
+      opened.log, Log::Open(files, clock, options, applied, durable_floor, replay, std::move(on_durable), &opened.report));
   return opened;
 }
 

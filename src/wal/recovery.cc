@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/log.h"
 #include "wal/segment_reader.h"
 
 namespace sheaf::wal {
@@ -37,7 +36,8 @@ class Recovery {
  private:
   static Status Lost(const std::string& what, const std::string& path, int64_t offset, Lsn from, Lsn to) {
     return MakeError(ErrorKind::kCorruption,
-                     "{} at offset {}: {}; the entries with LSN {} to {} were stored and cannot be read. Restore a backup, or see `sheaf salvage`",
+                     "{} at offset {}: {}; the entries with LSN {} to {} were stored and cannot be read. Restore a backup, or see "
+                     "`sheaf salvage`",
                      path, offset, what, from, to);
   }
 
@@ -81,8 +81,9 @@ class Recovery {
     }
     if (first) return Status::OK();
     if (file.first != next_ || header.chain != chain_) {
-      return MakeError(ErrorKind::kCorruption, "{} begins with LSN {} and chain {:08x}, but the segment before it ends so that {} and {:08x} follow",
-                       file.path, file.first, header.chain, next_, chain_);
+      return MakeError(ErrorKind::kCorruption,
+                       "{} begins with LSN {} and chain {:08x}, but the segment before it ends so that {} and {:08x} follow", file.path,
+                       file.first, header.chain, next_, chain_);
     }
     return Status::OK();
   }
@@ -113,8 +114,9 @@ class Recovery {
     if (known_ >= next_) return Lost(tail.reason, reader->path(), tail.offset, next_, known_);
     found->report.torn_bytes = tail.bytes;
     if (tail.state == TailState::kDamaged) {
-      LogWarn("wal.torn_tail", {{"path", reader->path()}, {"offset", tail.offset}, {"bytes", tail.bytes}, {"reason", tail.reason},
-                                {"next_lsn", next_}});
+      found->torn_path = reader->path();
+      found->torn_offset = tail.offset;
+      found->torn_reason = tail.reason;
     }
     // A sync covers a block as a whole: one entry known to be durable speaks for the others.
     if (undecided_ && known_ < undecided_->mark.next) found->undecided = std::move(undecided_);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/ids.h"
@@ -32,6 +33,9 @@ struct Recovered {
   uint32_t chain = 0;             // After it.
   std::optional<CommitState> commit;
   std::optional<UndecidedBlock> undecided;
+  std::string torn_path;          // Where a torn tail was dropped, and why; empty where none was.
+  int64_t torn_offset = 0;
+  std::string torn_reason;
 };
 
 /// Calls `replay` for each entry above `applied`, in order. Changes nothing on disk.

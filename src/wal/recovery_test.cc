@@ -136,7 +136,9 @@ TEST_P(RecoveryDamage, TheCommitFileIsAsGoodAWitness) {
   disk->SetContents("/wal/COMMIT", CommitText(row.durable_floor));
   const auto got = RecoverPayloads(disk.get(), SmallOptions(), Lsn(0), Lsn(0));
   EXPECT_EQ(got.ok(), row.want.has_value()) << got.status();
-  if (!got.ok()) EXPECT_EQ(KindOf(got.status()), ErrorKind::kCorruption) << got.status();
+  if (!got.ok()) {
+    EXPECT_EQ(KindOf(got.status()), ErrorKind::kCorruption) << got.status();
+  }
 }
 
 TEST_P(RecoveryDamage, WhatItAcceptsStaysAcceptedAndGoesOn) {
@@ -315,8 +317,9 @@ TEST_F(RecoveryTest, OneGoodCommitSlotIsEnough) {
 
 TEST_F(RecoveryTest, LastBlockWithoutAWitnessIsWrittenAgain) {
   BuildLog(&disk_, options_, {{MakeEntry("a")}, {MakeEntry("b"), MakeEntry("c")}});
-  EXPECT_TRUE(Recover(&disk_, options_, Lsn(0), Lsn(0), [](const LoggedEntry&) { return Status::OK(); })->undecided.has_value());
-  EXPECT_FALSE(Recover(&disk_, options_, Lsn(0), Lsn(2), [](const LoggedEntry&) { return Status::OK(); })->undecided.has_value());
+  const auto ignore = [](const LoggedEntry&) { return Status::OK(); };
+  EXPECT_TRUE(Recover(&disk_, options_, Lsn(0), Lsn(0), ignore)->undecided.has_value());
+  EXPECT_FALSE(Recover(&disk_, options_, Lsn(0), Lsn(2), ignore)->undecided.has_value());
   io::SimClock clock;
   OpenLog(&disk_, &clock, options_).ValueOrDie().log.reset();
   EXPECT_TRUE(disk_.Contents("/wal/wal-0000000000000002.log").ok());
@@ -371,7 +374,9 @@ TEST_F(EveryByte, FlippedIsFoundOrHarmless) {
     const auto got = Recovered(0, known ? all_.size() : 0);
     const bool in_last = offset >= last_block_ && offset < last_block_ + kPageBytes;
     Check(got, in_last && !known, fmt::format("byte {}", offset));
-    if (offset < last_block_) ASSERT_FALSE(got.ok()) << "byte " << offset << " was not found";
+    if (offset < last_block_) {
+      ASSERT_FALSE(got.ok()) << "byte " << offset << " was not found";
+    }
     if (HasFatalFailure()) return;
     image_[offset] = before;
   }

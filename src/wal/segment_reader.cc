@@ -48,8 +48,9 @@ Result<std::optional<Block>> SegmentReader::Next() {
                                                                                          : "the block header is damaged");
   }
   if (header->first_lsn != mark_.next.value || header->chain != mark_.chain) {
-    return MakeError(ErrorKind::kCorruption, "{} at offset {}: an undamaged block begins with LSN {} and chain {:08x}, but {} and {:08x} follow",
-                     path_, mark_.offset, header->first_lsn, header->chain, mark_.next, mark_.chain);
+    return MakeError(ErrorKind::kCorruption,
+                     "{} at offset {}: an undamaged block begins with LSN {} and chain {:08x}, but {} and {:08x} follow", path_, mark_.offset,
+                     header->first_lsn, header->chain, mark_.next, mark_.chain);
   }
   if (header->block_bytes > left) return Stop(TailState::kDamaged, left, "the file ends inside the block");
   SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(header->block_bytes));
@@ -63,7 +64,8 @@ Result<std::optional<Block>> SegmentReader::Next() {
 }
 
 Result<std::optional<Lsn>> SegmentReader::FindLaterBlock(int64_t from, std::optional<uint64_t> salt, Lsn expected) {
-  std::vector<std::byte> chunk(size_t{1} << 20);
+  if (from >= file_bytes_) return std::optional<Lsn>();
+  std::vector<std::byte> chunk(static_cast<size_t>(std::min(RoundUp(file_bytes_ - from, kPageBytes), int64_t{1} << 20)));
   for (int64_t at = from; at < file_bytes_; at += static_cast<int64_t>(chunk.size())) {
     SHEAF_ASSIGN_OR_RETURN(const int64_t read, file_->ReadAt(at, chunk));
     for (int64_t page = 0; page < read; page += kPageBytes) {
