@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/service_testing.h"
+#include "wire/compression.h"
 
 namespace sheaf::serve {
 namespace {
