@@ -30,9 +30,12 @@ class Generator {
     switch (Pick(5)) {
       case 0: return fmt::format("SELECT count(*), min(start_time), max(duration_ns), sum(flags) FROM t WHERE {}", condition);
       case 1: return fmt::format("SELECT service_name, kind, count(*) FROM t WHERE {} GROUP BY ALL ORDER BY ALL", condition);
-      case 2: return fmt::format("SELECT span_id, name, attributes['http.route'] FROM t WHERE {} ORDER BY span_id LIMIT {}", condition, 1 + Pick(50));
-      case 3: return fmt::format("SELECT start_time, span_id, attributes FROM t WHERE {} ORDER BY start_time {}, span_id LIMIT {}", condition,
-                                 Chance(2) ? "DESC" : "ASC", 1 + Pick(20));
+      case 2:
+        return fmt::format("SELECT span_id, name, attributes['http.route'] FROM t WHERE {} ORDER BY span_id LIMIT {}", condition,
+                           1 + Pick(50));
+      case 3:
+        return fmt::format("SELECT start_time, span_id, attributes FROM t WHERE {} ORDER BY start_time {}, span_id LIMIT {}",
+                           condition, Chance(2) ? "DESC" : "ASC", 1 + Pick(20));
       default: return fmt::format("SELECT count(*), count(DISTINCT a.trace_id) FROM t a JOIN t b ON a.span_id = b.parent_span_id "
                                   "WHERE a.duration_ns > {} AND b.status_code = 'ERROR'", Pick(500'000'000));
     }
@@ -82,8 +85,10 @@ TEST(Differential, PushedFiltersAnswerAsDuckDbItselfDoes) {
   for (int i = 0; i < 150; ++i) {
     const std::string sql = generator.Shape(generator.Condition(2));
     const auto run = [&](const std::string& table) {
-      auto text = RunToText(engine->get(), {.sql = Replace(Replace(sql, "FROM t", "FROM " + table), "JOIN t ", "JOIN " + table + " "), .trusted = true},
-                            Format::kNdjson);
+      auto text =
+          RunToText(engine->get(),
+                    {.sql = Replace(Replace(sql, "FROM t", "FROM " + table), "JOIN t ", "JOIN " + table + " "), .trusted = true},
+                    Format::kNdjson);
       return text.ok() ? *text : text.status().ToString();
     };
     ASSERT_EQ(run("otel.traces"), run("memory.main.copy")) << sql;

@@ -78,7 +78,8 @@ TEST_F(EngineTest, OneAttributeIsReadByItself) {
             "{\"r\":\"/cart\",\"n\":\"7\"}\n{\"r\":null,\"n\":null}\n");
   EXPECT_EQ(Ndjson("SELECT name FROM traces WHERE attributes['http.route'] = '/cart'"), "{\"name\":\"GET /\"}\n");
   EXPECT_EQ(Ndjson("SELECT resource_attributes['host'] AS h, count(*) AS n FROM traces GROUP BY ALL"), "{\"h\":\"h1\",\"n\":2}\n");
-  EXPECT_EQ(Ndjson("SELECT a['http.route'] AS r FROM (SELECT attributes AS a, name FROM traces) WHERE name = 'GET /'"), "{\"r\":\"/cart\"}\n");
+  EXPECT_EQ(Ndjson("SELECT a['http.route'] AS r FROM (SELECT attributes AS a, name FROM traces) WHERE name = 'GET /'"),
+            "{\"r\":\"/cart\"}\n");
   EXPECT_THAT(Ndjson("EXPLAIN SELECT name FROM traces WHERE attributes['http.route'] = '/cart'"), HasSubstr("attributes['http.route']='"));
   EXPECT_EQ(Ndjson("SELECT c.attributes['http.route'] AS r FROM traces p JOIN traces c USING (trace_id) "
                    "WHERE p.attributes['n'] = '7' AND c.attributes['n'] = p.attributes['n']"),
@@ -127,8 +128,9 @@ TEST_F(EngineTest, WrongNamesGetTheNearest) {
 }
 
 TEST_F(EngineTest, TimeOutStopsAStatement) {
-  const auto stopped = RunAll(engine_.get(), {.sql = "SELECT count(*) FROM range(100000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3",
-                                              .timeout_ms = 30});
+  const auto stopped = RunAll(
+      engine_.get(),
+      {.sql = "SELECT count(*) FROM range(100000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3", .timeout_ms = 30});
   EXPECT_EQ(KindOf(stopped.status()), ErrorKind::kTimeout) << stopped.status().ToString();
   EXPECT_EQ(Ndjson("SELECT 1 AS a"), "{\"a\":1}\n");
 }
@@ -164,8 +166,8 @@ TEST_F(EngineTest, StatementBeyondTheLimitWaitsAndIsThrottled) {
 
 TEST_F(EngineTest, OwnerMayWriteFilesAndRunSeveralStatements) {
   const std::string file = ::testing::TempDir() + "sheaf_query_owner.csv";
-  const auto done = RunAll(engine_.get(), {.sql = "COPY (SELECT name FROM traces) TO '" + file + "' (HEADER); SELECT count(*) FROM read_csv('" +
-                                                  file + "')",
+  const auto done = RunAll(engine_.get(), {.sql = "COPY (SELECT name FROM traces) TO '" + file +
+                                                  "' (HEADER); SELECT count(*) FROM read_csv('" + file + "')",
                                            .trusted = true});
   ASSERT_TRUE(done.ok()) << done.status().ToString();
   EXPECT_EQ((*done)->column(0)->GetScalar(0).ValueOrDie()->ToString(), "2");

@@ -15,8 +15,9 @@ namespace {
 /// One row with a value of each kind, one with NULLs.
 constexpr char kValues[] = R"(
   SELECT * FROM (VALUES
-    (true, 1::TINYINT, 9007199254740993::BIGINT, 18446744073709551615::UBIGINT, 1.5::DOUBLE, 1.50::DECIMAL(9,2), 170141183460469231731::HUGEINT,
-     'a "b", c', '\x00\xFF'::BLOB, DATE '2026-11-21', TIME '10:00:01', TIMESTAMP_NS '2026-11-21 10:00:00.123456789',
+    (true, 1::TINYINT, 9007199254740993::BIGINT, 18446744073709551615::UBIGINT, 1.5::DOUBLE, 1.50::DECIMAL(9,2),
+     170141183460469231731::HUGEINT, 'a "b", c', '\x00\xFF'::BLOB, DATE '2026-11-21', TIME '10:00:01',
+     TIMESTAMP_NS '2026-11-21 10:00:00.123456789',
      '4bf92f3577b34da6a3ce929d0e0e4736'::TRACE_ID, '00f067aa0ba902b7'::SPAN_ID, [1, NULL], {'x': 1, 'y': 'z'}, MAP {'k': 'v'},
      INTERVAL 1 MONTH),
     (NULL, NULL, NULL, NULL, 'NaN'::DOUBLE, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL))
@@ -54,7 +55,8 @@ TEST_F(FormatsTest, JsonHasColumnsAndRows) {
   EXPECT_EQ(Run("SELECT 1::BIGINT AS a, 'x' AS b UNION ALL SELECT 2, NULL ORDER BY 1", Format::kJson),
             "{\"columns\":[{\"name\":\"a\",\"type\":\"BIGINT\"},{\"name\":\"b\",\"type\":\"VARCHAR\"}],\"rows\":[\n"
             "{\"a\":1,\"b\":\"x\"},\n{\"a\":2,\"b\":null}\n],\"row_count\":2}\n");
-  EXPECT_EQ(Run("SELECT 1 AS a WHERE false", Format::kJson), "{\"columns\":[{\"name\":\"a\",\"type\":\"INTEGER\"}],\"rows\":[\n],\"row_count\":0}\n");
+  EXPECT_EQ(Run("SELECT 1 AS a WHERE false", Format::kJson),
+            "{\"columns\":[{\"name\":\"a\",\"type\":\"INTEGER\"}],\"rows\":[\n],\"row_count\":0}\n");
 }
 
 TEST_F(FormatsTest, NamesThatOccurTwiceAreToldApartInJson) {
@@ -97,8 +99,11 @@ TEST_F(FormatsTest, ArrowStreamReadsBack) {
 }
 
 TEST_F(FormatsTest, ParquetReadsBack) {
-  const std::string bytes = Run("SELECT range AS i, '4bf92f3577b34da6a3ce929d0e0e4736'::TRACE_ID AS id, MAP {'k': 'v'} AS m FROM range(300000)", Format::kParquet);
-  auto reader = parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(bytes)), arrow::default_memory_pool());
+  const std::string bytes =
+      Run("SELECT range AS i, '4bf92f3577b34da6a3ce929d0e0e4736'::TRACE_ID AS id, MAP {'k': 'v'} AS m FROM range(300000)",
+          Format::kParquet);
+  auto reader = parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(bytes)),
+                                         arrow::default_memory_pool());
   ASSERT_TRUE(reader.ok()) << reader.status().ToString();
   std::shared_ptr<arrow::Table> table;
   ASSERT_TRUE((*reader)->ReadTable(&table).ok());

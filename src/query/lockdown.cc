@@ -42,7 +42,8 @@ bool Contains(const std::string_view (&names)[N], std::string_view name) {
 
 bool LooksLikeFile(const std::string& name) {
   if (name.find('/') != std::string::npos || name.find('\\') != std::string::npos || name.find('*') != std::string::npos) return true;
-  for (std::string_view ending : {".csv", ".tsv", ".parquet", ".json", ".ndjson", ".jsonl", ".db", ".duckdb", ".arrow", ".gz", ".txt", ".zst"}) {
+  for (std::string_view ending :
+       {".csv", ".tsv", ".parquet", ".json", ".ndjson", ".jsonl", ".db", ".duckdb", ".arrow", ".gz", ".txt", ".zst"}) {
     if (name.size() > ending.size() && duckdb::StringUtil::Lower(name).ends_with(ending)) return true;
   }
   return false;

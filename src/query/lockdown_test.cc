@@ -166,7 +166,9 @@ TEST_F(LockdownTest, ClientsMayRead) {
 }
 
 TEST_F(LockdownTest, OwnersTablesAreOutOfClientsReach) {
-  ASSERT_TRUE(RunAll(engine_.get(), {.sql = "CREATE TABLE memory.main.secret AS SELECT 1 AS a; SELECT * FROM memory.main.secret", .trusted = true}).ok());
+  ASSERT_TRUE(RunAll(engine_.get(), {.sql = "CREATE TABLE memory.main.secret AS SELECT 1 AS a; SELECT * FROM memory.main.secret",
+                                     .trusted = true})
+                  .ok());
   EXPECT_FALSE(RunAll(engine_.get(), {.sql = "SELECT * FROM memory.main.secret"}).ok());
 }
 

@@ -74,7 +74,8 @@ TEST_F(PruningTest, TopNByTimeReadsLittle) {
 }
 
 TEST_F(PruningTest, JoinKeysPrune) {
-  EXPECT_THAT(Ndjson("SELECT count(*) AS n FROM traces t JOIN (SELECT trace_id FROM traces WHERE start_time < '2023-11-14 22:13:21') s USING (trace_id)"),
+  EXPECT_THAT(Ndjson("SELECT count(*) AS n FROM traces t JOIN (SELECT trace_id FROM traces WHERE start_time < '2023-11-14 "
+                     "22:13:21') s USING (trace_id)"),
               HasSubstr("{\"n\":25}"));
   EXPECT_LT(stats_.rows_scanned, 14'000);
 }

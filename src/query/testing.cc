@@ -86,7 +86,8 @@ Zone ZoneOf(const arrow::Array& array, int64_t begin, int64_t end) {
 
 class MemorySource : public columns::GranuleSource {
  public:
-  MemorySource(std::string name, uint64_t ordinal, std::shared_ptr<arrow::RecordBatch> batch, int64_t granule_rows, std::vector<int> indexed)
+  MemorySource(std::string name, uint64_t ordinal, std::shared_ptr<arrow::RecordBatch> batch, int64_t granule_rows,
+               std::vector<int> indexed)
       : name_(std::move(name)), ordinal_(ordinal), batch_(std::move(batch)), granule_rows_(granule_rows) {
     for (int column = 0; column < batch_->num_columns(); ++column) {
       const arrow::Array& array = *batch_->column(column);
