@@ -152,7 +152,8 @@ TEST_F(HttpApiTest, MetricsShowTheDatabase) {
   const auto answer = transport_.Http("http", "GET", "/metrics")->answer();
   EXPECT_EQ(answer.status, 200);
   EXPECT_THAT(answer.header("content-type"), HasSubstr("text/plain; version=0.0.4"));
-  for (const char* line : {"sheaf_durable_lsn 42\n", "sheaf_parts 7\n", "sheaf_seals_total 3\n", "sheaf_writable 0\n", "sheaf_connections 3\n"}) {
+  for (const char* line : {"sheaf_durable_lsn 42\n", "sheaf_parts 7\n", "sheaf_seals_total 3\n", "sheaf_writable 0\n",
+                           "sheaf_connections 3\n"}) {
     EXPECT_THAT(answer.body, HasSubstr(line));
   }
   database_.stats.seals = 5;

@@ -26,8 +26,8 @@ std::string Request(uint16_t port, const std::string& method, const std::string&
   boost::system::error_code error;
   socket.connect({boost::asio::ip::make_address("127.0.0.1"), port}, error);
   if (error) return "no connection: " + error.message();
-  const std::string request = fmt::format("{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n{}",
-                                          method, path, type, body.size(), body);
+  const std::string request = fmt::format("{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {}\r\n"
+                                          "Content-Length: {}\r\n\r\n{}", method, path, type, body.size(), body);
   boost::asio::write(socket, boost::asio::buffer(request), error);
   std::string response;
   boost::asio::read(socket, boost::asio::dynamic_buffer(response), error);

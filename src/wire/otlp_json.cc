@@ -313,12 +313,14 @@ class JsonReader {
   template <typename... Args>
   Status Fail(fmt::format_string<Args...> format, Args&&... args) const {
     const std::string path = Path();
-    return MakeError(ErrorKind::kInvalid, "OTLP/JSON: {}{}{}", path, path.empty() ? "" : " ", fmt::format(format, std::forward<Args>(args)...));
+    const std::string what = fmt::format(format, std::forward<Args>(args)...);
+    return MakeError(ErrorKind::kInvalid, "OTLP/JSON: {}{}{}", path, path.empty() ? "" : " ", what);
   }
   Status Broken(simdjson::error_code error) const {
     if (error == simdjson::DEPTH_ERROR) return TooDeep();
     const std::string path = Path();
-    return MakeError(ErrorKind::kInvalid, "OTLP/JSON: not JSON{}{}: {}", path.empty() ? "" : " near ", path, simdjson::error_message(error));
+    return MakeError(ErrorKind::kInvalid, "OTLP/JSON: not JSON{}{}: {}", path.empty() ? "" : " near ", path,
+                     simdjson::error_message(error));
   }
   Status Wrong(simdjson::error_code error, const char* wanted) const {
     return error == simdjson::INCORRECT_TYPE ? Fail("must be {}", wanted) : Broken(error);

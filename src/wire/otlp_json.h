@@ -26,8 +26,8 @@ inline constexpr int kOtlpNestingMax = 100;
 /// resourceSpans[0].scopeSpans[1].spans[2].kind), TooLarge (nested deeper than kOtlpNestingMax). `out` is untouched then.
 Status OtlpJsonToProtobuf(OtlpRequest kind, std::string_view json, std::string* out);
 
-/// Appends the OTLP/JSON text of the export request in `protobuf`. Fields that OTLP does not define, and those of another wire type, are left out; text that is
-/// not UTF-8 is repaired with U+FFFD; everything else survives the way there and back.
+/// Appends the OTLP/JSON text of the export request in `protobuf`. Fields that OTLP does not define, and those of another wire
+/// type, are left out; text that is not UTF-8 is repaired with U+FFFD; everything else survives the way there and back.
 /// Errors: Invalid (not protobuf; names the message), TooLarge (nesting). `out` is untouched then.
 Status OtlpProtobufToJson(OtlpRequest kind, std::string_view protobuf, std::string* out);
 

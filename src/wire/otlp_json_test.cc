@@ -279,8 +279,8 @@ TEST(OtlpJson, ZeroInAOneofIsKept) {
 
 TEST(OtlpJson, TakesUnknownEnumNumbersAndExtremes) {
   std::string json;
-  ASSERT_TRUE(OtlpProtobufToJson(OtlpRequest::kTraces,
-                                 ToProtobuf(OtlpRequest::kTraces, Span(R"("kind":-17,"endTimeUnixNano":18446744073709551615)")), &json).ok());
+  const std::string request = ToProtobuf(OtlpRequest::kTraces, Span(R"("kind":-17,"endTimeUnixNano":18446744073709551615)"));
+  ASSERT_TRUE(OtlpProtobufToJson(OtlpRequest::kTraces, request, &json).ok());
   EXPECT_THAT(json, HasSubstr(R"("kind":-17,"endTimeUnixNano":"18446744073709551615")"));
 }
 
