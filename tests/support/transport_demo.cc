@@ -46,7 +46,8 @@ void AddGrpc(Transport* transport) {
   transport->HandleGrpc("grpc", "/demo.Echo/Fail", [](std::shared_ptr<GrpcCall> call) {
     const std::string_view text = call->message->view();
     const auto code = static_cast<GrpcCode>(text.empty() ? 2 : text[0]);
-    call->Finish({code, ToString(text.substr(text.empty() ? 0 : 1)), EncodeRpcStatus(code, "retry", 1500)});
+    const std::string message = ToString(text.substr(text.empty() ? 0 : 1));
+    call->Finish({code, message, EncodeRpcStatus(code, message, 1500)});  // grpc-go shows the text of the details.
   });
   // Answers after as many milliseconds as the message says.
   transport->HandleGrpc("grpc", "/demo.Echo/Sleep", [](std::shared_ptr<GrpcCall> call) {
