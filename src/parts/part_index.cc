@@ -211,11 +211,11 @@ Result<std::unique_ptr<PartIndex>> PartIndex::Open(std::shared_ptr<arrow::Buffer
     return MakeError(ErrorKind::kUnsupported, "{}: index version {}; this program reads {}", out->name_, version, kVersion);
   }
   out->info_.index_bytes = bytes->size();
-  SHEAF_RETURN_NOT_OK(out->ReadHead(file.substr(0, head_bytes - sizeof sum)));
+  SHEAF_RETURN_NOT_OK(out->ReadHead(bytes, file.substr(0, head_bytes - sizeof sum)));
   return out;
 }
 
-Status PartIndex::ReadHead(std::string_view head) {
+Status PartIndex::ReadHead(const std::shared_ptr<arrow::Buffer>& file, std::string_view head) {
   const auto damaged = [this](const char* what) {
     return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: {}", name_, what);
   };
@@ -253,8 +253,7 @@ Status PartIndex::ReadHead(std::string_view head) {
   columns_ = static_cast<int>(columns);
   if (columns > section_count + 1) return damaged("it has too many columns");  // Every column has zones; bounds what is allocated.
   info_.digest = DigestOf(data_sums_);
-  auto body = std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(head.data()) + head_bytes, static_cast<int64_t>(body_bytes));
-  body_ = std::make_unique<CheckedBytes>(std::move(body), std::move(body_sums), name_, head_bytes);
+  body_ = std::make_unique<CheckedBytes>(arrow::SliceBuffer(file, head_bytes, static_cast<int64_t>(body_bytes)), std::move(body_sums), name_, head_bytes);
   granules_.resize(granules > body_bytes / kGranuleBytes ? 0 : granules);
   if (granules_.size() != granules) return damaged("it has too many granules");
   return ReadSections(sections);

@@ -83,7 +83,8 @@ class PartIndex {
   friend std::string EncodeIndex(const IndexContents& contents);
 
   PartIndex() = default;
-  Status ReadHead(std::string_view file);
+  /// `head` is the beginning of `file`, which the body keeps alive.
+  Status ReadHead(const std::shared_ptr<arrow::Buffer>& file, std::string_view head);
   Status ReadGranules(std::string_view bytes, int64_t count);
   Status ReadSections(const std::vector<Section>& sections);
   const Section* FilterOf(int column) const;

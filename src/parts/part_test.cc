@@ -178,7 +178,8 @@ TEST_P(EachFormat, SpansOfATraceLieInOneGranuleOrTwoNeighbours) {
     EXPECT_LE(in.size(), 2u);
     EXPECT_EQ(*in.rbegin() - *in.begin() + 1, static_cast<int>(in.size()));
     std::vector<int> found;
-    ASSERT_TRUE(source->FindGranules(layout.trace_column, trace, &found).ok());
+    const Status status = source->FindGranules(layout.trace_column, trace, &found);
+    ASSERT_TRUE(status.ok()) << status.ToString();
     EXPECT_THAT(found, testing::IsSupersetOf(in));
     EXPECT_LE(found.size(), in.size() + 1);
   }
@@ -213,7 +214,7 @@ TEST_P(EachFormat, DamageIsAnErrorThatNamesFileBlockAndGranule) {
   const auto& schema = decode::SignalSchema(decode::Signal::kTraces);
   Layout layout = SpanLayout();
   layout.granule_rows = 1000;
-  const Batches batches = MakeSpans(5, 4, 1000);
+  const Batches batches = MakeSpans(5, 6, 1000);
   const PartInfo info = WritePart(&disk_, kFolder, NewInfo(GetParam()), layout, schema, batches).ValueOrDie();
   const std::string path = io::Join(kFolder, info.file_name);
   std::string bytes = disk_.Contents(path).ValueOrDie();
