@@ -145,7 +145,8 @@ bool AttributeColumn::TextIsUtf8() const {
 ArrayDataPtr AttributeColumn::Finish(const TypePtr& type, int64_t rows) const {
   ArrayDataPtr items =
       MakeStruct(ItemType(type), size_,
-                 {dictionary_.MakeColumn(FieldType(type, 0), size_, keys_.View(size_)), MakeArray(FieldType(type, 1), size_, types_.View(size_)),
+                 {dictionary_.MakeColumn(FieldType(type, 0), size_, keys_.View(size_)),
+                  MakeArray(FieldType(type, 1), size_, types_.View(size_)),
                   MakeArray(FieldType(type, 2), size_, nums_.View(size_)), MakeArray(FieldType(type, 3), size_, vals_)});
   return MakeList(type, rows, offsets_, std::move(items));
 }

@@ -174,7 +174,8 @@ inline ArrayDataPtr MakeArray(const TypePtr& type, int64_t n, std::shared_ptr<ar
   return arrow::ArrayData::Make(type, n, {nullptr, std::move(values)}, 0);
 }
 /// Fixed-width values with `nulls` NULLs.
-inline ArrayDataPtr MakeArray(const TypePtr& type, int64_t n, std::shared_ptr<arrow::Buffer> values, const BitColumn& valid, int64_t nulls) {
+inline ArrayDataPtr MakeArray(const TypePtr& type, int64_t n, std::shared_ptr<arrow::Buffer> values, const BitColumn& valid,
+                              int64_t nulls) {
   return arrow::ArrayData::Make(type, n, {nulls == 0 ? nullptr : valid.View(n), std::move(values)}, nulls);
 }
 inline ArrayDataPtr MakeArray(const TypePtr& type, int64_t n, const BytesColumn& column) {

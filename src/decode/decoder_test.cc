@@ -94,7 +94,8 @@ TEST(Decoder, SpanBecomesARow) {
 TEST(Decoder, SpansWithBadIdsAreCountedAndTheRestKept) {
   Decoder decoder;
   const std::string attributes = TextAttribute(9, "lost", "with the span");
-  auto result = decoder.Traces(Bytes(Request({Span("zero", attributes, std::string(16, '\0')), Span("good", TextAttribute(9, "kept", "yes")),
+  auto result = decoder.Traces(Bytes(Request({Span("zero", attributes, std::string(16, '\0')),
+                                              Span("good", TextAttribute(9, "kept", "yes")),
                                               Span("short", attributes, "abc")}))).ValueOrDie();
   EXPECT_EQ(result.rejected, 2);
   EXPECT_EQ(result.rejected_reason, "trace_id must be 16 bytes and not all zero (2 rejected in all)");

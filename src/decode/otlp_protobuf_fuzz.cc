@@ -45,7 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int kind = data[0] % 3;
   const auto result = Decode(&decoder, kind, std::as_bytes(std::span(data + 1, size - 1)));
   if (!result.ok()) {
-    SHEAF_CHECK(sheaf::KindOf(result.status()) == sheaf::ErrorKind::kInvalid || sheaf::KindOf(result.status()) == sheaf::ErrorKind::kTooLarge);
+    const sheaf::ErrorKind kind_of_error = sheaf::KindOf(result.status());
+    SHEAF_CHECK(kind_of_error == sheaf::ErrorKind::kInvalid || kind_of_error == sheaf::ErrorKind::kTooLarge);
     return 0;
   }
   for (const TableBatch& table : result->batches) CheckRoundTrip(kind, table);

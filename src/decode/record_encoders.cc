@@ -73,8 +73,8 @@ void PutAttributes(const AttributesView& attributes, int64_t row, uint32_t field
 }
 
 /// An integer where one was sent, a double where one was, or neither.
-void PutNumber(uint32_t double_field, uint32_t int_field, const NumberView<double>& value, const NumberView<int64_t>& value_int, int64_t row,
-               ProtobufWriter* writer) {
+void PutNumber(uint32_t double_field, uint32_t int_field, const NumberView<double>& value, const NumberView<int64_t>& value_int,
+               int64_t row, ProtobufWriter* writer) {
   if (const auto number = value_int.get(row)) {
     writer->Fixed64(int_field, static_cast<uint64_t>(*number));
   } else {
@@ -291,7 +291,8 @@ ExponentialHistogramEncoder::ExponentialHistogramEncoder(Signal signal, const ar
       scale_(ColumnOf(batch, "scale")) {
   const auto side = [&](const char* present, const char* offset, const char* counts) {
     const ListView list(ColumnOf(batch, counts));
-    return Buckets{BoolView(ColumnOf(batch, present)), NumberView<int32_t>(ColumnOf(batch, offset)), list, NumberView<uint64_t>(list.items())};
+    return Buckets{BoolView(ColumnOf(batch, present)), NumberView<int32_t>(ColumnOf(batch, offset)), list,
+                   NumberView<uint64_t>(list.items())};
   };
   positive_ = side("has_positive", "positive_offset", "positive_bucket_counts");
   negative_ = side("has_negative", "negative_offset", "negative_bucket_counts");

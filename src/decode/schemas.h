@@ -51,7 +51,8 @@ const std::shared_ptr<arrow::DataType>& AttributesType();
 //   dropped_attributes_count uint32}>, dropped_links_count uint32, resource dict<binary>, scope dict<binary>, original binary?
 // logs: time ts[ns], observed_time ts[ns], trace_id fsb[16]?, span_id fsb[8]?, flags uint32, severity_number int32,
 //   severity_text dict, event_name dict, body utf8? (text; structured bodies as JSON), body_value binary? (AnyValue bytes
-//   where there is a body that is not text; empty bytes for a body without a value, whose `body` is NULL), service_name dict, attributes, dropped_attributes_count uint32, resource, scope, original
+//   where there is a body that is not text; empty bytes for a body without a value, whose `body` is NULL), service_name dict,
+//   attributes, dropped_attributes_count uint32, resource, scope, original
 // metrics (all): metric_name dict, unit dict, time ts[ns], start_time ts[ns], flags uint32, service_name dict, attributes,
 //   exemplars list<struct{time ts[ns], value double?, value_int int64?, trace_id fsb[16]?, span_id fsb[8]?, attributes}>
 //   (not on summary), resource, scope, metric dict<binary>, original; then
@@ -59,8 +60,9 @@ const std::shared_ptr<arrow::DataType>& AttributesType();
 //   sum: the same, aggregation_temporality dict, is_monotonic bool
 //   histogram: count uint64, sum double?, min double?, max double?, bucket_counts list<uint64>, explicit_bounds list<double>,
 //     aggregation_temporality dict
-//   exponential_histogram: count, sum?, min?, max?, scale int32, zero_count uint64, zero_threshold double, has_positive bool, positive_offset int32,
-//     positive_bucket_counts list<uint64>, has_negative bool, negative_offset int32, negative_bucket_counts list<uint64>, aggregation_temporality dict
+//   exponential_histogram: count, sum?, min?, max?, scale int32, zero_count uint64, zero_threshold double,
+//     has_positive bool, positive_offset int32, positive_bucket_counts list<uint64>, has_negative bool, negative_offset int32,
+//     negative_bucket_counts list<uint64>, aggregation_temporality dict
 //   summary: count uint64, sum double, quantile_values list<struct{quantile double, value double}>
 
 }  // namespace sheaf::decode

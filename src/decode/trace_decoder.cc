@@ -380,7 +380,8 @@ ArrayDataPtr TraceDecoder::FinishLinks(const TypePtr& type) const {
   const int64_t n = links_;
   return MakeList(type, rows_, link_offsets_,
                   MakeStruct(ItemType(type), n,
-                             {MakeArray(FieldType(type, 0), n, link_trace_id_.View(n)), MakeArray(FieldType(type, 1), n, link_span_id_.View(n)),
+                             {MakeArray(FieldType(type, 0), n, link_trace_id_.View(n)),
+                              MakeArray(FieldType(type, 1), n, link_span_id_.View(n)),
                               MakeArray(FieldType(type, 2), n, link_trace_state_), MakeArray(FieldType(type, 3), n, link_flags_.View(n)),
                               link_attributes_.Finish(FieldType(type, 4), n), MakeArray(FieldType(type, 5), n, link_dropped_.View(n))}));
 }

@@ -414,7 +414,8 @@ std::vector<FlatRecord> Flatten(const Message& request, int64_t* rejected) {
     for (const auto& resource : logs->resource_logs()) {
       for (const auto& scope : resource.scope_logs()) {
         for (const auto& log : scope.log_records()) {
-          FlatRecord flat{Signal::kLogs, Without(resource, "scope_logs"), Without(scope, "log_records"), "", "", true, "", "", 0, false, {}};
+          FlatRecord flat{Signal::kLogs, Without(resource, "scope_logs"), Without(scope, "log_records"), "", "", true, "",
+                          "", 0, false, {}};
           SetEnvelope(resource, &flat);
           flat.record = std::make_unique<otlp::logs::v1::LogRecord>(log);
           out.push_back(std::move(flat));
@@ -426,7 +427,8 @@ std::vector<FlatRecord> Flatten(const Message& request, int64_t* rejected) {
     for (const auto& resource : metrics.resource_metrics()) {
       for (const auto& scope : resource.scope_metrics()) {
         for (const auto& metric : scope.metrics()) {
-          FlatRecord flat{Signal::kGauge, Without(resource, "scope_metrics"), Without(scope, "metrics"), "", "", true, "", "", 0, false, {}};
+          FlatRecord flat{Signal::kGauge, Without(resource, "scope_metrics"), Without(scope, "metrics"), "", "", true, "",
+                          "", 0, false, {}};
           SetEnvelope(resource, &flat);
           FlattenMetric(metric, std::move(flat), &out);
         }

@@ -34,8 +34,9 @@ double EdgeDouble(Random* random) {
 }
 
 std::string RandomText(const Shape& shape, Random* random) {
-  static constexpr std::string_view kTexts[] = {"", "a", "http.method", "GET", "service.name", "status", "caf\xc3\xa9", "\xe6\x97\xa5\xe6\x9c\xac",
-                                                "\xf0\x9f\x92\xa9", "quote\" back\\slash", "line\nbreak\t\x01", "exactly-16-bytes", "a.key.of.thirty-two.characters!!"};
+  static constexpr std::string_view kTexts[] = {
+      "", "a", "http.method", "GET", "service.name", "status", "caf\xc3\xa9", "\xe6\x97\xa5\xe6\x9c\xac", "\xf0\x9f\x92\xa9",
+      "quote\" back\\slash", "line\nbreak\t\x01", "exactly-16-bytes", "a.key.of.thirty-two.characters!!"};
   if (shape.bad_text && random->OneIn(6)) return std::string(kBadText) + (random->OneIn(2) ? "tail" : "");
   if (random->OneIn(40)) return std::string(random->Below(5000), 'x');  // Lengths of two bytes and more.
   if (random->OneIn(4)) return "value-" + std::to_string(random->Below(1000));
