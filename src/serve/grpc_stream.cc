@@ -235,7 +235,8 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
 
   void Reject(const Status& error) {
     const ErrorKind kind = KindOf(error);
-    context_->listener->metrics.CountRefused(kind == ErrorKind::kTooLarge ? "too_large" : kind == ErrorKind::kInvalid ? "encoding" : "memory");
+    const char* const other = kind == ErrorKind::kInvalid ? "encoding" : "memory";
+    context_->listener->metrics.CountRefused(kind == ErrorKind::kTooLarge ? "too_large" : other);
     if (kind == ErrorKind::kTooLarge) return answer_->Finish({GrpcCode::kResourceExhausted, error.message(), {}}, false, {});
     if (kind == ErrorKind::kInvalid) return answer_->Finish({GrpcCode::kInternal, error.message(), {}}, false, {});
     answer_->Finish(RetryLater(error.message()), false, {});

@@ -65,7 +65,8 @@ class ConnectionCount {
 
 /// One listening socket; used on the first I/O thread.
 struct Acceptor {
-  Acceptor(asio::io_context* context, std::shared_ptr<TransportListener> what) : socket(*context), pause(*context), listener(std::move(what)) {}
+  Acceptor(asio::io_context* context, std::shared_ptr<TransportListener> what)
+      : socket(*context), pause(*context), listener(std::move(what)) {}
   tcp::acceptor socket;
   asio::steady_timer pause;
   const std::shared_ptr<TransportListener> listener;
@@ -115,7 +116,8 @@ class TransportServer final : public Transport {
  private:
   std::shared_ptr<TransportListener> FindListener(const std::string& name) SHEAF_REQUIRES(mutex_) {
     std::shared_ptr<TransportListener>& listener = listeners_[name];
-    if (!listener) listener = std::make_shared<TransportListener>(name, static_cast<size_t>(std::max(shared_->options.worker_threads, 1)));
+    const int workers = std::max(shared_->options.worker_threads, 1);
+    if (!listener) listener = std::make_shared<TransportListener>(name, static_cast<size_t>(workers));
     return listener;
   }
   /// Routes may only change before their listener serves.
