@@ -127,14 +127,12 @@ class ThreadedLog : public Log {
       entries.push_back({std::move(entry), crc});
     }
     SegmentWriter writer(files_, clock_, options_, undecided.mark.next, undecided.mark.chain);
-    Result<Segment> segment = writer.Roll({}, kPageBytes + BlockBytes(entries));
-    Status written = segment.status();
-    if (written.ok()) written = writer.Commit(entries, Lsn(undecided.mark.next.value - 1));
+    Result<Segment> segment = writer.Roll({}, kPageBytes + BlockBytes(entries), entries);
+    const Status& written = segment.status();
     if (!written.ok()) {  // Nobody waits for an answer here, so nothing is unknown to anybody.
       return MakeError(KindOf(written) == ErrorKind::kUnavailable ? ErrorKind::kUnavailable : ErrorKind::kIo,
                        "rewriting the end of the log: {}", written.message());
     }
-    segment->end_offset = writer.offset();
     catalog_.Add(*std::move(segment));
     return Status::OK();
   }

@@ -117,3 +117,5 @@ BENCHMARK(BM_Throughput)
 
 }  // namespace
 }  // namespace sheaf::wal
+
+BENCHMARK_MAIN();

@@ -27,8 +27,13 @@ Status SegmentWriter::Poison(const Status& error, const char* what) {
                    error.message());
 }
 
-Status SegmentWriter::Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path) {
-  const Status written = spare->file->WriteAt(0, EncodeSegmentHeader(header));
+Status SegmentWriter::Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path,
+                              std::span<const PendingEntry> first_block) {
+  Status written = spare->file->WriteAt(0, EncodeSegmentHeader(header));
+  if (written.ok() && !first_block.empty()) {
+    EncodeBlock({options_.epoch, Lsn(next_.value - 1), chain_, header.salt, kPageBytes}, first_block, &block_);
+    written = spare->file->WriteAt(kPageBytes, block_.pieces);
+  }
   if (!written.ok()) return KindOf(written) == ErrorKind::kUnavailable ? written : Poison(written, "writing a segment header");
   // Once a sync has failed, nothing that this process reads back can be trusted, whatever the reason.
   const Status synced = spare->file->SyncData();
@@ -40,7 +45,8 @@ Status SegmentWriter::Publish(SpareSegment* spare, const SegmentHeader& header, 
   return Status::OK();
 }
 
-Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t segment_bytes) {
+Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t segment_bytes,
+                                    std::span<const PendingEntry> first_block) {
   SHEAF_RETURN_NOT_OK(poisoned_);
   if (!spare) {
     Result<SpareSegment> made = MakeSpare(files_, options_.directory, "now", segment_bytes);
@@ -56,7 +62,7 @@ Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t s
   header.chain = chain_;
   header.created_ns = clock_->NowNs();
   const std::string path = io::Join(options_.directory, SegmentName(next_));
-  const Status published = Publish(&*spare, header, path);
+  const Status published = Publish(&*spare, header, path, first_block);
   if (!published.ok()) {
     if (poisoned_.ok()) {  // Nothing happened: the next attempt starts afresh.
       const Status removed = files_->Remove(spare->path);
@@ -68,7 +74,14 @@ Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t s
   salt_ = header.salt;
   offset_ = kPageBytes;
   segment_bytes_ = spare->bytes;
-  return Segment{{next_, path, segment_bytes_}, salt_, offset_, {Mark{next_, offset_, chain_}}};
+  Segment segment{{next_, path, segment_bytes_}, salt_, offset_, {Mark{next_, offset_, chain_}}};
+  if (!first_block.empty()) {
+    offset_ += block_.bytes;
+    next_ = Lsn(next_.value + first_block.size());
+    chain_ = block_.chain;
+    segment.end_offset = offset_;
+  }
+  return segment;
 }
 
 Status SegmentWriter::Commit(std::span<const PendingEntry> entries, Lsn durable) {

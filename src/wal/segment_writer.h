@@ -31,7 +31,9 @@ class SegmentWriter {
 
   /// Starts a segment: header written and synced, then renamed to its name, then the folder synced; only
   /// then does it count. Uses `spare` where it is given. Replaces a segment that begins at the same LSN.
-  Result<Segment> Roll(std::optional<SpareSegment> spare, int64_t segment_bytes);
+  /// `first_block`, if not empty, is in the file before it gets its name: recovery moves its last block so,
+  /// which must never be missing from both places.
+  Result<Segment> Roll(std::optional<SpareSegment> spare, int64_t segment_bytes, std::span<const PendingEntry> first_block = {});
 
   /// Whether a block of `bytes` fits the current segment.
   int64_t bytes_left() const { return file_ ? segment_bytes_ - offset_ : 0; }
@@ -48,7 +50,7 @@ class SegmentWriter {
   const Status& poisoned() const { return poisoned_; }
 
  private:
-  Status Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path);
+  Status Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path, std::span<const PendingEntry> first_block);
   Status Poison(const Status& error, const char* what);
 
   io::FileSystem* const files_;  // Borrowed.
