@@ -35,9 +35,12 @@ def main():
                        "ARROW_DEFAULT_MEMORY_POOL": "system",
                        "LSAN_OPTIONS": f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0"}
         command = [target, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-malloc_limit_mb=1024",
-                   "-max_len=65536", "-print_final_stats=0", "-verbosity=0", f"-artifact_prefix={crashes}/{target.name}-", grown, seeds]
-        done = subprocess.run(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-        print(f"{target.name}: {'ok' if done.returncode == 0 else 'FAILED'} ({sum(1 for _ in grown.iterdir())} new inputs in {seconds} s)", flush=True)
+                   "-max_len=65536", "-print_final_stats=0", "-verbosity=0", f"-artifact_prefix={crashes}/{target.name}-",
+                   grown, seeds]
+        done = subprocess.run(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace")
+        verdict = "ok" if done.returncode == 0 else "FAILED"
+        print(f"{target.name}: {verdict} ({sum(1 for _ in grown.iterdir())} new inputs in {seconds} s)", flush=True)
         if done.returncode != 0:
             print(done.stdout[-6000:])
             print(f"replay: {target} {crashes}/{target.name}-…")

@@ -89,11 +89,16 @@ struct GrpcClient::Connection {
 
   void Submit(const std::string& path, int slot, const std::string* message) {
     const auto header = [](std::string_view name, std::string_view value) {
-      return nghttp2_nv{reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())),
-                        name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+      return nghttp2_nv{reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+                        reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+                        NGHTTP2_NV_FLAG_NONE};
     };
-    const nghttp2_nv headers[] = {header(":method", "POST"), header(":scheme", "http"), header(":path", path), header(":authority", "localhost"),
-                                  header("content-type", "application/grpc"), header("te", "trailers")};
+    const nghttp2_nv headers[] = {header(":method", "POST"),
+                                  header(":scheme", "http"),
+                                  header(":path", path),
+                                  header(":authority", "localhost"),
+                                  header("content-type", "application/grpc"),
+                                  header("te", "trailers")};
     nghttp2_data_provider provider{};
     provider.read_callback = Read;
     const int32_t id = nghttp2_submit_request(session, nullptr, headers, std::size(headers), &provider, nullptr);

@@ -91,10 +91,12 @@ int main(int count, char** values) {
     if (error.empty()) error = client->first_error();
   }
   std::sort(latencies.begin(), latencies.end());
-  fmt::print("{{\"spans\": {}, \"requests\": {}, \"refused\": {}, \"seconds\": {:.3f}, \"spans_per_second\": {:.0f}, \"bytes_per_span\": {:.1f}, "
-             "\"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}, \"client_cpu_seconds\": {:.2f}, \"error\": \"{}\"}}\n",
-             static_cast<int64_t>(latencies.size()) * request_spans, requests, refused.load(), seconds,
-             latencies.size() * request_spans / seconds, bytes_per_span, Percentile(latencies, 0.5) * 1e3, Percentile(latencies, 0.99) * 1e3,
-             CpuSeconds(), error);
+  fmt::print(
+      "{{\"spans\": {}, \"requests\": {}, \"refused\": {}, \"seconds\": {:.3f}, \"spans_per_second\": {:.0f}, "
+      "\"bytes_per_span\": {:.1f}, "
+      "\"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}, \"client_cpu_seconds\": {:.2f}, \"error\": \"{}\"}}\n",
+      static_cast<int64_t>(latencies.size()) * request_spans, requests, refused.load(), seconds,
+      latencies.size() * request_spans / seconds, bytes_per_span, Percentile(latencies, 0.5) * 1e3,
+      Percentile(latencies, 0.99) * 1e3, CpuSeconds(), error);
   return refused == 0 ? 0 : 1;
 }

@@ -108,7 +108,8 @@ void AppendFixed(const arrow::DataType& type, Random* random, std::string* out) 
   }
 }
 
-std::shared_ptr<arrow::ArrayData> RandomDictionary(const arrow::DataType& type, int64_t rows, Random* random, std::shared_ptr<arrow::ArrayData> out) {
+std::shared_ptr<arrow::ArrayData> RandomDictionary(const arrow::DataType& type, int64_t rows, Random* random,
+                                                   std::shared_ptr<arrow::ArrayData> out) {
   const auto& dictionary = static_cast<const arrow::DictionaryType&>(type);
   const int64_t distinct = 1 + Below(30, random);
   out->dictionary = RandomArray(dictionary.value_type(), distinct, false, random)->data();
@@ -231,19 +232,44 @@ std::shared_ptr<arrow::Schema> EveryType() {
   using arrow::field;
   const auto words = arrow::dictionary(arrow::int32(), arrow::utf8());
   const auto inner = arrow::struct_({field("key", words, false), field("num", arrow::int64()), field("val", arrow::binary(), false)});
-  return arrow::schema({field("i8", arrow::int8()), field("i16", arrow::int16()), field("i32", arrow::int32()), field("i64", arrow::int64(), false),
-                        field("u8", arrow::uint8()), field("u16", arrow::uint16()), field("u32", arrow::uint32()), field("u64", arrow::uint64()),
-                        field("f32", arrow::float32()), field("f64", arrow::float64()), field("half", arrow::float16()),
-                        field("flag", arrow::boolean()), field("time", arrow::timestamp(arrow::TimeUnit::NANO), false),
-                        field("utc", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")), field("day", arrow::date32()), field("day_ms", arrow::date64()),
-                        field("clock", arrow::time64(arrow::TimeUnit::NANO)), field("span", arrow::duration(arrow::TimeUnit::NANO)),
-                        field("price", arrow::decimal128(18, 6)), field("id16", arrow::fixed_size_binary(16), false), field("id8", arrow::fixed_size_binary(8)),
-                        field("text", arrow::utf8()), field("bytes", arrow::binary()), field("large_text", arrow::large_utf8()),
-                        field("large_bytes", arrow::large_binary()), field("word", words), field("blob_word", arrow::dictionary(arrow::int32(), arrow::binary()), false),
-                        field("small_word", arrow::dictionary(arrow::int16(), arrow::utf8())), field("numbers", arrow::list(field("item", arrow::uint64(), false))),
-                        field("large_numbers", arrow::large_list(arrow::float64())), field("vector", arrow::fixed_size_list(field("item", arrow::float32(), false), 4), false),
-                        field("record", inner), field("records", arrow::list(field("item", inner, false)), false),
-                        field("deep", arrow::list(field("item", arrow::struct_({field("name", words, false), field("inner", arrow::list(field("item", inner, false)), false)}), false)))});
+  return arrow::schema(
+      {field("i8", arrow::int8()),
+       field("i16", arrow::int16()),
+       field("i32", arrow::int32()),
+       field("i64", arrow::int64(), false),
+       field("u8", arrow::uint8()),
+       field("u16", arrow::uint16()),
+       field("u32", arrow::uint32()),
+       field("u64", arrow::uint64()),
+       field("f32", arrow::float32()),
+       field("f64", arrow::float64()),
+       field("half", arrow::float16()),
+       field("flag", arrow::boolean()),
+       field("time", arrow::timestamp(arrow::TimeUnit::NANO), false),
+       field("utc", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")),
+       field("day", arrow::date32()),
+       field("day_ms", arrow::date64()),
+       field("clock", arrow::time64(arrow::TimeUnit::NANO)),
+       field("span", arrow::duration(arrow::TimeUnit::NANO)),
+       field("price", arrow::decimal128(18, 6)),
+       field("id16", arrow::fixed_size_binary(16), false),
+       field("id8", arrow::fixed_size_binary(8)),
+       field("text", arrow::utf8()),
+       field("bytes", arrow::binary()),
+       field("large_text", arrow::large_utf8()),
+       field("large_bytes", arrow::large_binary()),
+       field("word", words),
+       field("blob_word", arrow::dictionary(arrow::int32(), arrow::binary()), false),
+       field("small_word", arrow::dictionary(arrow::int16(), arrow::utf8())),
+       field("numbers", arrow::list(field("item", arrow::uint64(), false))),
+       field("large_numbers", arrow::large_list(arrow::float64())),
+       field("vector", arrow::fixed_size_list(field("item", arrow::float32(), false), 4), false),
+       field("record", inner),
+       field("records", arrow::list(field("item", inner, false)), false),
+       field("deep", arrow::list(field("item",
+                                       arrow::struct_({field("name", words, false),
+                                                       field("inner", arrow::list(field("item", inner, false)), false)}),
+                                       false)))});
 }
 
 std::string RowText(const arrow::RecordBatch& batch, int64_t row) {

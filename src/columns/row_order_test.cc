@@ -100,9 +100,10 @@ struct Span {
 
 TEST(RowOrder, TracesLieTogetherByServiceOfTheirRootThenFirstStart) {
   Random random(TestSeed());
-  const auto schema = arrow::schema({arrow::field("trace", arrow::fixed_size_binary(16)), arrow::field("parent", arrow::fixed_size_binary(8)),
-                                     arrow::field("service", arrow::dictionary(arrow::int32(), arrow::utf8())),
-                                     arrow::field("time", arrow::timestamp(arrow::TimeUnit::NANO))});
+  const auto schema =
+      arrow::schema({arrow::field("trace", arrow::fixed_size_binary(16)), arrow::field("parent", arrow::fixed_size_binary(8)),
+                     arrow::field("service", arrow::dictionary(arrow::int32(), arrow::utf8())),
+                     arrow::field("time", arrow::timestamp(arrow::TimeUnit::NANO))});
   for (int round = 0; round < 20; ++round) {
     std::vector<Span> spans;
     std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
@@ -111,7 +112,8 @@ TEST(RowOrder, TracesLieTogetherByServiceOfTheirRootThenFirstStart) {
       arrow::StringDictionary32Builder service;
       arrow::TimestampBuilder time(arrow::timestamp(arrow::TimeUnit::NANO), arrow::default_memory_pool());
       for (int i = 0; i < 40; ++i) {
-        Span s{static_cast<int>(random() % 15), random() % 4 == 0, "service " + std::to_string(random() % 4), static_cast<int64_t>(random() % 1000)};
+        Span s{static_cast<int>(random() % 15), random() % 4 == 0, "service " + std::to_string(random() % 4),
+               static_cast<int64_t>(random() % 1000)};
         std::string id(16, '\0');
         id[15] = static_cast<char>(s.trace);
         ASSERT_TRUE(trace.Append(id).ok());

@@ -260,7 +260,8 @@ Result<std::shared_ptr<arrow::Buffer>> ColumnUnion::GatherBits(std::span<const R
     if (run.length >= 64) {
       arrow::internal::CopyBitmap(piece.values, piece.offset + run.start, run.length, bits, at);
     } else {
-      for (int64_t i = 0; i < run.length; ++i) bit_util::SetBitTo(bits, at + i, bit_util::GetBit(piece.values, piece.offset + run.start + i));
+      for (int64_t i = 0; i < run.length; ++i)
+        bit_util::SetBitTo(bits, at + i, bit_util::GetBit(piece.values, piece.offset + run.start + i));
     }
     at += run.length;
   }

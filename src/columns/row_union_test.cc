@@ -41,7 +41,8 @@ TEST(RowUnion, GathersShareOneDictionary) {
   const auto rows = RowUnion::Make(EveryType(), batches).ValueOrDie();
   const std::vector<uint32_t> first = {0}, last = {static_cast<uint32_t>(rows->rows() - 1)};
   const int column = EveryType()->GetFieldIndex("word");
-  EXPECT_EQ(rows->Gather(first).ValueOrDie()->column_data(column)->dictionary, rows->Gather(last).ValueOrDie()->column_data(column)->dictionary);
+  EXPECT_EQ(rows->Gather(first).ValueOrDie()->column_data(column)->dictionary,
+            rows->Gather(last).ValueOrDie()->column_data(column)->dictionary);
 }
 
 TEST(RowUnion, RefusesABatchOfAnotherSchema) {

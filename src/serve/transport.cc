@@ -154,7 +154,8 @@ Result<tcp::endpoint> FindEndpoint(asio::io_context* context, const std::string&
   tcp::resolver resolver(*context);
   const auto found = resolver.resolve(address, std::to_string(port), tcp::resolver::passive, error);
   if (error || found.empty()) {
-    return MakeError(ErrorKind::kInvalid, "cannot listen on '{}': {}; give an IP address or a name of this machine", address, error.message());
+    return MakeError(ErrorKind::kInvalid, "cannot listen on '{}': {}; give an IP address or a name of this machine", address,
+                     error.message());
   }
   return found.begin()->endpoint();
 }

@@ -187,7 +187,8 @@ TEST_F(RecoveryTest, MissingLogBelowWhatIsKnownIsRefused) {
 class ManySegments : public RecoveryTest {
  protected:
   ManySegments() {
-    names_ = BuildLog(&disk_, options_, {{MakeEntry("1"), MakeEntry("2")}, {MakeEntry("3")}, {MakeEntry("4")}, {MakeEntry("5")}}, {1, 2, 3});
+    names_ = BuildLog(&disk_, options_, {{MakeEntry("1"), MakeEntry("2")}, {MakeEntry("3")}, {MakeEntry("4")}, {MakeEntry("5")}},
+                      {1, 2, 3});
   }
   std::string Path(size_t i) { return io::Join("/wal", names_[i]); }
   Strings names_;

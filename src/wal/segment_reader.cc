@@ -49,8 +49,8 @@ Result<std::optional<Block>> SegmentReader::Next() {
   }
   if (header->first_lsn != mark_.next.value || header->chain != mark_.chain) {
     return MakeError(ErrorKind::kCorruption,
-                     "{} at offset {}: an undamaged block begins with LSN {} and chain {:08x}, but {} and {:08x} follow", path_, mark_.offset,
-                     header->first_lsn, header->chain, mark_.next, mark_.chain);
+                     "{} at offset {}: an undamaged block begins with LSN {} and chain {:08x}, but {} and {:08x} follow", path_,
+                     mark_.offset, header->first_lsn, header->chain, mark_.next, mark_.chain);
   }
   if (header->block_bytes > left) return Stop(TailState::kDamaged, left, "the file ends inside the block");
   SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(header->block_bytes));

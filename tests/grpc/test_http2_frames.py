@@ -74,7 +74,8 @@ def test_length_of_4_gib_is_refused_before_its_bytes(demo):
     assert grpc_status(call(demo, GRPC_FIELDS, b"\0\xff\xff\xff\xff", end=False)) == "8"
 
 
-@pytest.mark.parametrize("request_fields", [fields(te="x"), fields(Bad="x"), fields(connection="close"), fields(path=None), fields(method=None),
+@pytest.mark.parametrize("request_fields", [fields(te="x"), fields(Bad="x"), fields(connection="close"), fields(path=None),
+                                            fields(method=None),
                                             GRPC_FIELDS + [(":path", "/again")]])
 def test_malformed_requests_are_reset(demo, request_fields):
     assert call(demo, request_fields, message(b"")) == "RST 1"
@@ -142,7 +143,8 @@ FLOODS = {
     "settings": lambda i: frame(SETTINGS, 0, 0) * 1000,
     "empty data": lambda i: (headers(1, GRPC_FIELDS) if i == 0 else b"") + frame(DATA, 0, 1) * 1000,
     "priority": lambda i: frame(PRIORITY, 0, 1, b"\0\0\0\0\x03") * 1000,
-    "continuation": lambda i: (frame(HEADERS, 0, 1, block(GRPC_FIELDS)) if i == 0 else b"") + frame(CONTINUATION, 0, 1, b"\0\1a\1b" * 100) * 100,
+    "continuation": lambda i: ((frame(HEADERS, 0, 1, block(GRPC_FIELDS)) if i == 0 else b"") +
+                               frame(CONTINUATION, 0, 1, b"\0\1a\1b" * 100) * 100),
 }
 
 
@@ -227,7 +229,8 @@ def test_slow_handlers_hold_back_a_peer_instead_of_refusing_it(make_demo):
     with Peer(demo) as peer:
         window = 65535
         count = 24
-        pending = b"".join(headers(n, fields(path="/demo.Echo/Echo")) + data_frames(n, message(bytes(1 << 20))) for n in range(1, 2 * count, 2))
+        pending = b"".join(headers(n, fields(path="/demo.Echo/Echo")) + data_frames(n, message(bytes(1 << 20)))
+                           for n in range(1, 2 * count, 2))
         assert len(pending) > window
         statuses = drive(peer, pending, count)
         assert statuses == ["0"] * count
