@@ -132,6 +132,7 @@ int RunImport(const ImportOptions& options) {
   Status status = ImportAll(options, destination->get(), &totals);
   const Status closed = (*destination)->Close();
   if (status.ok()) status = closed;
+  if (!status.ok() && totals.requests == 0) return Fail(status);  // Nothing was imported: the error says it all.
   if (options.json) {
     std::printf("{\"files\": %zu, \"requests\": %lld, \"rejected\": %lld}\n", options.files.size(),
                 static_cast<long long>(totals.requests), static_cast<long long>(totals.rejected));
