@@ -173,7 +173,8 @@ Status ColdWriter::Finish() {
 
 std::vector<WrittenGranule> ColdWriter::FinalGranules() { return std::move(granules_); }
 
-ColdPart::ColdPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
+ColdPart::ColdPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index,
+                   std::unique_ptr<CheckedBytes> data)
     : PartSource(std::move(info), std::move(schema), std::move(index), std::move(data)) {}
 
 Result<std::unique_ptr<parquet::arrow::FileReader>> ColdPart::TakeReader() const {
@@ -238,7 +239,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> ColdPart::Read(int granule, const st
     auto table = (*reader)->ReadRowGroup(granule, leaves);
     if (!table.ok()) return failed(table.status());
     if ((*table)->num_rows() != rows || (*table)->num_columns() != static_cast<int>(sorted.size())) {
-      return MakeError(ErrorKind::kCorruption, "{}: granule {} has {} rows, its index says {}", name(), granule, (*table)->num_rows(), rows);
+      return MakeError(ErrorKind::kCorruption, "{}: granule {} has {} rows, its index says {}", name(), granule,
+                       (*table)->num_rows(), rows);
     }
     for (size_t i = 0; i < sorted.size(); ++i) {
       auto column = Conform(*(*table)->column(static_cast<int>(i)), schema_->field(sorted[i])->type(), arrow::default_memory_pool());

@@ -16,7 +16,8 @@ namespace {
 
 using ArrayDataPtr = std::shared_ptr<arrow::ArrayData>;
 
-Result<std::shared_ptr<arrow::Buffer>> MakeIndexes(const std::vector<int32_t>& numbers, int64_t offset, int width, arrow::MemoryPool* pool) {
+Result<std::shared_ptr<arrow::Buffer>> MakeIndexes(const std::vector<int32_t>& numbers, int64_t offset, int width,
+                                                   arrow::MemoryPool* pool) {
   const auto length = static_cast<int64_t>(numbers.size());
   SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> out, arrow::AllocateBuffer((offset + length) * width, pool));
   std::memset(out->mutable_data(), 0, static_cast<size_t>(out->size()));
@@ -90,7 +91,8 @@ Result<ArrayDataPtr> Retype(const ArrayDataPtr& data, const std::shared_ptr<arro
   } else if (data->type->Equals(*type)) {
     return data;
   }
-  return MakeError(ErrorKind::kCorruption, "Parquet gave values of type {} where {} were written", data->type->ToString(), type->ToString());
+  return MakeError(ErrorKind::kCorruption, "Parquet gave values of type {} where {} were written", data->type->ToString(),
+                   type->ToString());
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 namespace sheaf::parts {
 namespace {
 
-constexpr int32_t kAlignment = 64;  // Of messages; Arrow's writer aligns the buffers inside to 8 whatever is asked for.
+constexpr int32_t kAlignment = 64;  // Metadata is rounded up to it; Arrow's writer places messages and buffers at 8 whatever is asked for.
 constexpr uint32_t kContinuation = 0xFFFFFFFF;
 constexpr int64_t kMessagePrefixBytes = 8;  // Continuation mark, length of the metadata.
 
@@ -80,8 +80,8 @@ Status HotPart::OpenReader() const {
   auto opened = arrow::ipc::RecordBatchFileReader::Open(std::make_shared<arrow::io::BufferReader>(data_->buffer()), options);
   if (!opened.ok()) return MakeError(ErrorKind::kCorruption, "{}: {}", name(), opened.status().message());
   if ((*opened)->num_record_batches() != index_->granules() || !(*opened)->schema()->Equals(*schema_, /*check_metadata=*/false)) {
-    return MakeError(ErrorKind::kCorruption, "{}: holds {} granules of\n{}\nexpected are {} of\n{}", name(), (*opened)->num_record_batches(),
-                     (*opened)->schema()->ToString(), index_->granules(), schema_->ToString());
+    return MakeError(ErrorKind::kCorruption, "{}: holds {} granules of\n{}\nexpected are {} of\n{}", name(),
+                     (*opened)->num_record_batches(), (*opened)->schema()->ToString(), index_->granules(), schema_->ToString());
   }
   reader_ = std::move(*opened);
   return Status::OK();

@@ -197,7 +197,8 @@ Result<ManifestLoad> LoadManifest(io::FileSystem* files, const std::string& dire
     }
   }
   if (!out) {
-    return MakeError(ErrorKind::kCorruption, "{}: neither of the two newest manifests can be read ({}); restore a backup or run 'sheaf salvage'",
+    return MakeError(ErrorKind::kCorruption,
+                     "{}: neither of the two newest manifests can be read ({}); restore a backup or run 'sheaf salvage'",
                      directory, first_error.message());
   }
   if (out->fell_back) {

@@ -157,7 +157,8 @@ Result<ManifestState> DecodeManifest(std::string_view bytes) {
   if (Digest(body) != bytes.substr(body.size())) return Damaged(body.size(), "the digest of the whole does not match");
   const auto version = ByteReader(bytes.substr(kMagic.size())).Number<uint32_t>();
   if (version != kVersion) {
-    return MakeError(ErrorKind::kUnsupported, "manifest version {}; this program reads {}: use the program that wrote it", version, kVersion);
+    return MakeError(ErrorKind::kUnsupported, "manifest version {}; this program reads {}: use the program that wrote it",
+                     version, kVersion);
   }
   ManifestState state;
   uint64_t records = 0;
@@ -182,9 +183,11 @@ Result<ManifestState> DecodeManifest(std::string_view bytes) {
         ended = true;
         sane &= in.Number<uint64_t>() == records;
         break;
-      default: return MakeError(ErrorKind::kUnsupported, "a manifest record of kind {}: use the program that wrote it", static_cast<uint32_t>(kind));
+      default:
+        return MakeError(ErrorKind::kUnsupported, "a manifest record of kind {}: use the program that wrote it",
+                         static_cast<uint32_t>(kind));
     }
-    if (!in.ok() || !sane) return Damaged(at, "a record makes no sense");
+    if (!in.ok() || in.left() != 0 || !sane) return Damaged(at, "a record makes no sense");
     ++records;
     at += kFrameBytes + length;
   }

@@ -193,8 +193,9 @@ Status CheckIdentity(const PartInfo& want, const PartInfo& got, const std::strin
                     got.rows == want.rows && got.data_bytes == want.data_bytes && got.digest == want.digest &&
                     (want.database_uuid.empty() || got.database_uuid.empty() || got.database_uuid == want.database_uuid);
   if (same) return Status::OK();
-  return MakeError(ErrorKind::kCorruption, "{}: belongs to another file (part {}, uuid {}) than the manifest names (part {}, uuid {})", path,
-                   got.id, ToHex(got.file_uuid), want.id, ToHex(want.file_uuid));
+  return MakeError(ErrorKind::kCorruption,
+                   "{}: belongs to another file (part {}, uuid {}) than the manifest names (part {}, uuid {})", path, got.id,
+                   ToHex(got.file_uuid), want.id, ToHex(want.file_uuid));
 }
 
 struct OpenedFiles {

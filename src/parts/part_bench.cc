@@ -48,7 +48,8 @@ void Sort(benchmark::State& state) {
   const auto rows = columns::RowUnion::Make(Schema(), Spans()).ValueOrDie();
   const Layout layout = SpanLayout();
   for (auto _ : state) {
-    benchmark::DoNotOptimize(columns::SortTraces(*rows, {layout.trace_column, layout.parent_column, layout.service_column, layout.time_column}));
+    benchmark::DoNotOptimize(
+        columns::SortTraces(*rows, {layout.trace_column, layout.parent_column, layout.service_column, layout.time_column}));
   }
   CountRows(state, rows->rows());
 }
@@ -76,7 +77,13 @@ void Seal(benchmark::State& state) {
   state.counters["bytes_per_row"] = static_cast<double>(info.data_bytes) / static_cast<double>(info.rows);
   state.counters["index_bytes_per_row"] = static_cast<double>(info.index_bytes) / static_cast<double>(info.rows);
 }
-BENCHMARK(Seal)->ArgNames({"format", "granule"})->Args({1, 16'384})->Args({2, 8'192})->Args({2, 16'384})->Args({2, 65'536})->Unit(benchmark::kMillisecond);
+BENCHMARK(Seal)
+    ->ArgNames({"format", "granule"})
+    ->Args({1, 16'384})
+    ->Args({2, 8'192})
+    ->Args({2, 16'384})
+    ->Args({2, 65'536})
+    ->Unit(benchmark::kMillisecond);
 
 void ReadGranule(benchmark::State& state) {
   const io::TemporaryFolder folder;
@@ -86,7 +93,13 @@ void ReadGranule(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(source->Read(1, columns).ValueOrDie());
   CountRows(state, source->granule_rows(1));
 }
-BENCHMARK(ReadGranule)->ArgNames({"format", "granule"})->Args({1, 16'384})->Args({2, 8'192})->Args({2, 16'384})->Args({2, 65'536})->Unit(benchmark::kMicrosecond);
+BENCHMARK(ReadGranule)
+    ->ArgNames({"format", "granule"})
+    ->Args({1, 16'384})
+    ->Args({2, 8'192})
+    ->Args({2, 16'384})
+    ->Args({2, 65'536})
+    ->Unit(benchmark::kMicrosecond);
 
 void FindGranules(benchmark::State& state) {
   const io::TemporaryFolder folder;

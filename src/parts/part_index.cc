@@ -19,6 +19,7 @@ constexpr std::string_view kMagic = "SHEAFIDX";
 constexpr uint32_t kVersion = 1;
 constexpr size_t kSectionBytes = 24;
 constexpr size_t kGranuleBytes = 24;
+constexpr size_t kZoneBytesMin = 10;
 constexpr size_t kBodyAlignment = 64;
 constexpr size_t kUuidBytes = 16;
 constexpr size_t kHeadPrefixBytes = 16;  // Magic, version, bytes of the head.
@@ -205,7 +206,7 @@ Result<std::unique_ptr<PartIndex>> PartIndex::Open(std::shared_ptr<arrow::Buffer
   }
   if (head_bytes < kHeadPrefixBytes + sizeof sum || head_bytes > file.size() ||
       sum != XXH3_64bits(file.data(), head_bytes - sizeof sum)) {
-    return MakeError(ErrorKind::kCorruption, "{}: the head of the index is damaged; it can be rebuilt from the part's data", out->name_);
+    return MakeError(ErrorKind::kCorruption, "{}: the head of the index is damaged; restore the file from a backup or a replica", out->name_);
   }
   if (version != kVersion) {
     return MakeError(ErrorKind::kUnsupported, "{}: index version {}; this program reads {}", out->name_, version, kVersion);
@@ -245,15 +246,17 @@ Status PartIndex::ReadHead(const std::shared_ptr<arrow::Buffer>& file, std::stri
   data_sums_ = ReadSums(&in, data_blocks);
   std::vector<uint64_t> body_sums = ReadSums(&in, body_blocks);
   const int64_t head_bytes = static_cast<int64_t>(head.size() + sizeof(uint64_t));
-  if (!in.ok() || body_bytes != static_cast<uint64_t>(info_.index_bytes - head_bytes)) return damaged("its length is not what its head says");
+  if (!in.ok() || body_bytes != static_cast<uint64_t>(info_.index_bytes - head_bytes))
+    return damaged("its length is not what its head says");
   if (body_sums.size() != (body_bytes + kBlockBytes - 1) / kBlockBytes ||
-      data_sums_.size() != static_cast<uint64_t>((info_.data_bytes + kBlockBytes - 1) / kBlockBytes)) {
+      data_sums_.size() != static_cast<uint64_t>(info_.data_bytes / kBlockBytes + (info_.data_bytes % kBlockBytes != 0 ? 1 : 0))) {
     return damaged("the number of checksums does not match");
   }
   columns_ = static_cast<int>(columns);
   if (columns > section_count + 1) return damaged("it has too many columns");  // Every column has zones; bounds what is allocated.
   info_.digest = DigestOf(data_sums_);
-  body_ = std::make_unique<CheckedBytes>(arrow::SliceBuffer(file, head_bytes, static_cast<int64_t>(body_bytes)), std::move(body_sums), name_, head_bytes);
+  body_ = std::make_unique<CheckedBytes>(arrow::SliceBuffer(file, head_bytes, static_cast<int64_t>(body_bytes)),
+                                         std::move(body_sums), name_, head_bytes);
   granules_.resize(granules > body_bytes / kGranuleBytes ? 0 : granules);
   if (granules_.size() != granules) return damaged("it has too many granules");
   return ReadSections(sections);
@@ -320,9 +323,11 @@ const columns::Zone* PartIndex::zone(int granule, int column) const {
   ColumnZones& cache = zones_[static_cast<size_t>(column)];
   std::call_once(cache.once, [&] {
     ByteReader in({reinterpret_cast<const char*>(body_->data()) + section->offset, static_cast<size_t>(section->bytes)});
+    // What cannot be read has the right checksum: another program wrote it so. No zone is always safe.
+    if (in.left() / kZoneBytesMin < granules_.size() + 1) return;
     std::vector<Zone> zones(granules_.size() + 1);
     for (Zone& zone : zones) {
-      if (!ReadZone(&in, &zone)) return;  // Its checksum is right: written so by another program. No zone is always safe.
+      if (!ReadZone(&in, &zone)) return;
     }
     cache.zones = std::move(zones);
   });
@@ -344,7 +349,8 @@ Status PartIndex::Find(int column, std::string_view value, std::vector<int>* gra
   };
   SHEAF_RETURN_NOT_OK(columns::FindInFilter(filter, value, check, granules));
   for (size_t i = before; i < granules->size(); ++i) {
-    if ((*granules)[i] >= this->granules()) return MakeError(ErrorKind::kCorruption, "{}: an id filter names granule {}", name_, (*granules)[i]);
+    if ((*granules)[i] >= this->granules())
+      return MakeError(ErrorKind::kCorruption, "{}: an id filter names granule {}", name_, (*granules)[i]);
   }
   return Status::OK();
 }

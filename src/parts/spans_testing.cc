@@ -58,7 +58,8 @@ std::string RandomId(size_t width, Random* random) {
   return out;
 }
 
-ArrayDataPtr List(const std::shared_ptr<arrow::DataType>& type, std::vector<int32_t> offsets, std::vector<ArrayDataPtr> fields, int64_t elements) {
+ArrayDataPtr List(const std::shared_ptr<arrow::DataType>& type, std::vector<int32_t> offsets, std::vector<ArrayDataPtr> fields,
+                  int64_t elements) {
   auto item = std::make_shared<arrow::ArrayData>(type->field(0)->type(), elements, 0);
   item->buffers = {nullptr};
   item->child_data = std::move(fields);
@@ -220,7 +221,9 @@ std::vector<std::shared_ptr<arrow::RecordBatch>> MakeSpans(uint64_t seed, int ba
     SpanBatch batch;
     for (int64_t i = 0; i < batch_rows; ++i) {
       OpenTrace& trace = open[random() % open.size()];
-      if (trace.left == 0) trace = {RandomId(16, &random), "", now, static_cast<int>(random() % std::size(kServices)), 1 + static_cast<int>(random() % 19)};
+      if (trace.left == 0)
+        trace = {RandomId(16, &random), "", now, static_cast<int>(random() % std::size(kServices)),
+                 1 + static_cast<int>(random() % 19)};
       now += static_cast<int64_t>(random() % 5000);
       batch.Add(&trace, now, &random);
       --trace.left;

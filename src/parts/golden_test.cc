@@ -1,0 +1,277 @@
+/// Parts and manifests of every released format still open, with the same rows; what a newer program wrote
+/// is refused as such. After a wanted change of a format (with a new version), SHEAF_WRITE_GOLDEN=1 writes
+/// the files of the new version, and from them the seeds of the fuzz targets. tests/golden/test_open_parts.py
+/// opens the same data files without Sheaf.
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <arrow/array/array_dict.h>
+#include <arrow/array/builder_binary.h>
+#include <arrow/array/builder_nested.h>
+#include <arrow/array/builder_primitive.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/ipc/writer.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <xxhash.h>
+
+#include "columns/random_testing.h"
+#include "core/check.h"
+#include "core/crc32c.h"
+#include "io/posix.h"
+#include "io/sim_testing.h"
+#include "parts/manifest.h"
+#include "parts/part.h"
+#include "parts/part_index.h"
+
+namespace sheaf::parts {
+namespace {
+
+using testing::ElementsAre;
+
+constexpr const char* kFolder = "/db";
+constexpr const char* kFiles[] = {"MANIFEST-000001", "CURRENT", "part-1.arrow", "part-1.idx", "part-2.parquet", "part-2.idx"};
+constexpr const char* kServices[] = {"cart", "checkout", "payment"};
+constexpr int kRows = 10;
+constexpr int kTrace = 0, kTime = 1, kService = 2;
+
+std::string SourcePath(const std::string& path) {
+  const char* source = std::getenv("SHEAF_SOURCE_DIR");
+  return io::Join(source != nullptr ? source : ".", path);
+}
+std::string GoldenFolder() { return SourcePath("tests/golden/parts/v1"); }
+
+std::string ReadGolden(const std::string& name) {
+  return io::ReadFile(io::PosixFileSystem(), io::Join(GoldenFolder(), name), 1 << 20).ValueOrDie()->ToString();
+}
+
+std::shared_ptr<arrow::Schema> GoldenSchema() {
+  return arrow::schema({arrow::field("trace_id", arrow::fixed_size_binary(16), false),
+                        arrow::field("time", arrow::timestamp(arrow::TimeUnit::NANO, "UTC"), false),
+                        arrow::field("service", arrow::dictionary(arrow::int32(), arrow::utf8()), false),
+                        arrow::field("duration_ns", arrow::int64(), false), arrow::field("ratio", arrow::float64()),
+                        arrow::field("message", arrow::utf8()), arrow::field("tags", arrow::list(arrow::utf8()), false)});
+}
+
+/// The rows in order of time. Those of a part are sorted by service, then time.
+std::shared_ptr<arrow::RecordBatch> GoldenRows() {
+  arrow::FixedSizeBinaryBuilder trace(arrow::fixed_size_binary(16));
+  arrow::TimestampBuilder time(arrow::timestamp(arrow::TimeUnit::NANO, "UTC"), arrow::default_memory_pool());
+  arrow::Int32Builder service;
+  arrow::StringBuilder services, message;
+  arrow::Int64Builder duration;
+  arrow::DoubleBuilder ratio;
+  auto tag = std::make_shared<arrow::StringBuilder>();
+  arrow::ListBuilder tags(arrow::default_memory_pool(), tag);
+  const auto ok = [](const arrow::Status& status) { SHEAF_CHECK(status.ok()); };
+  for (const char* name : kServices) ok(services.Append(name));
+  for (int i = 0; i < kRows; ++i) {
+    ok(trace.Append(std::string(16, static_cast<char>(i / 3 + 1))));
+    ok(time.Append(1'700'000'000'000'000'000 + i * int64_t{1'000'000'001}));
+    ok(service.Append(i % 3));
+    ok(duration.Append(i * 1000));
+    ok(i % 4 == 3 ? ratio.AppendNull() : ratio.Append(i / 8.0));
+    ok(i % 5 == 0 ? message.AppendNull() : message.Append("message " + std::to_string(i)));
+    ok(tags.Append());
+    for (int t = 0; t < i % 3; ++t) ok(tag->Append("tag " + std::to_string(t)));
+  }
+  const auto schema = GoldenSchema();
+  const auto words = arrow::DictionaryArray::FromArrays(schema->field(kService)->type(), service.Finish().ValueOrDie(),
+                                                        services.Finish().ValueOrDie()).ValueOrDie();
+  return arrow::RecordBatch::Make(schema, kRows,
+                                  {trace.Finish().ValueOrDie(), time.Finish().ValueOrDie(), words, duration.Finish().ValueOrDie(),
+                                   ratio.Finish().ValueOrDie(), message.Finish().ValueOrDie(), tags.Finish().ValueOrDie()});
+}
+
+ManifestState WriteDatabase(io::SimFileSystem* disk) {
+  SHEAF_CHECK(disk->MakeDirectories(kFolder).ok());
+  Layout layout;
+  layout.time_column = kTime;
+  layout.sort_columns = {kService, kTime};
+  layout.filter_columns = {kTrace, kService};
+  layout.granule_rows = 4;
+  ManifestState state;
+  state.number = 1;
+  state.database_uuid = "golden database!";
+  state.epoch = Epoch(3);
+  state.covered = Lsn(20);
+  state.durable = Lsn(25);
+  state.next_part = PartId(3);
+  state.next_table = TableId(8);
+  state.extra_json = R"({"sealed":{"7":20}})";
+  state.tables.push_back({TableId(7), "otel", "golden", 2, arrow::ipc::SerializeSchema(*GoldenSchema()).ValueOrDie()->ToString(),
+                          R"({"retention":"30d"})"});
+  for (const Format format : {Format::kHot, Format::kCold}) {
+    PartInfo info;
+    info.id = PartId(format == Format::kHot ? 1 : 2);
+    info.table = TableId(7);
+    info.schema_version = 2;
+    info.format = format;
+    info.level = format == Format::kHot ? 0 : 1;
+    info.file_uuid = format == Format::kHot ? "golden hot part!" : "golden cold part";
+    info.database_uuid = state.database_uuid;
+    info.min_lsn = Lsn(1);
+    info.max_lsn = Lsn(20);
+    info.created_ns = 1'700'000'000'000'000'000;
+    state.parts.push_back(WritePart(disk, kFolder, info, layout, GoldenSchema(), {GoldenRows()}).ValueOrDie());
+  }
+  SHEAF_CHECK(CommitManifest(disk, kFolder, state).ok());
+  return state;
+}
+
+void Save(const std::string& folder, const std::string& name, const std::string& bytes) {
+  io::FileSystem* files = io::PosixFileSystem();
+  ASSERT_TRUE(files->MakeDirectories(folder).ok());
+  ASSERT_TRUE(io::WriteFileAtomically(files, io::Join(folder, name), std::as_bytes(std::span(bytes))).ok());
+}
+
+/// Seeds: a byte of instructions (see the fuzz targets), then a file.
+void SaveSeeds(const io::SimFileSystem& disk) {
+  const auto file = [&](const char* name) { return disk.Contents(io::Join(kFolder, name)).ValueOrDie(); };
+  const std::string manifests = SourcePath("src/parts/corpus/manifest"), indexes = SourcePath("src/parts/corpus/part_index");
+  const auto with = [](char mode, const std::string& bytes) { return std::string(1, mode) + bytes; };
+  ManifestState empty;
+  empty.number = 1;
+  Save(manifests, "as_written", with(0, file("MANIFEST-000001")));
+  Save(manifests, "mended", with(1, file("MANIFEST-000001")));
+  Save(manifests, "mended_without_parts", with(1, EncodeManifest(empty)));
+  Save(manifests, "current", with(2, file("CURRENT")));
+  Save(indexes, "hot", with(0, file("part-1.idx")));
+  Save(indexes, "hot_mended", with(1, file("part-1.idx")));
+  Save(indexes, "cold_mended", with(1, file("part-2.idx")));
+}
+
+IndexContents ContentsOf(const PartIndex& index) {
+  IndexContents out;
+  out.info = index.info();
+  out.columns = index.columns();
+  out.data_sums = index.data_sums();
+  for (int g = 0; g < index.granules(); ++g) {
+    out.granules.push_back(index.granule(g));
+    auto& bytes = out.column_bytes.emplace_back();
+    for (int c = 0; c < index.columns(); ++c) bytes.push_back(index.column_bytes(g, c));
+  }
+  for (int c = 0; c < index.columns(); ++c) {
+    auto& zones = out.zones.emplace_back();
+    for (int g = -1; g < index.granules(); ++g) zones.push_back(*index.zone(g, c));
+    if (index.has_filter(c)) out.filters.emplace_back(c, index.FilterBytes(c).ValueOrDie());
+  }
+  return out;
+}
+
+class Golden : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (std::getenv("SHEAF_WRITE_GOLDEN") == nullptr) return;
+    io::SimFileSystem disk;
+    WriteDatabase(&disk);
+    for (const char* name : kFiles) Save(GoldenFolder(), name, disk.Contents(io::Join(kFolder, name)).ValueOrDie());
+    SaveSeeds(disk);
+  }
+  void SetUp() override {
+    ASSERT_TRUE(disk_.MakeDirectories(kFolder).ok());
+    for (const char* name : kFiles) disk_.SetContents(io::Join(kFolder, name), ReadGolden(name));
+  }
+  Result<ManifestLoad> Load() { return LoadManifest(&disk_, kFolder); }
+
+  io::SimFileSystem disk_;
+};
+
+TEST_F(Golden, VersionOneOpensWithItsTableAndItsRows) {
+  const ManifestLoad load = Load().ValueOrDie();
+  EXPECT_FALSE(load.fell_back);
+  ASSERT_EQ(load.state.tables.size(), 1u);
+  ASSERT_EQ(load.state.parts.size(), 2u);
+  EXPECT_EQ(load.state.covered, Lsn(20));
+  EXPECT_EQ(load.state.extra_json, R"({"sealed":{"7":20}})");
+  const TableRecord& table = load.state.tables[0];
+  EXPECT_EQ(table.name, "golden");
+  arrow::io::BufferReader reader(arrow::Buffer::FromString(table.arrow_schema));
+  arrow::ipc::DictionaryMemo memo;
+  const auto schema = arrow::ipc::ReadSchema(&reader, &memo).ValueOrDie();
+  EXPECT_TRUE(schema->Equals(*GoldenSchema()));
+
+  const auto rows = GoldenRows();
+  std::vector<std::string> want;
+  for (int service = 0; service < 3; ++service) {
+    for (int i = service; i < kRows; i += 3) want.push_back(columns::RowText(*rows, i));
+  }
+  for (const PartInfo& info : load.state.parts) {
+    const Status verified = VerifyPart(&disk_, kFolder, info);
+    EXPECT_TRUE(verified.ok()) << verified.ToString();
+    const auto source = OpenPart(&disk_, kFolder, info, schema).ValueOrDie();
+    std::vector<std::shared_ptr<arrow::RecordBatch>> read;
+    for (int g = 0; g < source->num_granules(); ++g) read.push_back(source->Read(g, {0, 1, 2, 3, 4, 5, 6}).ValueOrDie());
+    EXPECT_EQ(columns::RowTexts(read), want) << info.file_name;
+    EXPECT_EQ(source->source_zone(kTime)->int_min, 1'700'000'000'000'000'000);
+    std::vector<int> found;
+    ASSERT_TRUE(source->FindGranules(kService, "cart", &found).ok());
+    EXPECT_THAT(found, ElementsAre(0)) << "four rows of the cart fill the first granule";
+  }
+}
+
+TEST_F(Golden, IndexAndManifestAreStillWrittenAsVersionOne) {
+  EXPECT_EQ(EncodeManifest(DecodeManifest(ReadGolden("MANIFEST-000001")).ValueOrDie()), ReadGolden("MANIFEST-000001"));
+  for (const char* name : {"part-1.idx", "part-2.idx"}) {
+    const std::string bytes = ReadGolden(name);
+    const auto index = PartIndex::Open(arrow::Buffer::FromString(bytes), name).ValueOrDie();
+    EXPECT_EQ(EncodeIndex(ContentsOf(*index)), bytes) << name;
+  }
+}
+
+void SetDigest(std::string* manifest) {
+  XXH128_canonical_t digest;
+  XXH128_canonicalFromHash(&digest, XXH3_128bits(manifest->data(), manifest->size() - sizeof digest));
+  std::memcpy(manifest->data() + manifest->size() - sizeof digest, digest.digest, sizeof digest);
+}
+
+TEST_F(Golden, ANewerManifestIsRefusedAndNotTakenForDamage) {
+  ManifestState next = Load().ValueOrDie().state;
+  next.number = 2;
+  ASSERT_TRUE(CommitManifest(&disk_, kFolder, next).ok());
+  std::string newer = EncodeManifest(next);
+  newer[8] = 2;
+  SetDigest(&newer);
+  EXPECT_EQ(KindOf(DecodeManifest(newer).status()), ErrorKind::kUnsupported);
+  disk_.SetContents(io::Join(kFolder, "MANIFEST-000002"), newer);
+  EXPECT_EQ(KindOf(Load().status()), ErrorKind::kUnsupported) << "falling back would lose what the newer program wrote";
+  ASSERT_TRUE(disk_.Remove(io::Join(kFolder, "CURRENT")).ok());
+  EXPECT_EQ(KindOf(Load().status()), ErrorKind::kUnsupported);
+}
+
+TEST_F(Golden, AManifestRecordOfAnUnknownKindIsRefused) {
+  ManifestState state;
+  state.number = 1;
+  std::string bytes = EncodeManifest(state);
+  const size_t end_record = bytes.size() - 16 - 12 - 8;  // Digest; frame and count of the end record.
+  std::string frame;
+  const uint32_t length = 0, kind = 9;
+  frame.append(reinterpret_cast<const char*>(&length), 4).append(reinterpret_cast<const char*>(&kind), 4);
+  const uint32_t crc = Crc32c(std::as_bytes(std::span(frame)));
+  bytes.insert(end_record, std::string(reinterpret_cast<const char*>(&crc), 4) + frame);
+  SetDigest(&bytes);
+  EXPECT_EQ(KindOf(DecodeManifest(bytes).status()), ErrorKind::kUnsupported);
+}
+
+TEST_F(Golden, ANewerPartIsRefusedAsUnsupported) {
+  const ManifestLoad load = Load().ValueOrDie();
+  for (const PartInfo& info : load.state.parts) {
+    const std::string path = io::Join(kFolder, IndexFileName(info.id));
+    std::string bytes = disk_.Contents(path).ValueOrDie();
+    bytes[8] = 2;
+    uint32_t head_bytes = 0;
+    std::memcpy(&head_bytes, bytes.data() + 12, sizeof head_bytes);
+    const uint64_t sum = XXH3_64bits(bytes.data(), head_bytes - sizeof(uint64_t));
+    std::memcpy(bytes.data() + head_bytes - sizeof sum, &sum, sizeof sum);
+    disk_.SetContents(path, bytes);
+    EXPECT_EQ(KindOf(OpenPart(&disk_, kFolder, info, GoldenSchema()).status()), ErrorKind::kUnsupported);
+    EXPECT_EQ(KindOf(VerifyPart(&disk_, kFolder, info)), ErrorKind::kUnsupported);
+  }
+}
+
+}  // namespace
+}  // namespace sheaf::parts
