@@ -107,13 +107,14 @@ void FindGranules(benchmark::State& state) {
   const auto source = OpenPart(io::PosixFileSystem(), folder.path(), info, Schema()).ValueOrDie();
   std::mt19937_64 random(3);
   std::string id(16, '\0');
+  const int column = SpanLayout().trace_column;
   std::vector<int> granules;
   int64_t found = 0;
   for (auto _ : state) {
     const uint64_t words[2] = {random(), random()};
     id.assign(reinterpret_cast<const char*>(words), sizeof words);
     granules.clear();
-    benchmark::DoNotOptimize(source->FindGranules(SpanLayout().trace_column, id, &granules));
+    benchmark::DoNotOptimize(source->FindGranules(column, id, &granules));
     found += static_cast<int64_t>(granules.size());
   }
   state.counters["false_hits"] = benchmark::Counter(static_cast<double>(found), benchmark::Counter::kAvgIterations);
