@@ -243,18 +243,33 @@ TEST_F(Golden, ANewerManifestIsRefusedAndNotTakenForDamage) {
   EXPECT_EQ(KindOf(Load().status()), ErrorKind::kUnsupported);
 }
 
-TEST_F(Golden, AManifestRecordOfAnUnknownKindIsRefused) {
+/// A manifest that ends with these records after its state.
+std::string ManifestWith(const std::vector<std::pair<uint32_t, std::string>>& records) {
   ManifestState state;
   state.number = 1;
-  std::string bytes = EncodeManifest(state);
-  const size_t end_record = bytes.size() - 16 - 12 - 8;  // Digest; frame and count of the end record.
-  std::string frame;
-  const uint32_t length = 0, kind = 9;
-  frame.append(reinterpret_cast<const char*>(&length), 4).append(reinterpret_cast<const char*>(&kind), 4);
-  const uint32_t crc = Crc32c(std::as_bytes(std::span(frame)));
-  bytes.insert(end_record, std::string(reinterpret_cast<const char*>(&crc), 4) + frame);
-  SetDigest(&bytes);
-  EXPECT_EQ(KindOf(DecodeManifest(bytes).status()), ErrorKind::kUnsupported);
+  std::string out = EncodeManifest(state);
+  out.resize(out.size() - 16 - 12 - 8);  // Digest; frame and count of the end record.
+  for (const auto& [kind, payload] : records) {
+    const uint32_t words[2] = {static_cast<uint32_t>(payload.size()), kind};
+    const std::string framed = std::string(reinterpret_cast<const char*>(words), sizeof words) + payload;
+    const uint32_t crc = Crc32c(std::as_bytes(std::span(framed)));
+    out.append(reinterpret_cast<const char*>(&crc), sizeof crc).append(framed);
+  }
+  out.append(16, '\0');
+  SetDigest(&out);
+  return out;
+}
+
+TEST_F(Golden, AManifestRecordOfAnUnknownKindIsRefused) {
+  const std::string one("\1\0\0\0\0\0\0\0", 8), two("\2\0\0\0\0\0\0\0", 8);
+  EXPECT_TRUE(DecodeManifest(ManifestWith({{4, one}})).ok());
+  EXPECT_EQ(KindOf(DecodeManifest(ManifestWith({{9, ""}, {4, two}})).status()), ErrorKind::kUnsupported);
+}
+
+TEST_F(Golden, BytesOfAManifestThatNoFieldAccountsForAreRefused) {
+  const std::string one("\1\0\0\0\0\0\0\0", 8);
+  EXPECT_EQ(KindOf(DecodeManifest(ManifestWith({{4, one + "x"}})).status()), ErrorKind::kCorruption);
+  EXPECT_EQ(KindOf(DecodeManifest(ManifestWith({})).status()), ErrorKind::kCorruption) << "no end";
 }
 
 TEST_F(Golden, ANewerPartIsRefusedAsUnsupported) {
