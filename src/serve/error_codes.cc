@@ -60,8 +60,10 @@ std::string RetryAfterSeconds(int64_t retry_after_ms) {
   return std::to_string(std::max<int64_t>(1, (retry_after_ms + 999) / 1000));
 }
 
-std::string ClientMessage(const Status& error) {
-  std::string message = error.message().substr(0, kMessageBytesMax);
+std::string ClientMessage(const Status& error) { return ClientMessage(std::string_view(error.message())); }
+
+std::string ClientMessage(std::string_view whole) {
+  std::string message(whole.substr(0, kMessageBytesMax));
   // Cutting may split a character, and messages quote what clients sent.
   arrow::util::InitializeUTF8();
   const auto* bytes = reinterpret_cast<const uint8_t*>(message.data());

@@ -36,5 +36,6 @@ std::string RetryAfterSeconds(int64_t retry_after_ms);
 
 /// What may be shown of an error: its message, valid UTF-8, of bounded length.
 std::string ClientMessage(const Status& error);
+std::string ClientMessage(std::string_view message);
 
 }  // namespace sheaf::serve

@@ -137,14 +137,18 @@ class Http1Connection final : public Protocol, private wire::Http1Events {
 
   void RefuseMalformed(const wire::Http1Fault& fault) {
     close_after_answer_ = true;
-    context_->listener->metrics.CountRefused("malformed");
-    if (transaction_ && transaction_->answer().begun()) return;  // Refused already; only the end is worse now.
-    // Not HTTP/1 either: a port that speaks only gRPC has nothing to say to it.
-    if (!context_->listener->routes.has_http()) return Close();
-    if (transaction_) transaction_->answer().PeerGone();
-    StartTransaction();
-    head_only_ = false;
-    transaction_->answer().Respond(fault.status, {{"content-type", "text/plain; charset=utf-8"}}, fault.reason + "\n");
+    if (transaction_ && transaction_->answer().begun()) {  // Refused already; only the end is worse now.
+      return context_->listener->metrics.CountRefused("malformed");
+    }
+    if (!context_->listener->routes.has_http()) {  // Not HTTP/1 either: a port that speaks only gRPC has nothing to say to it.
+      context_->listener->metrics.CountRefused("malformed");
+      return Close();
+    }
+    if (!transaction_) {
+      StartTransaction();
+      head_only_ = false;
+    }
+    transaction_->Refuse(fault.status, "malformed", fault.reason);
   }
 
   void StartTransaction() {

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "serve/protocol_testing.h"
@@ -47,6 +48,34 @@ TEST(Http1Connection, RefusesInOverloadBeforeTheBody) {
   EXPECT_NE(answer.find("retry-after: 1"), std::string::npos);
   rig.set_overloaded(false);
   EXPECT_NE(rig.Feed(std::string(1000, 'x') + kHello).find("hello"), std::string::npos);
+}
+
+TEST(Http1Connection, WordsItsErrorsAsTheListenerDoes) {
+  const auto format = [](const RefusedRequest& refused) {
+    return ErrorBody{"x/y", fmt::format("{} {} {}", refused.status, refused.content_type, refused.retry_after_ms)};
+  };
+  const struct {
+    const char* request;
+    const char* body;
+  } rows[] = {
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain", "400 a/b -1"},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Encoding: br\r\nContent-Length: 0\r\n\r\n", "415 a/b -1"},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Length: 99999999999\r\n\r\n", "413 a/b -1"},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400 a/b -1"},
+      {"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", "404  -1"},
+      {"\r\nno HTTP at all\r\n\r\n", "400  -1"},
+  };
+  for (const auto& row : rows) {
+    ProtocolRig rig(ProtocolRig::Version::kHttp1);
+    rig.set_error_formatter(format);
+    const std::string answer = rig.Feed(row.request);
+    EXPECT_NE(answer.find("\r\ncontent-type: x/y\r\n"), std::string::npos) << answer;
+    EXPECT_TRUE(answer.ends_with(std::string("\r\n\r\n") + row.body)) << answer;
+  }
+  ProtocolRig rig(ProtocolRig::Version::kHttp1);
+  rig.set_error_formatter(format);
+  rig.set_overloaded(true);
+  EXPECT_TRUE(rig.Feed("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").ends_with("\r\n\r\n503  1000"));
 }
 
 TEST(Http1Connection, ClosesWhenTheHeaderTakesTooLong) {

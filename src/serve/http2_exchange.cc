@@ -19,11 +19,7 @@ class Http2Exchange final : public Http2Stream, public std::enable_shared_from_t
         context_, [self = weak_from_this()] {
           if (const auto exchange = self.lock()) exchange->OnAnswer();
         }, now_);
-    if (request.headers_too_large) {
-      transaction_->answer().Respond(431, {{"content-type", "text/plain; charset=utf-8"}}, "the request's header is too large\n");
-      transaction_->Drop();
-      return;
-    }
+    if (request.headers_too_large) return transaction_->Refuse(431, "header", "the request's header is too large");
     head_only_ = request.method == "HEAD";
     HttpHead head{std::move(request.method), std::move(request.path), std::move(request.headers), std::nullopt};
     if (!request.authority.empty()) head.headers.emplace_back("host", std::move(request.authority));

@@ -7,7 +7,7 @@
 namespace sheaf::serve {
 namespace {
 
-constexpr const char* kRetryAfterSeconds = "1";
+constexpr int64_t kRetryAfterSeconds = 1;
 
 std::string_view Find(const Headers& headers, std::string_view name) {
   for (const auto& [key, value] : headers) {
@@ -74,8 +74,16 @@ void HttpTransaction::Drop() {
 
 void HttpTransaction::Reject(int status, const char* reason, std::string text, Headers headers) {
   context_->listener->metrics.CountRefused(reason);
-  headers.emplace_back("content-type", "text/plain; charset=utf-8");
-  answer_->Respond(status, std::move(headers), std::move(text) + "\n");
+  if (status < 400) return answer_->Respond(status, std::move(headers), "");
+  RefusedRequest refused{.status = status, .content_type = header("content-type"), .reason = text};
+  if (status == 503) {
+    headers.emplace_back("retry-after", std::to_string(kRetryAfterSeconds));
+    refused.retry_after_ms = kRetryAfterSeconds * 1000;
+  }
+  const ErrorFormatter& format = context_->listener->error_formatter;
+  ErrorBody body = format ? format(refused) : ErrorBody{"text/plain; charset=utf-8", text + "\n"};
+  headers.emplace_back("content-type", std::move(body.content_type));
+  answer_->Respond(status, std::move(headers), std::move(body.bytes));
 }
 
 bool HttpTransaction::ReadTarget() {
@@ -116,7 +124,7 @@ void HttpTransaction::OnHead(HttpHead head) {
   const bool reads_only = head_.method == "GET" || head_.method == "HEAD";
   const bool crowded = context_->handlers.load(std::memory_order_relaxed) > 2 * context_->options().streams_max;
   if (crowded || (!reads_only && context_->overloaded())) {
-    return Refuse(503, "overload", "the server is overloaded; send the request again later", {{"retry-after", kRetryAfterSeconds}});
+    return Refuse(503, "overload", "the server is overloaded; send the request again later");
   }
   if (!ReadEncoding()) {
     return Refuse(415, "encoding", "unknown Content-Encoding; gzip, deflate and zstd are read",
@@ -139,7 +147,7 @@ void HttpTransaction::OnBody(std::span<const std::byte> data) {
                                         " bytes; send less at once");
   }
   if (!body_.Append(data)) {
-    return Refuse(503, "memory", "the server is short of memory; send the request again later", {{"retry-after", kRetryAfterSeconds}});
+    return Refuse(503, "memory", "the server is short of memory; send the request again later");
   }
 }
 
@@ -158,7 +166,7 @@ void HttpTransaction::Run() {
     const std::string text = body.status().message();
     if (kind == ErrorKind::kTooLarge) return Reject(413, "too_large", text);
     if (kind == ErrorKind::kInvalid) return Reject(400, "encoding", text);
-    return Reject(503, "memory", text, {{"retry-after", kRetryAfterSeconds}});
+    return Reject(503, "memory", text);
   }
   auto exchange = std::make_shared<Exchange>(answer_, context_);
   exchange->request = {head_.method, path_, query_, head_.headers, std::move(*body), context_->peer, context_->tls};

@@ -37,8 +37,9 @@ class HttpTransaction : public std::enable_shared_from_this<HttpTransaction> {
   void OnEnd();
   /// Answers 408 when the body arrives too slowly.
   void Check(TimePoint now);
-  /// Takes no more of the request.
-  void Drop();
+  /// Answers with an error, worded as the listener words them, and drops the body. `reason` is for the metrics, `text` for people;
+  /// 503 asks to try again later.
+  void Refuse(int status, const char* reason, std::string text, Headers headers = {});
   void Excuse(std::chrono::steady_clock::duration time) { rate_.Excuse(time); }
 
   HttpAnswer& answer() { return *answer_; }
@@ -47,10 +48,10 @@ class HttpTransaction : public std::enable_shared_from_this<HttpTransaction> {
   std::string_view header(std::string_view name) const;
 
  private:
-  /// Answers with an error; on any thread.
+  /// As Refuse(), where the body is gone already; on any thread.
   void Reject(int status, const char* reason, std::string text, Headers headers = {});
-  /// The same, and drops the body; on the I/O thread.
-  void Refuse(int status, const char* reason, std::string text, Headers headers = {});
+  /// Takes no more of the request.
+  void Drop();
   bool ReadTarget();
   bool ReadEncoding();
   void Run();

@@ -63,19 +63,38 @@ BodyType BodyTypeOf(std::string_view content_type) {
   return BodyType::kOther;
 }
 
-/// Answers with a google.rpc.Status in the request's own encoding, as OTLP/HTTP asks.
+/// A google.rpc.Status in the request's own encoding, as OTLP/HTTP asks; in JSON where the request's is not known.
+ErrorBody StatusBody(BodyType type, GrpcCode code, const std::string& message, int64_t retry_after_ms) {
+  if (type == BodyType::kProtobuf) return {"application/x-protobuf", EncodeRpcStatus(code, message, retry_after_ms)};
+  return {"application/json", DumpJson({{"code", static_cast<int>(code)}, {"message", message}})};
+}
+
 void RespondError(HttpExchange* exchange, BodyType type, int http, GrpcStatus status, bool retry, int64_t retry_after_ms) {
   Headers headers;
   if (retry) headers.emplace_back("retry-after", RetryAfterSeconds(retry_after_ms));
-  std::string body;
-  if (type == BodyType::kProtobuf) {
-    headers.emplace_back("content-type", "application/x-protobuf");
-    body = EncodeRpcStatus(status.code, status.message, retry ? retry_after_ms : -1);
-  } else {
-    headers.emplace_back("content-type", "application/json");
-    body = DumpJson({{"code", static_cast<int>(status.code)}, {"message", status.message}});
+  ErrorBody body = StatusBody(type, status.code, status.message, retry ? retry_after_ms : -1);
+  headers.emplace_back("content-type", std::move(body.content_type));
+  exchange->Respond(http, std::move(headers), std::move(body.bytes));
+}
+
+/// What the transport refuses knows only its HTTP status.
+GrpcCode CodeOfHttp(int status) {
+  switch (status) {
+    case 404: return GrpcCode::kNotFound;
+    case 405:
+    case 501:
+    case 505: return GrpcCode::kUnimplemented;
+    case 408: return GrpcCode::kDeadlineExceeded;
+    case 413:
+    case 431: return GrpcCode::kResourceExhausted;
+    case 503: return GrpcCode::kUnavailable;
+    default: return GrpcCode::kInvalidArgument;
   }
-  exchange->Respond(http, std::move(headers), std::move(body));
+}
+
+ErrorBody RefusedBody(const RefusedRequest& refused) {
+  const GrpcCode code = CodeOfHttp(refused.status);
+  return StatusBody(BodyTypeOf(refused.content_type), code, ClientMessage(refused.reason), refused.retry_after_ms);
 }
 
 /// A decoder for a scope. Declared before the batches that share its memory, so that it goes back after they are gone.
@@ -125,6 +144,7 @@ Result<std::unique_ptr<OtlpService>> OtlpService::Make(store::Database* database
 }
 
 void OtlpService::Register(Transport* transport, const std::string& grpc, const std::string& http) {
+  transport->FormatErrors(http, RefusedBody);
   for (const OtlpRequest kind : kRequests) {
     transport->HandleGrpc(grpc, GrpcPath(kind), [this, kind](std::shared_ptr<GrpcCall> call) { Export(kind, std::move(call)); });
     transport->HandleHttp(http, "POST", std::string("/v1/") + OtlpRequestName(kind),

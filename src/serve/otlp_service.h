@@ -53,7 +53,8 @@ class OtlpService {
   /// Borrows `database`. NotFound if it lacks the ready tables.
   static Result<std::unique_ptr<OtlpService>> Make(store::Database* database, const OtlpOptions& options);
 
-  /// Registers the three Export methods on listener `grpc` and the three paths on listener `http`.
+  /// Registers the three Export methods on listener `grpc` and the three paths on listener `http`, whose errors are worded as
+  /// OTLP wants it also where the transport refuses a request.
   void Register(Transport* transport, const std::string& grpc, const std::string& http);
 
   /// Takes one protobuf request. `answer` is run once: here on failure or where there is nothing to log, else on the log's

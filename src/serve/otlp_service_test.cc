@@ -137,6 +137,19 @@ TEST_F(OtlpServiceTest, HttpErrorsAreStatusMessagesInTheTypeOfTheRequest) {
   EXPECT_EQ(other.status, 415);
 }
 
+TEST_F(OtlpServiceTest, WhatTheTransportRefusesIsAStatusMessageToo) {
+  const ErrorFormatter& format = transport_.error_formatters.at("otlp_http");
+  const auto json = format({.status = 413, .content_type = "application/json; charset=utf-8", .reason = "too large: \xff"});
+  EXPECT_EQ(json.content_type, "application/json");
+  EXPECT_EQ(nlohmann::json::parse(json.bytes), nlohmann::json({{"code", 8}, {"message", "too large: ?"}}));
+  const auto protobuf = format({.status = 400, .content_type = "application/x-protobuf", .reason = "torn"});
+  EXPECT_EQ(protobuf.content_type, "application/x-protobuf");
+  EXPECT_EQ(protobuf.bytes, "\x08\x03\x12\x04torn");
+  const auto later = format({.status = 503, .content_type = "application/x-protobuf", .reason = "full", .retry_after_ms = 1000});
+  EXPECT_EQ(later.bytes, EncodeRpcStatus(GrpcCode::kUnavailable, "full", 1000));
+  EXPECT_EQ(format({.status = 415, .reason = "of no known type"}).content_type, "application/json");
+}
+
 TEST_F(OtlpServiceTest, RefusalsOfTheLogTellWhetherToTryAgain) {
   const struct {
     ErrorKind kind;

@@ -45,6 +45,7 @@ class ProtocolRig final : private ProtocolHost {
   bool open() const { return open_; }
   int64_t memory_bytes() const { return context_->memory->used(); }
   void set_overloaded(bool overloaded) { overloaded_ = overloaded; }
+  void set_error_formatter(ErrorFormatter formatter) { context_->listener->error_formatter = std::move(formatter); }
 
  private:
   void Changed() override {}

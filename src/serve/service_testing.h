@@ -84,6 +84,9 @@ class FakeTransport : public Transport {
   void HandleGrpcStream(const std::string& listener, const std::string& path, GrpcStreamHandler handler) override;
   Result<uint16_t> Listen(const std::string&, const std::string&, uint16_t port) override { return port; }
   void SetOverloaded(std::function<bool()>) override {}
+  void FormatErrors(const std::string& listener, ErrorFormatter formatter) override {
+    error_formatters[listener] = std::move(formatter);
+  }
   void Shutdown(std::chrono::milliseconds) override {}
   int64_t connections() const override { return 3; }
   int64_t memory_bytes() const override { return 4096; }
@@ -93,6 +96,8 @@ class FakeTransport : public Transport {
                                      std::string body = {}, std::string query = {});
   std::shared_ptr<FakeCall> Grpc(const std::string& path, std::string message);
   std::shared_ptr<FakeCall> GrpcStream(const std::string& path, std::string message);
+
+  std::map<std::string, ErrorFormatter> error_formatters;  // By listener.
 
  private:
   std::map<std::string, HttpHandler> http_;

@@ -95,13 +95,16 @@ class TransportServer final : public Transport {
 
   void HandleHttp(const std::string& listener, const std::string& method, const std::string& path, HttpHandler handler,
                   bool inline_on_io) override {
-    Unstarted(listener).AddHttp(method, path, {std::move(handler), inline_on_io});
+    Unstarted(listener)->routes.AddHttp(method, path, {std::move(handler), inline_on_io});
   }
   void HandleGrpc(const std::string& listener, const std::string& path, GrpcHandler handler, bool inline_on_io) override {
-    Unstarted(listener).AddGrpc(path, {.unary = std::move(handler), .inline_on_io = inline_on_io});
+    Unstarted(listener)->routes.AddGrpc(path, {.unary = std::move(handler), .inline_on_io = inline_on_io});
   }
   void HandleGrpcStream(const std::string& listener, const std::string& path, GrpcStreamHandler handler) override {
-    Unstarted(listener).AddGrpc(path, {.streaming = std::move(handler)});
+    Unstarted(listener)->routes.AddGrpc(path, {.streaming = std::move(handler)});
+  }
+  void FormatErrors(const std::string& listener, ErrorFormatter formatter) override {
+    Unstarted(listener)->error_formatter = std::move(formatter);
   }
   void SetOverloaded(std::function<bool()> overloaded) override {
     SHEAF_CHECK(started_.empty());  // Connections read it without a lock.
@@ -120,12 +123,12 @@ class TransportServer final : public Transport {
     if (!listener) listener = std::make_shared<TransportListener>(name, static_cast<size_t>(workers));
     return listener;
   }
-  /// Routes may only change before their listener serves.
-  TransportRoutes& Unstarted(const std::string& name) {
+  /// What a listener serves may only change before it serves.
+  std::shared_ptr<TransportListener> Unstarted(const std::string& name) {
     MutexLock lock(&mutex_);
-    const std::shared_ptr<TransportListener> listener = FindListener(name);
+    std::shared_ptr<TransportListener> listener = FindListener(name);
     for (const auto& started : started_) SHEAF_CHECK(started->listener != listener);
-    return listener->routes;
+    return listener;
   }
   void Accept(const std::shared_ptr<Acceptor>& acceptor);
   void OnAccepted(const std::shared_ptr<Acceptor>& acceptor, IoThread* io, tcp::socket socket);

@@ -122,6 +122,18 @@ struct TransportOptions {
   std::chrono::milliseconds upload_grace{10'000};
 };
 
+/// An HTTP request that the transport answers itself: malformed, too large, refused in overload, at an unknown path.
+struct RefusedRequest {
+  int status = 400;                // Of the answer.
+  std::string_view content_type;   // Of the request; empty where its head could not be read.
+  std::string_view reason;         // For people; quotes what clients sent, so perhaps not UTF-8.
+  int64_t retry_after_ms = -1;     // Negative: sending it again will not help.
+};
+struct ErrorBody {
+  std::string content_type, bytes;
+};
+using ErrorFormatter = std::function<ErrorBody(const RefusedRequest&)>;
+
 /// Start order: Handle…() calls, then Listen() for each port, then it serves until Shutdown().
 class Transport {
  public:
@@ -136,6 +148,10 @@ class Transport {
                           bool inline_on_io = false) = 0;
   virtual void HandleGrpc(const std::string& listener, const std::string& path, GrpcHandler handler, bool inline_on_io = false) = 0;
   virtual void HandleGrpcStream(const std::string& listener, const std::string& path, GrpcStreamHandler handler) = 0;
+
+  /// How `listener` words the errors that the transport itself answers with; plain text where this is not called. Runs on any
+  /// thread, several at once.
+  virtual void FormatErrors(const std::string& listener, ErrorFormatter formatter) = 0;
 
   /// Binds and serves. Port 0 picks a free one; returns the port. Errors: Unavailable (in use; names the address), Io.
   virtual Result<uint16_t> Listen(const std::string& listener, const std::string& address, uint16_t port) = 0;

@@ -37,6 +37,7 @@ struct TransportListener {
       : name(listener_name), metrics(std::move(listener_name)), workers(worker_threads) {}
   const std::string name;
   TransportRoutes routes;
+  ErrorFormatter error_formatter;  // Empty: plain text. Set before the first connection.
   TransportMetrics metrics;
   WorkerPool workers;
 };
