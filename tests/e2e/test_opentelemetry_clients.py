@@ -69,14 +69,19 @@ def test_telemetrygen(server, peers, how):
         assert server.count("traces", where) == TRACES * (1 + CHILDREN)
         row, = server.rows(f"""SELECT count(DISTINCT trace_id) AS traces, count(DISTINCT span_id) AS spans,
             count(*) FILTER (parent_span_id IS NULL) AS roots, count(*) FILTER (len(links) = 2) AS linked,
+            count(*) FILTER (len(links) = 0 AND parent_span_id IS NULL) AS unlinked,
             count(*) FILTER (status_code = 'ERROR') AS errors, count(*) FILTER (attributes['color'] = 'red') AS red,
             count(*) FILTER (attributes['size'] = '7') AS sized,
             count(*) FILTER (resource_attributes['service.name'] = '{service}') AS named,
             count(*) FILTER (end_time - start_time > INTERVAL 0 SECONDS AND duration_ns > 0) AS timed
             FROM otel.traces WHERE {where}""")
         total = TRACES * (1 + CHILDREN)
-        assert row == {"traces": TRACES, "spans": total, "roots": TRACES, "linked": total, "errors": total, "red": total, "sized": total,
-                       "named": total, "timed": total}
+        # Links lead to spans made before, so the first has none.
+        assert row == {"traces": TRACES, "spans": total, "roots": TRACES, "linked": total - 1, "unlinked": 1, "errors": total, "red": total,
+                       "sized": total, "named": total, "timed": total}
+        linked_to = server.value(f"""SELECT count(*) FROM (SELECT unnest(links) AS link FROM otel.traces WHERE {where}) l
+            JOIN otel.traces t ON t.trace_id = l.link.trace_id AND t.span_id = l.link.span_id WHERE t.{where}""")
+        assert linked_to == 2 * (total - 1)
         orphans = server.value(f"""SELECT count(*) FROM otel.traces c LEFT JOIN otel.traces p
             ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id
             WHERE c.{where} AND c.parent_span_id IS NOT NULL AND p.span_id IS NULL""")
