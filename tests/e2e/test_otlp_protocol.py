@@ -132,8 +132,8 @@ def refusing(program, tmp_path_factory):
 def curl(version, url, method, headers, body):
     """Status, headers (lower case) and body. Unlike requests, curl reads the answer that comes before its body is sent."""
     flags = [flag for name, value in headers.items() for flag in ("-H", f"{name}: {value}")]
-    done = subprocess.run(["curl", "-s", "-S", "-i", "-m", "20", version, "-X", method, "-H", "Expect:", "--data-binary", "@-", *flags, url],
-                          input=body, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+    command = ["curl", "-s", "-S", "-i", "-m", "20", version, "-X", method, "-H", "Expect:", "--data-binary", "@-", *flags, url]
+    done = subprocess.run(command, input=body, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
     head, separator, rest = done.stdout.partition(b"\r\n\r\n")
     assert separator, (done.returncode, done.stdout, done.stderr)
     lines = head.decode().split("\r\n")
