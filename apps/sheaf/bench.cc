@@ -4,6 +4,8 @@
 #include <memory>
 
 #include <CLI/App.hpp>
+#include <CLI/Config.hpp>     // With Formatter.hpp: one place in the library must have the code that App refers to.
+#include <CLI/Formatter.hpp>
 #include <nlohmann/json.hpp>
 
 #include "command.h"

@@ -13,26 +13,38 @@ import otlp_samples
 
 CALLS = ("open,openat,openat2,creat,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,sync_file_range,fallocate,ftruncate,truncate,"
          "rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,copy_file_range,sendfile")
-CALL = re.compile(r"^(?:\[pid\s+)?\s*(\d+)\]?\s+(\w+)\((.*)$")
+CALL = re.compile(r"^(\d+)\s+(\w+)\((.*)$")
+RESUMED = re.compile(r"^(\d+)\s+<\.\.\. (\w+) resumed>(.*)$")
+UNFINISHED = " <unfinished ...>"
 FRAME = re.compile(r"^ > ")
 READ_ONLY_OPEN = re.compile(r"O_RDONLY|O_PATH|O_DIRECTORY")
 
 
 def calls_with_stacks(path):
-    """(system call, its arguments, frames) of each call in strace's output."""
-    current = None
+    """(system call, its arguments, frames) of each call in strace's output. A call during which another thread's ended
+    stands in two lines; its stack follows the second."""
+    current, unfinished = None, {}
     with open(path, errors="replace") as lines:
         for line in lines:
+            line = line.rstrip("\n")
             if FRAME.match(line):
                 if current:
                     current[2].append(line.strip())
                 continue
             if current:
                 yield current
-            match = CALL.match(line)
-            current = (match[2], match[3], []) if match else None
+            current = None
+            if match := RESUMED.match(line):
+                current = (match[2], unfinished.pop(match[1], "") + match[3], [])
+            elif match := CALL.match(line):
+                if match[3].endswith(UNFINISHED):
+                    unfinished[match[1]] = match[3].removesuffix(UNFINISHED)
+                else:
+                    current = (match[2], match[3], [])
     if current:
         yield current
+    for arguments in unfinished.values():  # The process ended in the middle of it.
+        yield "unfinished", arguments, []
 
 
 def changes_directory(call, arguments, data):

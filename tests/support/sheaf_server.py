@@ -88,14 +88,22 @@ class Server:
 
     def stop(self, seconds=STOP_SECONDS):
         """SIGTERM; it must drain, flush and exit with 0 in time."""
-        self.process.send_signal(signal.SIGTERM)
+        os.kill(self.pid(), signal.SIGTERM)
         self.wait_stopped(seconds)
+
+    def pid(self):
+        """Of the server itself: a wrapper (strace) keeps signals to itself."""
+        pid = self.process.pid
+        if not self.wrapper:
+            return pid
+        with open(f"/proc/{pid}/task/{pid}/children") as children:
+            return int(children.read().split()[0])
 
     def wait_stopped(self, seconds=STOP_SECONDS):
         try:
             code = self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)
+            os.kill(self.pid(), signal.SIGABRT)
             self.process.wait()
             raise AssertionError(f"the server did not stop within {seconds} s\n{self.log_tail()}") from None
         self._forget()
@@ -103,7 +111,7 @@ class Server:
 
     def kill(self):
         """kill -9: nothing of the process runs any more when this returns."""
-        self.process.kill()
+        os.kill(self.pid(), signal.SIGKILL)
         self.process.wait()
         self._forget()
 
