@@ -2,9 +2,13 @@
 
 import gzip
 import json
+import socket
 import subprocess
 
 import grpc
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 import zstandard
 from google.protobuf import json_format
@@ -129,28 +133,55 @@ def refusing(program, tmp_path_factory):
     server.stop()
 
 
-def curl(version, url, method, headers, body):
+def ask_http1(address, method, path, headers, body):
     """Status, headers (lower case) and body. Unlike requests, curl reads the answer that comes before its body is sent."""
     flags = [flag for name, value in headers.items() for flag in ("-H", f"{name}: {value}")]
-    command = ["curl", "-s", "-S", "-i", "-m", "20", version, "-X", method, "-H", "Expect:", "--data-binary", "@-", *flags, url]
-    done = subprocess.run(command, input=body, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+    command = ["curl", "-s", "-S", "-i", "-m", "20", "--http1.1", "-X", method, "-H", "Expect:", "--data-binary", "@-", *flags]
+    done = subprocess.run([*command, f"http://{address}{path}"], input=body, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
     head, separator, rest = done.stdout.partition(b"\r\n\r\n")
     assert separator, (done.returncode, done.stdout, done.stderr)
     lines = head.decode().split("\r\n")
     return int(lines[0].split()[1]), dict(line.lower().split(": ", 1) for line in lines[1:]), rest
 
 
+def ask_http2(address, method, path, headers, body):
+    """The same; sends no more of the body than the first window. (curl 7 drops an answer that overtakes its body.)"""
+    host, port = address.rsplit(":", 1)
+    h2_connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        h2_connection.initiate_connection()
+        pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", address)]
+        fields = [(name.lower(), value) for name, value in headers.items() if value] + [("content-length", str(len(body)))]
+        h2_connection.send_headers(1, pseudo + fields, end_stream=not body)
+        for start in range(0, min(len(body), 49152), 16384):
+            piece = body[start:start + 16384]
+            h2_connection.send_data(1, piece, end_stream=start + len(piece) == len(body))
+        connection.sendall(h2_connection.data_to_send())
+        answer_headers, answer = {}, b""
+        while True:
+            received = connection.recv(65536)
+            assert received, "the connection ended before the answer"
+            for event in h2_connection.receive_data(received):
+                if isinstance(event, h2.events.ResponseReceived):
+                    answer_headers = dict(event.headers)
+                elif isinstance(event, h2.events.DataReceived):
+                    answer += event.data
+                elif isinstance(event, h2.events.StreamEnded):
+                    return int(answer_headers[":status"]), answer_headers, answer
+                assert not isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)), event
+
+
 CODES = {400: code_pb2.INVALID_ARGUMENT, 404: code_pb2.NOT_FOUND, 405: code_pb2.UNIMPLEMENTED, 413: code_pb2.RESOURCE_EXHAUSTED,
          415: code_pb2.INVALID_ARGUMENT}
 
 
-@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
+@pytest.mark.parametrize("ask", [ask_http1, ask_http2], ids=["http1", "http2"])
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case[0])
-def test_refused_over_http_with_a_status_in_the_type_of_the_request(refusing, case, version):
+def test_refused_over_http_with_a_status_in_the_type_of_the_request(refusing, case, ask):
     _, method, path, media, encoding, body, status = case
     # Without a Content-Type, curl would name one of its own.
     headers = {"Content-Type": media or "", **({"Content-Encoding": encoding} if encoding else {})}
-    got, answer_headers, answer = curl(version, refusing.url("otlp-http", path), method, headers, body)
+    got, answer_headers, answer = ask(refusing.ports["otlp-http"], method, path, headers, body)
     assert got == status, answer
     if media == PROTOBUF:
         assert answer_headers["content-type"] == PROTOBUF
@@ -161,7 +192,7 @@ def test_refused_over_http_with_a_status_in_the_type_of_the_request(refusing, ca
         told = json.loads(answer)
         assert told["message"] and told["code"] == CODES[status]
     assert "retry-after" not in answer_headers
-    assert status != 405 or "post" in answer_headers["allow"]
+    assert status != 405 or "post" in answer_headers["allow"].lower()
 
 
 @pytest.mark.parametrize("encoding,body", [(None, lambda n: b"\x00" * n), ("gzip", lambda n: gzip.compress(b"\x00" * n)),
