@@ -196,6 +196,7 @@ Result<Json> DescribeCurrent(const std::string& path) {
   return Json{{"kind", "current"},
               {"text", bytes},
               {"manifest", parts::ManifestFileName(load.state.number)},
+              {"damaged", load.current_damaged},
               {"fell_back", load.fell_back},
               {"truncatable_lsn", load.truncatable.value}};
 }

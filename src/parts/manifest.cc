@@ -176,7 +176,8 @@ Result<ManifestLoad> LoadManifest(io::FileSystem* files, const std::string& dire
     if (exists.ok()) return MakeError(ErrorKind::kCorruption, "{}: CURRENT is damaged and there is no manifest", directory);
     return MakeError(ErrorKind::kNotFound, "{}: there is no manifest", directory);
   }
-  if (!current) LogWarn("manifest.current_damaged", {{"directory", directory}});
+  const bool current_damaged = !current && files->Stat(io::Join(directory, kCurrent)).ok();
+  if (current_damaged) LogWarn("manifest.current_damaged", {{"directory", directory}});
 
   std::optional<ManifestLoad> out;
   Status first_error;
@@ -206,6 +207,7 @@ Result<ManifestLoad> LoadManifest(io::FileSystem* files, const std::string& dire
     fallbacks.Add();
     LogWarn("manifest.fell_back", {{"number", out->state.number}, {"error", first_error.message()}});
   }
+  out->current_damaged = current_damaged;
   out->number_max = std::max(current ? current->number : 0, numbers.empty() ? 0 : *numbers.rbegin());
   std::set<std::string> named;
   for (const uint64_t number : numbers) {

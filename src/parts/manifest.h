@@ -55,6 +55,7 @@ struct ManifestLoad {
   ManifestState state;
   Lsn truncatable;                   // The log may be truncated through this LSN: two manifests cover it. 0: not at all.
   bool fell_back = false;            // The newest was damaged; this is the one before. Logged and counted.
+  bool current_damaged = false;      // CURRENT is there and cannot be read; the manifests' own numbers decided. Logged.
   uint64_t number_max = 0;           // Highest number any file has, even one that never became current.
   std::vector<std::string> named_files;  // Data files named by any manifest that can be read; only others are orphans.
 };

@@ -126,9 +126,12 @@ TEST_F(Manifest, EveryDamageOfCurrentStillOpensTheNewest) {
     ASSERT_TRUE(load.ok()) << load.status().ToString();
     EXPECT_EQ(load->state.number, 3u);
     EXPECT_FALSE(load->fell_back);
+    EXPECT_TRUE(load->current_damaged);
   }
   ASSERT_TRUE(disk_.Remove(Path("CURRENT")).ok());
-  EXPECT_EQ(Load().ValueOrDie().state.number, 3u);
+  const ManifestLoad without = Load().ValueOrDie();
+  EXPECT_EQ(without.state.number, 3u);
+  EXPECT_FALSE(without.current_damaged);
 }
 
 TEST_F(Manifest, DamageOfBothNewestIsRefusedAndNeverAnOlderOneTaken) {

@@ -13,11 +13,13 @@ from sheaf_server import Server
 def stored(program, tmp_path_factory):
     """A directory with hot parts, cold parts, manifests and a log that still holds entries."""
     folder = tmp_path_factory.mktemp("stored")
-    server = Server(program, folder / "data", folder / "log", environment={"SHEAF_STORAGE_COLD_AFTER_MS": "0"}).start()
+    server = Server(program, folder / "data", folder / "log").start()
     server.otlp_http("traces", otlp_samples.full_traces())
     server.stop()
-    server = Server(program, folder / "data", folder / "log").start()
+    server = Server(program, folder / "data", folder / "log", environment={"SHEAF_STORAGE_COLD_AFTER_MS": "0"}).start()
     assert wait_for(lambda: server.value("SELECT count(*) FROM sheaf.parts WHERE file_name LIKE '%.parquet'") > 0)
+    server.stop()
+    server = Server(program, folder / "data", folder / "log").start()
     server.otlp_http("logs", otlp_samples.full_logs())
     server.stop()
     server.start()
