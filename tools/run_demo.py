@@ -41,16 +41,17 @@ def pass_on(stream, ready, ports):
 
 def main():
     program, arguments = sys.argv[1], sys.argv[2:]
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts what runs behind it with SIGINT ignored.
+        signal.signal(number, stop)
     server = subprocess.Popen([program, "serve", *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True)
     demo, ready, ports = None, threading.Event(), {}
     threading.Thread(target=pass_on, args=(server.stdout, ready, ports), daemon=True).start()
     try:
         ready.wait()
-        if server.poll() is None:
+        if "http" in ports:
             first = [program, "demo", "--url", f"http://{ports['otlp-http']}"]
             subprocess.run([*first, "--rate", "0", "--duration", "3", "--quiet"], start_new_session=True, check=False)
-            demo = subprocess.Popen([*first, "--rate", "500", "--quiet"], start_new_session=True)
+            demo = subprocess.Popen([*first, "--rate", "500", "--seed", "2", "--quiet"], start_new_session=True)
             print(GUIDE.format(program=program, http=ports["http"], grpc=ports["otlp-grpc"], otlp=ports["otlp-http"]), flush=True)
         server.wait()
     except KeyboardInterrupt:
