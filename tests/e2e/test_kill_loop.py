@@ -30,6 +30,12 @@ class Oracle:
         lines = self.path.read_text().split("\n")[:-1] if self.path.exists() else []  # The last may be half written.
         return {name: int(spans) for name, spans in (line.split() for line in lines)}
 
+    def wait_for_more(self, than, seconds=30):
+        deadline = time.monotonic() + seconds
+        while len(self.acknowledged()) <= than:
+            assert time.monotonic() < deadline, f"nothing was acknowledged for {seconds} s"
+            time.sleep(0.01)
+
     def check(self, server, acknowledged):
         """`acknowledged` was read before the server was asked: more may have come since."""
         found = {row["name"]: row for row in server.rows(
@@ -54,10 +60,11 @@ def test_every_acknowledged_batch_survives_kills(make_server, tmp_path):
     server = make_server(environment=SETTINGS).start()
     client = subprocess.Popen([sys.executable, SUPPORT / "kill_loop_client.py", server.ports["otlp-grpc"], oracle.path, str(seed),
                                str(WORKERS)], cwd=SUPPORT)
-    begin = time.monotonic()
     slowest_start = 0
     try:
+        kill, begin, acknowledged = 0, time.monotonic(), {}
         for kill in range(kills):
+            oracle.wait_for_more(len(acknowledged))  # The client found the server again: kills fall into its sending.
             time.sleep(chance.uniform(0.0, 0.5) ** 2 + chance.choice((0.0, 0.0, 0.3)))
             server.kill()
             acknowledged = oracle.acknowledged()

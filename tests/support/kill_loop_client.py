@@ -29,14 +29,14 @@ def batch(worker, sequence, chance):
 def work(address, file, lock, worker, seed):
     chance = random.Random(f"{seed}/{worker}")
     sequence = 0
-    options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+    options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 1000), ("grpc.max_reconnect_backoff_ms", 200)]
     with grpc.insecure_channel(address, options) as channel:
         stub = TraceServiceStub(channel)
         while True:
             name, request = batch(worker, sequence, chance)
             sequence += 1
             try:
-                answer = stub.Export(request, timeout=20)
+                answer = stub.Export(request, timeout=20, wait_for_ready=True)  # Else no thread looks after the connection.
             except grpc.RpcError:
                 time.sleep(0.02)
                 continue
