@@ -15,7 +15,7 @@ import time
 import pytest
 
 SUPPORT = pathlib.Path(__file__).resolve().parent.parent / "support"
-WORKERS = 3
+WORKERS = 2
 SETTINGS = {"SHEAF_STORAGE_MEMTABLE_BYTES": "1MiB", "SHEAF_STORAGE_SEAL_AGE_MS": "400", "SHEAF_STORAGE_LOG_SEGMENT_BYTES": "1MiB",
             "SHEAF_STORAGE_COLD_AFTER_MS": "2000", "SHEAF_LOG_LEVEL": "warn"}
 
@@ -65,7 +65,7 @@ def test_every_acknowledged_batch_survives_kills(make_server, tmp_path):
         kill, begin, acknowledged = 0, time.monotonic(), {}
         for kill in range(kills):
             oracle.wait_for_more(len(acknowledged))  # The client found the server again: kills fall into its sending.
-            time.sleep(chance.uniform(0.0, 0.5) ** 2 + chance.choice((0.0, 0.0, 0.3)))
+            time.sleep(chance.uniform(0.0, 0.4) ** 2 + chance.choice((0.0, 0.0, 0.0, 0.3)))
             server.kill()
             acknowledged = oracle.acknowledged()
             restart = time.monotonic()
