@@ -12,11 +12,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
 
 namespace sheaf::bench {
 namespace {
 
 using Time = std::chrono::steady_clock::time_point;
+
+constexpr std::chrono::milliseconds kRetryPause{50};
 
 [[noreturn]] void Fail(const char* what) {
   std::perror(what);
@@ -40,6 +43,9 @@ struct GrpcClient::Connection {
   std::map<int32_t, Call> calls;
   std::vector<int> free_slots;
   std::vector<double> latencies;
+  std::vector<std::pair<int, const std::string*>> waiting;  // Throttled calls that will be sent again, by slot.
+  Time resume;
+  int64_t retried = 0;
   int64_t refused = 0;
   std::string first_error;
 
@@ -76,6 +82,13 @@ struct GrpcClient::Connection {
     const auto found = self->calls.find(id);
     if (found == self->calls.end()) return 0;
     const Call& call = found->second;
+    if (!call.ok && call.error.starts_with("14 ")) {  // UNAVAILABLE: a client that follows OTLP waits and tries again.
+      ++self->retried;
+      self->waiting.emplace_back(call.slot, call.message);
+      self->resume = std::chrono::steady_clock::now() + kRetryPause;
+      self->calls.erase(found);
+      return 0;
+    }
     if (!call.ok) {
       ++self->refused;
       if (self->first_error.empty()) self->first_error = call.error.empty() ? "stream closed without a status" : call.error;
@@ -115,7 +128,9 @@ struct GrpcClient::Connection {
       unsent->append(reinterpret_cast<const char*>(data), size);
     }
     pollfd wait{socket, static_cast<short>(POLLIN | (unsent->empty() ? 0 : POLLOUT)), 0};
-    if (poll(&wait, 1, 10'000) <= 0) Fail("no answer in 10 s");
+    const int ready = poll(&wait, 1, waiting.empty() ? 10'000 : static_cast<int>(kRetryPause.count()));
+    if (ready < 0 || (ready == 0 && waiting.empty())) Fail("no answer in 10 s");
+    if (ready == 0) return true;
     if (wait.revents & POLLOUT) {
       const ssize_t sent = send(socket, unsent->data(), unsent->size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent > 0) unsent->erase(0, sent);
@@ -159,7 +174,10 @@ void GrpcClient::Run(const std::string& path, int streams, const std::function<c
   c.free_slots.clear();
   for (int slot = streams; slot-- > 0;) c.free_slots.push_back(slot);
   std::string unsent;
-  for (bool more = true; more || !c.calls.empty();) {
+  for (bool more = true; more || !c.calls.empty() || !c.waiting.empty();) {
+    if (!c.waiting.empty() && std::chrono::steady_clock::now() >= c.resume) {
+      for (const auto& [slot, message] : std::exchange(c.waiting, {})) c.Submit(path, slot, message);
+    }
     while (more && !c.free_slots.empty()) {
       const std::string* message = next(c.free_slots.back());
       if (message == nullptr) {
@@ -170,7 +188,7 @@ void GrpcClient::Run(const std::string& path, int streams, const std::function<c
       c.free_slots.pop_back();
       c.Submit(path, slot, message);
     }
-    if (!more && c.calls.empty()) break;
+    if (!more && c.calls.empty() && c.waiting.empty()) break;
     if (!c.Turn(&unsent)) {
       c.first_error = "the server closed the connection";
       c.refused += static_cast<int64_t>(c.calls.size());
@@ -180,6 +198,7 @@ void GrpcClient::Run(const std::string& path, int streams, const std::function<c
 }
 
 const std::vector<double>& GrpcClient::latencies() const { return connection_->latencies; }
+int64_t GrpcClient::retried() const { return connection_->retried; }
 int64_t GrpcClient::refused() const { return connection_->refused; }
 const std::string& GrpcClient::first_error() const { return connection_->first_error; }
 

@@ -24,7 +24,8 @@ class GrpcClient {
 
   /// Seconds from sending the first frame of a call to its trailers, one for each answered call.
   const std::vector<double>& latencies() const;
-  int64_t refused() const;   // Answers other than OK; `next` is not asked to send them again.
+  int64_t retried() const;   // UNAVAILABLE answers, each sent again 50 ms later; latencies are of the try that went well.
+  int64_t refused() const;   // Other answers than OK.
   const std::string& first_error() const;
 
  private:

@@ -67,6 +67,7 @@ int main(int count, char** values) {
   std::atomic<int64_t> taken{0};
   std::vector<double> latencies;
   std::atomic<int64_t> refused{0};
+  int64_t retried = 0;
   std::vector<std::unique_ptr<GrpcClient>> clients;
   for (int c = 0; c < connections; ++c) clients.push_back(std::make_unique<GrpcClient>(port));
   const auto start = std::chrono::steady_clock::now();
@@ -88,14 +89,15 @@ int main(int count, char** values) {
   for (const auto& client : clients) {
     latencies.insert(latencies.end(), client->latencies().begin(), client->latencies().end());
     refused += client->refused();
+    retried += client->retried();
     if (error.empty()) error = client->first_error();
   }
   std::sort(latencies.begin(), latencies.end());
   fmt::print(
-      "{{\"spans\": {}, \"requests\": {}, \"refused\": {}, \"seconds\": {:.3f}, \"spans_per_second\": {:.0f}, "
+      "{{\"spans\": {}, \"requests\": {}, \"refused\": {}, \"throttled\": {}, \"seconds\": {:.3f}, \"spans_per_second\": {:.0f}, "
       "\"bytes_per_span\": {:.1f}, "
       "\"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}, \"client_cpu_seconds\": {:.2f}, \"error\": \"{}\"}}\n",
-      static_cast<int64_t>(latencies.size()) * request_spans, requests, refused.load(), seconds,
+      static_cast<int64_t>(latencies.size()) * request_spans, requests, refused.load(), retried, seconds,
       latencies.size() * request_spans / seconds, bytes_per_span, Percentile(latencies, 0.5) * 1e3,
       Percentile(latencies, 0.99) * 1e3, CpuSeconds(), error);
   return refused == 0 ? 0 : 1;
