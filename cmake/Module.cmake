@@ -64,7 +64,7 @@ function(sheaf_module name)
       target_link_libraries(${name}_test PRIVATE sheaf_${name}_testing)
     endif()
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
-      PROPERTIES ENVIRONMENT "${SHEAF_TEST_ENVIRONMENT}" TIMEOUT 300)
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} PROPERTIES ENVIRONMENT "${SHEAF_TEST_ENVIRONMENT}" TIMEOUT 300)
   endif()
   if(SHEAF_FUZZERS)
     foreach(source IN LISTS fuzzers)
