@@ -44,7 +44,7 @@ function(sheaf_module name)
     set(scope INTERFACE)
   endif()
   target_include_directories(sheaf_${name} ${scope} ${CMAKE_SOURCE_DIR}/src)
-  # Every header compiles alone: target all_verify_interface_header_sets, which ./dev test builds.
+  # Every header compiles alone: target all_verify_interface_header_sets, which ./dev headers builds.
   file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h)
   list(FILTER headers EXCLUDE REGEX "[/_]testing\\.h$")
   if(headers)
