@@ -4,6 +4,8 @@
 execute_process(COMMAND python3 ${CMAKE_SOURCE_DIR}/tools/setup.py print
   OUTPUT_VARIABLE SHEAF_DEPS OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS tools/dependencies.json tools/hide_foreign_symbols.py)
+
 find_package(Arrow 26 QUIET)
 if(Arrow_FOUND)
   find_package(Parquet 26 REQUIRED)
@@ -11,15 +13,17 @@ if(Arrow_FOUND)
   add_library(sheaf::arrow ALIAS Arrow::arrow_shared)
   add_library(sheaf::parquet ALIAS Parquet::parquet_shared)
 else()
-  set(arrow ${SHEAF_DEPS}/arrow)
-  if(NOT EXISTS ${arrow}/include/arrow/api.h)
+  # The wheel's libraries with what is built into them hidden: tools/hide_foreign_symbols.py says why.
+  execute_process(COMMAND python3 ${CMAKE_SOURCE_DIR}/tools/setup.py print-arrow
+    OUTPUT_VARIABLE SHEAF_ARROW_LIBRARIES OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT EXISTS ${SHEAF_ARROW_LIBRARIES}/libarrow.so)
     message(FATAL_ERROR "Arrow is missing; run './dev setup' first")
   endif()
   foreach(library arrow arrow_compute parquet)
     add_library(sheaf::${library} SHARED IMPORTED)
-    file(REAL_PATH ${arrow}/lib/lib${library}.so location)
+    file(REAL_PATH ${SHEAF_ARROW_LIBRARIES}/lib${library}.so location)
     set_target_properties(sheaf::${library} PROPERTIES IMPORTED_LOCATION ${location})
-    target_include_directories(sheaf::${library} SYSTEM INTERFACE ${arrow}/include)
+    target_include_directories(sheaf::${library} SYSTEM INTERFACE ${SHEAF_DEPS}/arrow/include)
   endforeach()
   target_link_libraries(sheaf::parquet INTERFACE sheaf::arrow)
   target_link_libraries(sheaf::arrow_compute INTERFACE sheaf::arrow)
@@ -50,4 +54,4 @@ foreach(library nghttp2 zstd lz4 xxhash roaring edit hwy)
 endforeach()
 
 # Programs find the pinned libraries beside themselves (build/*/lib, as installed), and in the cache.
-set(CMAKE_BUILD_RPATH "$ORIGIN/../lib;${SHEAF_DEPS}/arrow/lib;${SHEAF_DUCKDB}/lib")
+set(CMAKE_BUILD_RPATH "$ORIGIN/../lib;${SHEAF_ARROW_LIBRARIES};${SHEAF_DUCKDB}/lib")

@@ -5,9 +5,11 @@ Everything lands in one cache outside the clone (SHEAF_CACHE, default ~/.cache/s
 folder named by the hash of the versions below, so that clones share it and an upgrade never mixes.
 Only the package managers' own commands fetch anything; what they bring is checked by SHA-256.
 
-  setup.py build   what compiling needs: apt packages, Arrow (pyarrow wheel), DuckDB
-  setup.py test    the above, and the Python environment and Go programs that the tests run as peers
-  setup.py print   prints the dependency prefix and installs nothing
+  setup.py build        what compiling needs: apt packages, Arrow (pyarrow wheel), DuckDB
+  setup.py test         the above, and the Python environment and Go programs that the tests run as peers
+  setup.py print        prints the folder of the dependencies; installs nothing, like those below
+  setup.py print-arrow  prints the folder of Arrow's libraries
+  setup.py print-peers  prints the folder of the tests' peers
 """
 
 import hashlib
@@ -26,6 +28,8 @@ LOCK = json.loads((ROOT / "tools" / "dependencies.json").read_text())
 CACHE = pathlib.Path(os.environ.get("SHEAF_CACHE") or pathlib.Path.home() / ".cache" / "sheaf")
 KEY = hashlib.sha256(json.dumps(LOCK["build"], sort_keys=True).encode()).hexdigest()[:12]
 PREFIX = CACHE / f"deps-{KEY}"
+HIDE = ROOT / "tools" / "hide_foreign_symbols.py"
+ARROW_LIBRARIES = PREFIX / f"arrow-lib-{hashlib.sha256(HIDE.read_bytes()).hexdigest()[:12]}"
 TEST_KEY = hashlib.sha256(json.dumps(LOCK["test"], sort_keys=True).encode()).hexdigest()[:12]
 PEERS = CACHE / f"peers-{TEST_KEY}"
 
@@ -108,10 +112,17 @@ def make_arrow(made, scratch):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(scratch / "wheel")
     shutil.copytree(scratch / "wheel" / "pyarrow" / "include", made / "include")
-    run(sys.executable, ROOT / "tools" / "hide_foreign_symbols.py", scratch / "wheel" / "pyarrow", made / "lib")
-    for library in list((made / "lib").glob("lib*.so.*")):
-        (made / "lib" / f"{library.name.split('.so')[0]}.so").symlink_to(library.name)
+    (made / "lib").mkdir()
+    for library in (scratch / "wheel" / "pyarrow").glob("lib*.so.*"):
+        shutil.copy(library, made / "lib")
     (made / "version").write_text(pin["version"])
+
+
+def make_arrow_libraries(made, _):
+    """The wheel's libraries as the program uses them: made anew when the script changes, without a download."""
+    run(sys.executable, HIDE, PREFIX / "arrow" / "lib", made)
+    for library in list(made.glob("lib*.so.*")):
+        (made / f"{library.name.split('.so')[0]}.so").symlink_to(library.name)
 
 
 def make_duckdb(made, scratch):
@@ -176,6 +187,7 @@ def make_go_program(package):
 def setup_build():
     install_packages(LOCK["build"]["apt"])
     once(PREFIX / "arrow", make_arrow)
+    once(ARROW_LIBRARIES, make_arrow_libraries)
     once(PREFIX / "duckdb", make_duckdb)
     once(PREFIX / "proto", make_protos)
 
@@ -197,6 +209,8 @@ def main():
     verb = sys.argv[1] if len(sys.argv) == 2 else ""
     if verb == "print":
         print(PREFIX)
+    elif verb == "print-arrow":
+        print(ARROW_LIBRARIES)
     elif verb == "print-peers":
         print(PEERS)
     elif verb == "build":
