@@ -76,8 +76,9 @@ Status CheckedBytes::CheckBlock(size_t block) const {
   const int64_t at = static_cast<int64_t>(block) * kBlockBytes;
   const int64_t size = std::min(kBlockBytes, bytes_->size() - at);
   if (SumOf(bytes_->data() + at, static_cast<size_t>(size)) == sums_[block]) return Status::OK();
-  return MakeError(ErrorKind::kCorruption, "{}: block {} (bytes {} to {}) is damaged: its checksum does not match; restore the file from a "
-                   "backup or a replica", name_, block, base_ + at, base_ + at + size - 1);
+  return MakeError(ErrorKind::kCorruption,
+                   "{}: block {} (bytes {} to {}) is damaged: its checksum does not match; restore the file from a copy", name_, block,
+                   base_ + at, base_ + at + size - 1);
 }
 
 Status CheckedBytes::Check(int64_t offset, int64_t bytes) const {

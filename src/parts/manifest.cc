@@ -199,7 +199,7 @@ Result<ManifestLoad> LoadManifest(io::FileSystem* files, const std::string& dire
   }
   if (!out) {
     return MakeError(ErrorKind::kCorruption,
-                     "{}: neither of the two newest manifests can be read ({}); restore a backup or run 'sheaf salvage'",
+                     "{}: neither of the two newest manifests can be read ({}); restore a copy of the database",
                      directory, first_error.message());
   }
   if (out->fell_back) {

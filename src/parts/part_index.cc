@@ -206,7 +206,7 @@ Result<std::unique_ptr<PartIndex>> PartIndex::Open(std::shared_ptr<arrow::Buffer
   }
   if (head_bytes < kHeadPrefixBytes + sizeof sum || head_bytes > file.size() ||
       sum != XXH3_64bits(file.data(), head_bytes - sizeof sum)) {
-    return MakeError(ErrorKind::kCorruption, "{}: the index's head is damaged; restore it from a backup or a replica", out->name_);
+    return MakeError(ErrorKind::kCorruption, "{}: the index's head is damaged; restore it from a copy", out->name_);
   }
   if (version != kVersion) {
     return MakeError(ErrorKind::kUnsupported, "{}: index version {}; this program reads {}", out->name_, version, kVersion);

@@ -124,7 +124,7 @@ Status LocalDatabase::Recover() {
 Result<parts::ManifestLoad> LocalDatabase::LoadOrCreateManifest() {
   auto loaded = parts::LoadManifest(files_, paths_.root);
   if (!loaded.ok() && KindOf(loaded.status()) != ErrorKind::kNotFound) {
-    return WithContext(loaded.status(), "'sheaf salvage' recovers what can be read; a backup restores everything");
+    return WithContext(loaded.status(), "'sheaf verify' lists all damage");
   }
   if (!loaded.ok()) {
     if (options_.read_only) return MakeError(ErrorKind::kNotFound, "there is no database in {}", options_.directory);
@@ -132,8 +132,7 @@ Result<parts::ManifestLoad> LocalDatabase::LoadOrCreateManifest() {
       SHEAF_ASSIGN_OR_RETURN(const auto list, ListIfThere(files_, path));
       if (list.empty()) continue;
       return MakeError(ErrorKind::kCorruption,
-                       "there is no manifest, but {} holds {}: files of a database are missing. 'sheaf salvage' recovers what can be "
-                       "read; a backup restores everything",
+                       "there is no manifest, but {} holds {}: files of a database are missing. Restore a copy of the database",
                        path, list.front().name);
     }
     loaded = parts::ManifestLoad();

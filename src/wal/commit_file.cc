@@ -34,7 +34,8 @@ Result<std::optional<CommitState>> ReadCommitFile(io::FileSystem* files, const s
     if (!best || found->sequence > best->sequence) best = CommitState{Lsn(found->durable_lsn), found->closed == 1, found->sequence};
   }
   if (!best) {
-    return MakeError(ErrorKind::kCorruption, "{}: neither slot is valid, so the end of the log cannot be told; see `sheaf salvage`", path);
+    return MakeError(ErrorKind::kCorruption,
+                     "{}: neither slot is valid, so the end of the log cannot be told. Restore a copy of the database", path);
   }
   return best;
 }

@@ -36,8 +36,8 @@ class Recovery {
  private:
   static Status Lost(const std::string& what, const std::string& path, int64_t offset, Lsn from, Lsn to) {
     return MakeError(ErrorKind::kCorruption,
-                     "{} at offset {}: {}; the entries with LSN {} to {} were stored and cannot be read. Restore a backup, or see "
-                     "`sheaf salvage`",
+                     "{} at offset {}: {}; the entries with LSN {} to {} were stored and cannot be read. Restore a copy of the "
+                     "database; `sheaf verify` lists all damage",
                      path, offset, what, from, to);
   }
 
@@ -146,7 +146,7 @@ Result<Recovered> Recover(io::FileSystem* files, const LogOptions& options, Lsn 
   }
   if (known > applied) {
     return MakeError(ErrorKind::kCorruption,
-                     "{} holds no log segment, but the entries with LSN {} to {} were stored. Restore a backup, or see `sheaf salvage`",
+                     "{} holds no log segment, but the entries with LSN {} to {} were stored. Restore a copy of the database",
                      options.directory, applied.Next(), known);
   }
   found.last = applied;
