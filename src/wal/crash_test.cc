@@ -16,22 +16,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/sim_testing.h"
-#include "wal/log_testing.h"
+#include "wal/sim_log_testing.h"
 
 namespace sheaf::wal {
 namespace {
 
 using testing::IsEmpty;
-using Strings = std::vector<std::string>;
-
-LogOptions CrashOptions() {
-  LogOptions options;
-  options.directory = "/wal";
-  options.segment_bytes = 32 << 10;
-  options.commit_delay_ms = 0;
-  return options;
-}
 
 /// What a client knows: the payload of each LSN that may exist, and how far it was told of.
 struct Oracle {
@@ -68,7 +58,7 @@ class CrashRun {
   /// Opens and checks. Null where the power went meanwhile.
   std::unique_ptr<Log> Open() {
     const Lsn floor(random_() % 2 == 0 ? oracle_.acknowledged : oracle_.applied);
-    auto opened = OpenLog(disk_.get(), &clock_, CrashOptions(), Lsn(oracle_.applied), floor);
+    auto opened = OpenLog(disk_.get(), &clock_, SimLogOptions(), Lsn(oracle_.applied), floor);
     if (!opened.ok()) {
       EXPECT_EQ(KindOf(opened.status()), ErrorKind::kIo) << opened.status();  // The power; never Corruption.
       return nullptr;
@@ -141,7 +131,7 @@ TEST(Crash, AcknowledgedEntriesSurviveAndNoneIsHalfThere) {
 
 /// A fixed workload that rolls twice; returns how many appends were acknowledged, all of them in order.
 uint64_t FixedWorkload(io::SimFileSystem* disk, io::Clock* clock, Strings* appended) {
-  auto opened = OpenLog(disk, clock, CrashOptions());
+  auto opened = OpenLog(disk, clock, SimLogOptions());
   if (!opened.ok()) return 0;
   uint64_t acknowledged = 0;
   for (int i = 0; i < 10; ++i) {
@@ -172,10 +162,10 @@ TEST(Crash, AtEveryOperationOfAFixedWorkload) {
       auto after = disk.Crash(&random, static_cast<io::CrashKeeps>(std::min(image, 2)));
       if (image % 2 == 1) {  // And again while it recovers.
         after->PowerOffAfter(random() % 20);
-        (void)OpenLog(after.get(), &clock, CrashOptions());
+        (void)OpenLog(after.get(), &clock, SimLogOptions());
         after = after->Crash(&random);
       }
-      auto opened = OpenLog(after.get(), &clock, CrashOptions(), Lsn(0), Lsn(oracle.acknowledged));
+      auto opened = OpenLog(after.get(), &clock, SimLogOptions(), Lsn(0), Lsn(oracle.acknowledged));
       ASSERT_TRUE(opened.ok()) << opened.status();
       oracle.Check(opened->replayed);
       if (testing::Test::HasFatalFailure()) return;

@@ -12,23 +12,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/sim_testing.h"
-#include "wal/log_testing.h"
+#include "wal/sim_log_testing.h"
 
 namespace sheaf::wal {
 namespace {
 
 using testing::Contains;
 using testing::IsEmpty;
-using Strings = std::vector<std::string>;
-
-LogOptions FaultOptions() {
-  LogOptions options;
-  options.directory = "/wal";
-  options.segment_bytes = 32 << 10;
-  options.commit_delay_ms = 0;
-  return options;
-}
 
 struct FaultCase {
   const char* name;
@@ -68,7 +58,7 @@ Outcome Workload(io::SimFileSystem* disk, const std::function<bool()>& sync_fail
   Outcome outcome;
   io::SimClock clock;
   for (int session = 0; session < 2; ++session) {
-    auto opened = OpenLog(disk, &clock, FaultOptions());
+    auto opened = OpenLog(disk, &clock, SimLogOptions());
     if (!opened.ok()) continue;
     const bool failed_before = sync_failed();
     for (int i = 0; i < 8; ++i) {
@@ -86,53 +76,55 @@ Outcome Workload(io::SimFileSystem* disk, const std::function<bool()>& sync_fail
   return outcome;
 }
 
-class Fault : public testing::TestWithParam<FaultCase> {};
-
-TEST_P(Fault, EachOperationInTurn) {
-  const FaultCase& row = GetParam();
-  std::mt19937_64 random(11);
-  for (uint64_t n = 1;; ++n) {
-    SCOPED_TRACE(fmt::format("operation {} of its kind", n));
+class Fault : public testing::TestWithParam<FaultCase> {
+ protected:
+  /// Runs the workload with operation `n` of the kind failing, then opens what is left: as after the death of
+  /// the process (the page cache stays) or, with `power`, of the machine. Sets `hit` when there were so many.
+  void FailAndReopen(uint64_t n, bool power, bool* hit) {
+    const FaultCase& row = GetParam();
     io::SimFileSystem disk(n);
-    std::atomic<bool> hit = false;
+    std::atomic<bool> failed = false;
     std::atomic<uint64_t> seen = 0;
     disk.SetFaultHook([&](const io::SimOperation& operation) {
       if (operation.kind != row.kind || ++seen != n) return Status::OK();
-      hit = true;
+      failed = true;
       return MakeStatus(row.error, "injected");
     });
-    const Outcome outcome = Workload(&disk, [&] { return hit && row.kind == io::SimOp::kSync; });
+    const Outcome outcome = Workload(&disk, [&] { return failed && row.kind == io::SimOp::kSync; });
     EXPECT_FALSE(outcome.after_unknown);
     EXPECT_THAT(disk.violations(), IsEmpty());
 
-    // Once with the page cache, once without: the process died, or the machine.
-    for (const bool power : {false, true}) {
-      const auto after = power ? disk.Crash(&random) : disk.Restart();
-      io::SimClock clock;
-      const auto opened = OpenLog(after.get(), &clock, FaultOptions());
-      ASSERT_TRUE(opened.ok()) << opened.status();
-      for (const auto& [lsn, payload] : outcome.acknowledged) {
-        ASSERT_LE(lsn, opened->replayed.size());
-        ASSERT_EQ(opened->replayed[lsn - 1], payload);
-      }
-      for (const std::string& payload : opened->replayed) ASSERT_THAT(outcome.appended, Contains(payload));
-      for (const std::string& payload : outcome.refused) ASSERT_THAT(opened->replayed, testing::Not(Contains(payload)));
-      EXPECT_THAT(after->violations(), IsEmpty());
-      if (!power) break;  // Restart() and Crash() each need a disk that still runs.
+    const auto after = power ? disk.Crash(&random_) : disk.Restart();
+    io::SimClock clock;
+    const auto opened = OpenLog(after.get(), &clock, SimLogOptions());
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    for (const auto& [lsn, payload] : outcome.acknowledged) {
+      ASSERT_LE(lsn, opened->replayed.size());
+      ASSERT_EQ(opened->replayed[lsn - 1], payload);
     }
-    if (!hit) return;  // n is beyond the last operation of this kind: all have failed once.
+    for (const std::string& payload : opened->replayed) ASSERT_THAT(outcome.appended, Contains(payload));
+    for (const std::string& payload : outcome.refused) ASSERT_THAT(opened->replayed, testing::Not(Contains(payload)));
+    EXPECT_THAT(after->violations(), IsEmpty());
+    *hit |= failed;
+  }
+
+  std::mt19937_64 random_{11};
+};
+
+TEST_P(Fault, EachOperationInTurn) {
+  bool hit = true;
+  for (uint64_t n = 1; hit && !HasFatalFailure(); ++n) {  // Until n is beyond the last operation of this kind.
+    hit = false;
+    for (const bool power : {false, true}) {
+      SCOPED_TRACE(fmt::format("operation {} of its kind, then {}", n, power ? "the power goes" : "the process dies"));
+      FailAndReopen(n, power, &hit);
+    }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Wal, Fault, testing::ValuesIn(kFaultCases), [](const auto& info) { return std::string(info.param.name); });
 
-class FaultTest : public testing::Test {
- protected:
-  OpenedLog Open() { return OpenLog(&disk_, &clock_, FaultOptions()).ValueOrDie(); }
-
-  io::SimFileSystem disk_;
-  io::SimClock clock_;
-};
+class FaultTest : public SimLogTest {};
 
 TEST_F(FaultTest, FailedSyncPoisonsForGood) {
   OpenedLog opened = Open();
@@ -196,9 +188,8 @@ TEST_F(FaultTest, SlowSyncGathersTheNextGroup) {
   std::promise<void> entered, leave;
   std::atomic<bool> armed = false;
   std::atomic<int> syncs = 0;
-  LogOptions options = FaultOptions();
-  options.segment_bytes = 1 << 20;  // No new segment is prepared meanwhile.
-  OpenedLog opened = OpenLog(&disk_, &clock_, options).ValueOrDie();
+  options_.segment_bytes = 1 << 20;  // No new segment is prepared meanwhile.
+  OpenedLog opened = Open();
   ASSERT_TRUE(AppendAndWait(opened.log.get(), MakeEntry("first")).ok());
   disk_.SetFaultHook([&](const io::SimOperation& operation) {
     if (operation.kind != io::SimOp::kSync) return Status::OK();
@@ -220,15 +211,14 @@ TEST_F(FaultTest, SlowSyncGathersTheNextGroup) {
 }
 
 TEST_F(FaultTest, CommitIsBroughtUpToDateWhenIdle) {
-  LogOptions options = FaultOptions();
-  options.commit_delay_ms = 1;
+  options_.commit_delay_ms = 1;
   std::promise<void> written;
   std::atomic<bool> once = false;
   disk_.SetFaultHook([&](const io::SimOperation& operation) {
     if (operation.kind == io::SimOp::kSync && operation.path == "/wal/COMMIT" && !once.exchange(true)) written.set_value();
     return Status::OK();
   });
-  OpenedLog opened = OpenLog(&disk_, &clock_, options).ValueOrDie();
+  OpenedLog opened = Open();
   ASSERT_TRUE(AppendAndWait(opened.log.get(), MakeEntry("a")).ok());
   clock_.Advance(2'000'000);
   written.get_future().wait();

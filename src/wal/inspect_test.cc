@@ -6,8 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/sim_testing.h"
-#include "wal/log_testing.h"
+#include "wal/sim_log_testing.h"
 
 namespace sheaf::wal {
 namespace {
@@ -16,11 +15,9 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-class InspectTest : public testing::Test {
+class InspectTest : public SimLogTest {
  protected:
   InspectTest() {
-    options_.directory = "/wal";
-    options_.segment_bytes = 32 << 10;
     BuildLog(&disk_, options_, {{MakeEntry("a", "id"), MakeEntry("bb")}, {MakeEntry("ccc")}, {MakeEntry("d")}}, {2});
   }
   std::string Inspect(const std::string& path) {
@@ -33,15 +30,10 @@ class InspectTest : public testing::Test {
     image[offset] = static_cast<char>(image[offset] ^ 1);
     disk_.SetContents(path, image);
   }
-
-  io::SimFileSystem disk_;
-  LogOptions options_;
 };
 
-constexpr char kFirst[] = "/wal/wal-0000000000000001.log";
-
 TEST_F(InspectTest, PrintsHeaderBlocksAndEntries) {
-  const std::string text = Inspect(kFirst);
+  const std::string text = Inspect(kFirstSegment);
   EXPECT_THAT(text, HasSubstr("first LSN 1, epoch 1"));
   EXPECT_THAT(text, HasSubstr("block at 4096: 4096 bytes, epoch 1, LSN 1 to 2, durable before 0"));
   EXPECT_THAT(text, HasSubstr("entry 1: type 1"));
@@ -50,15 +42,14 @@ TEST_F(InspectTest, PrintsHeaderBlocksAndEntries) {
 }
 
 TEST_F(InspectTest, PrintsDamageWhereItIs) {
-  Damage(kFirst, 8192 + 130);
-  EXPECT_THAT(Inspect(kFirst), HasSubstr("damaged or torn at 8192 of 32768: the payload of entry 3 fails its checksum"));
-  Damage(kFirst, 9);
-  EXPECT_THAT(Inspect(kFirst), HasSubstr("the segment header fails its checksum"));
+  Damage(kFirstSegment, 8192 + 130);
+  EXPECT_THAT(Inspect(kFirstSegment), HasSubstr("damaged or torn at 8192 of 32768: the payload of entry 3 fails its checksum"));
+  Damage(kFirstSegment, 9);
+  EXPECT_THAT(Inspect(kFirstSegment), HasSubstr("the segment header fails its checksum"));
 }
 
 TEST_F(InspectTest, PrintsTheCommitFileAndRefusesOthers) {
-  io::SimClock clock;
-  OpenLog(&disk_, &clock, options_).ValueOrDie().log.reset();
+  Open().log.reset();
   EXPECT_THAT(Inspect("/wal/COMMIT"), HasSubstr("durable LSN 4, cleanly closed"));
   EXPECT_THAT(Inspect("/wal/other"), HasSubstr("neither"));
   EXPECT_THAT(Inspect("/wal/wal-00000000000000ff.log"), HasSubstr("no such file"));
@@ -76,11 +67,11 @@ TEST_F(InspectTest, VerifyCountsWhatIsThere) {
 }
 
 TEST_F(InspectTest, VerifyFindsEveryDamage) {
-  Damage(kFirst, 4096 + 130);
+  Damage(kFirstSegment, 4096 + 130);
   EXPECT_THAT(VerifyLog(&disk_, "/wal").ValueOrDie().problems, SizeIs(1));
-  Damage(kFirst, 9);
+  Damage(kFirstSegment, 9);
   EXPECT_THAT(VerifyLog(&disk_, "/wal").ValueOrDie().problems, SizeIs(1));
-  ASSERT_TRUE(disk_.Remove(kFirst).ok());
+  ASSERT_TRUE(disk_.Remove(kFirstSegment).ok());
   EXPECT_THAT(VerifyLog(&disk_, "/wal").ValueOrDie().problems, IsEmpty());  // Truncated, as far as anyone can tell.
   disk_.SetContents("/wal/COMMIT", "garbage");
   EXPECT_THAT(VerifyLog(&disk_, "/wal").ValueOrDie().problems, SizeIs(1));

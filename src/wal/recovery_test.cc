@@ -16,33 +16,22 @@
 #include <gtest/gtest.h>
 
 #include "core/crc32c.h"
-#include "io/sim_testing.h"
 #include "wal/format.h"
-#include "wal/log_testing.h"
 #include "wal/segment_writer.h"
+#include "wal/sim_log_testing.h"
 
 namespace sheaf::wal {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-using Strings = std::vector<std::string>;
 
 constexpr size_t kBlock1 = 4096, kBlock2 = 8192, kBlock3 = 12288, kAfter = 16384;
-constexpr char kFirst[] = "/wal/wal-0000000000000001.log";
-
-LogOptions SmallOptions() {
-  LogOptions options;
-  options.directory = "/wal";
-  options.segment_bytes = 32 << 10;
-  options.commit_delay_ms = 0;
-  return options;
-}
 
 /// The log "a", "bb", "ccc", a block each, in one segment.
 std::unique_ptr<io::SimFileSystem> ThreeBlocks() {
   auto disk = std::make_unique<io::SimFileSystem>();
-  BuildLog(disk.get(), SmallOptions(), {{MakeEntry("a")}, {MakeEntry("bb", "id")}, {MakeEntry("ccc")}});
+  BuildLog(disk.get(), SimLogOptions(), {{MakeEntry("a")}, {MakeEntry("bb", "id")}, {MakeEntry("ccc")}});
   return disk;
 }
 
@@ -111,11 +100,11 @@ class RecoveryDamage : public testing::TestWithParam<DamageCase> {};
 TEST_P(RecoveryDamage, KeepsEveryAcknowledgedEntryOrRefuses) {
   const DamageCase& row = GetParam();
   const auto disk = ThreeBlocks();
-  std::string image = disk->Contents(kFirst).ValueOrDie();
+  std::string image = disk->Contents(kFirstSegment).ValueOrDie();
   row.damage(&image);
-  disk->SetContents(kFirst, image);
+  disk->SetContents(kFirstSegment, image);
 
-  const auto got = RecoverPayloads(disk.get(), SmallOptions(), Lsn(0), Lsn(row.durable_floor));
+  const auto got = RecoverPayloads(disk.get(), SimLogOptions(), Lsn(0), Lsn(row.durable_floor));
 
   if (row.want) {
     ASSERT_TRUE(got.ok()) << got.status();
@@ -123,18 +112,18 @@ TEST_P(RecoveryDamage, KeepsEveryAcknowledgedEntryOrRefuses) {
   } else {
     ASSERT_FALSE(got.ok());
     EXPECT_EQ(KindOf(got.status()), ErrorKind::kCorruption) << got.status();
-    EXPECT_THAT(got.status().message(), HasSubstr(kFirst));
+    EXPECT_THAT(got.status().message(), HasSubstr(kFirstSegment));
   }
 }
 
 TEST_P(RecoveryDamage, TheCommitFileIsAsGoodAWitness) {
   const DamageCase& row = GetParam();
   const auto disk = ThreeBlocks();
-  std::string image = disk->Contents(kFirst).ValueOrDie();
+  std::string image = disk->Contents(kFirstSegment).ValueOrDie();
   row.damage(&image);
-  disk->SetContents(kFirst, image);
+  disk->SetContents(kFirstSegment, image);
   disk->SetContents("/wal/COMMIT", CommitText(row.durable_floor));
-  const auto got = RecoverPayloads(disk.get(), SmallOptions(), Lsn(0), Lsn(0));
+  const auto got = RecoverPayloads(disk.get(), SimLogOptions(), Lsn(0), Lsn(0));
   EXPECT_EQ(got.ok(), row.want.has_value()) << got.status();
   if (!got.ok()) {
     EXPECT_EQ(KindOf(got.status()), ErrorKind::kCorruption) << got.status();
@@ -145,25 +134,25 @@ TEST_P(RecoveryDamage, WhatItAcceptsStaysAcceptedAndGoesOn) {
   const DamageCase& row = GetParam();
   if (!row.want) return;  // Refused: there is nothing to go on with.
   const auto disk = ThreeBlocks();
-  std::string image = disk->Contents(kFirst).ValueOrDie();
+  std::string image = disk->Contents(kFirstSegment).ValueOrDie();
   row.damage(&image);
-  disk->SetContents(kFirst, image);
+  disk->SetContents(kFirstSegment, image);
   io::SimClock clock;
   Strings want = *row.want;
   for (const char* more : {"x", "y"}) {
-    OpenedLog opened = OpenLog(disk.get(), &clock, SmallOptions(), Lsn(0), Lsn(row.durable_floor)).ValueOrDie();
+    OpenedLog opened = OpenLog(disk.get(), &clock, SimLogOptions(), Lsn(0), Lsn(row.durable_floor)).ValueOrDie();
     EXPECT_EQ(opened.replayed, want);
     EXPECT_EQ(AppendAndWait(opened.log.get(), MakeEntry(more)).ValueOrDie(), Lsn(want.size() + 1));
     want.push_back(more);
     EXPECT_EQ(ReadPayloads(opened.log.get(), Lsn(0), Lsn(99)).ValueOrDie(), want);
   }
-  EXPECT_EQ(OpenLog(disk.get(), &clock, SmallOptions()).ValueOrDie().replayed, want);
+  EXPECT_EQ(OpenLog(disk.get(), &clock, SimLogOptions()).ValueOrDie().replayed, want);
 }
 
 INSTANTIATE_TEST_SUITE_P(Wal, RecoveryDamage, testing::ValuesIn(kDamageCases),
                          [](const auto& info) { return std::string(info.param.name); });
 
-class RecoveryTest : public testing::Test {
+class RecoveryTest : public SimLogTest {
  protected:
   Result<Strings> Recovered(uint64_t applied = 0, uint64_t floor = 0) {
     return RecoverPayloads(&disk_, options_, Lsn(applied), Lsn(floor));
@@ -172,9 +161,6 @@ class RecoveryTest : public testing::Test {
     ASSERT_FALSE(got.ok());
     EXPECT_EQ(KindOf(got.status()), ErrorKind::kCorruption) << got.status();
   }
-
-  io::SimFileSystem disk_;
-  LogOptions options_ = SmallOptions();
 };
 
 TEST_F(RecoveryTest, MissingFolderIsAnEmptyLog) { EXPECT_THAT(Recovered().ValueOrDie(), ElementsAre()); }
@@ -264,7 +250,7 @@ TEST_F(ManySegments, WhatARecycledFileHeldBeforeDoesNotCount) {
   io::SimFileSystem other;
   BuildLog(&other, options_, {{MakeEntry("1"), MakeEntry("2"), MakeEntry("3"), MakeEntry("4")}, {MakeEntry("5")}, {MakeEntry("old")}}, {});
   std::string image = disk_.Contents(Path(3)).ValueOrDie();
-  const std::string before = other.Contents(kFirst).ValueOrDie();
+  const std::string before = other.Contents(kFirstSegment).ValueOrDie();
   std::copy(before.begin() + kBlock2, before.end(), image.begin() + kBlock2);
   disk_.SetContents(Path(3), image);
   EXPECT_THAT(Recovered().ValueOrDie(), ElementsAre("1", "2", "3", "4", "5"));
@@ -272,14 +258,14 @@ TEST_F(ManySegments, WhatARecycledFileHeldBeforeDoesNotCount) {
 
 TEST_F(RecoveryTest, NewerFormatIsUnsupportedNotDamaged) {
   BuildLog(&disk_, options_, {{MakeEntry("a")}});
-  std::string image = disk_.Contents(kFirst).ValueOrDie();
+  std::string image = disk_.Contents(kFirstSegment).ValueOrDie();
   image[8] = 2;
   std::array<std::byte, kPageBytes> page{};
   std::memcpy(page.data(), image.data(), page.size());
   std::memset(page.data() + 12, 0, 4);
   const uint32_t crc = Crc32c(page);
   std::memcpy(image.data() + 12, &crc, sizeof crc);
-  disk_.SetContents(kFirst, image);
+  disk_.SetContents(kFirstSegment, image);
   EXPECT_EQ(KindOf(Recovered().status()), ErrorKind::kUnsupported);
 }
 
@@ -321,8 +307,7 @@ TEST_F(RecoveryTest, LastBlockWithoutAWitnessIsWrittenAgain) {
   const auto ignore = [](const LoggedEntry&) { return Status::OK(); };
   EXPECT_TRUE(Recover(&disk_, options_, Lsn(0), Lsn(0), ignore)->undecided.has_value());
   EXPECT_FALSE(Recover(&disk_, options_, Lsn(0), Lsn(2), ignore)->undecided.has_value());
-  io::SimClock clock;
-  OpenLog(&disk_, &clock, options_).ValueOrDie().log.reset();
+  Open().log.reset();
   EXPECT_TRUE(disk_.Contents("/wal/wal-0000000000000002.log").ok());
   EXPECT_THAT(Recovered().ValueOrDie(), ElementsAre("a", "b", "c"));
 }
@@ -342,7 +327,7 @@ class EveryByte : public RecoveryTest {
   EveryByte() {
     options_.segment_bytes = 64 << 10;
     BuildLog(&disk_, options_, SixtyFourKiB());
-    image_ = disk_.Contents(kFirst).ValueOrDie();
+    image_ = disk_.Contents(kFirstSegment).ValueOrDie();
     all_ = Recovered().ValueOrDie();
     last_block_ = 0;
     for (int64_t at = kPageBytes; at < options_.segment_bytes; at += kPageBytes) {
@@ -370,7 +355,7 @@ TEST_F(EveryByte, FlippedIsFoundOrHarmless) {
   for (size_t offset = 0; offset < image_.size(); ++offset) {
     const char before = image_[offset];
     image_[offset] = static_cast<char>(before ^ (1 << (offset % 8)));
-    disk_.SetContents(kFirst, image_);
+    disk_.SetContents(kFirstSegment, image_);
     const bool known = offset % 2 == 0;  // Half of the bytes with a witness for all entries.
     const auto got = Recovered(0, known ? all_.size() : 0);
     const bool in_last = offset >= last_block_ && offset < last_block_ + kPageBytes;
@@ -393,7 +378,7 @@ TEST_F(EveryByte, CutThereKeepsThePrefixOrRefuses) {
   }
   for (size_t length = image_.size(); length-- > 0;) {
     image_.resize(length);
-    disk_.SetContents(kFirst, image_);
+    disk_.SetContents(kFirstSegment, image_);
     size_t whole = 0;
     for (const auto& [end, entries] : blocks) whole = end <= length ? entries : whole;
     if (length % 2 == 0) {  // Nobody knows of more than is there: a torn tail.
