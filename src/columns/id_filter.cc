@@ -7,6 +7,7 @@
 #include <optional>
 
 #include <arrow/type_traits.h>
+#define XXH_INLINE_ALL  // Ids are so short that the call would cost as much as the hash.
 #include <xxhash.h>
 
 #include "columns/byte_values.h"
@@ -74,8 +75,13 @@ Status IdFilterBuilder::Add(const arrow::ArrayData& column, uint32_t granule) {
     return Status::OK();
   }
   const std::optional<ByteValues> values = ByteValues::Of(column);
+  std::string_view last;  // A trace's spans lie together.
   for (int64_t i = 0; i < values->size(); ++i) {
-    if (!values->IsNull(i)) Add((*values)[i], granule);
+    if (values->IsNull(i)) continue;
+    const std::string_view value = (*values)[i];
+    if (i > 0 && value == last) continue;
+    last = value;
+    Add(value, granule);
   }
   return Status::OK();
 }

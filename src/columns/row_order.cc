@@ -2,284 +2,193 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <limits>
 #include <numeric>
-#include <optional>
+#include <random>
+#include <span>
 #include <utility>
 
-#include <arrow/util/bit_util.h>
-#include <arrow/util/float16.h>
-
-#include "columns/byte_values.h"
 #include "columns/dictionaries.h"
-#include "core/check.h"
+#include "columns/sort_keys.h"
 
 namespace sheaf::columns {
 namespace {
 
-using Keys = std::vector<uint64_t>;
-
-/// A column as unsigned numbers that sort as its values do: words[0] counts most.
-struct KeyWords {
-  std::vector<Keys> words;
-};
-
-struct Entry {
-  uint64_t key;
-  uint32_t row;
-};
-
-/// Sorts `order` by keys[row], keeping equal rows in order: least digit first, only as many digits as the
-/// keys' spread needs, nothing at all where they are in order already.
-void StableSortBy(const Keys& keys, std::vector<uint32_t>* order) {
-  if (order->empty()) return;
-  uint64_t low = std::numeric_limits<uint64_t>::max(), high = 0, last = 0;
-  bool sorted = true;
-  for (const uint32_t row : *order) {
-    low = std::min(low, keys[row]);
-    high = std::max(high, keys[row]);
-    sorted &= keys[row] >= last;
-    last = keys[row];
-  }
-  if (sorted) return;
-  constexpr int kDigitBits = 11;
-  constexpr uint64_t kDigits = uint64_t{1} << kDigitBits;
-  const int bits = std::bit_width(high - low);
-  std::vector<Entry> from(order->size()), to(order->size());
-  for (size_t i = 0; i < order->size(); ++i) from[i] = {keys[(*order)[i]] - low, (*order)[i]};
-  for (int shift = 0; shift < bits; shift += kDigitBits) {
-    std::array<uint32_t, kDigits> begin{};
-    for (const Entry& e : from) ++begin[(e.key >> shift) & (kDigits - 1)];
-    uint32_t sum = 0;
-    for (uint32_t& b : begin) sum += std::exchange(b, sum);
-    for (const Entry& e : from) to[begin[(e.key >> shift) & (kDigits - 1)]++] = e;
-    from.swap(to);
-  }
-  for (size_t i = 0; i < order->size(); ++i) (*order)[i] = from[i].row;
-}
-
-constexpr uint64_t kSign = uint64_t{1} << 63;
-uint64_t OrderedInt(int64_t v) { return static_cast<uint64_t>(v) ^ kSign; }
-uint64_t OrderedDouble(double v) {
-  if (v != v) return std::numeric_limits<uint64_t>::max();
-  if (v == 0) v = 0;  // -0 and 0 are one value.
-  const auto bits = std::bit_cast<uint64_t>(v);
-  return (bits & kSign) != 0 ? ~bits : bits | kSign;
-}
-uint64_t BigEndian(const char* bytes, size_t n) {
-  uint64_t out = 0;
-  for (size_t i = 0; i < 8; ++i) out = out << 8 | (i < n ? static_cast<uint8_t>(bytes[i]) : 0);
-  return out;
-}
-
-/// Reads value i of a fixed-width array as an ordered number, or nothing where the type is none.
-std::optional<uint64_t> OrderedNumber(arrow::Type::type type, const uint8_t* values, int64_t i) {
-  const auto load = [&]<typename T>(T out) {
-    std::memcpy(&out, values + i * static_cast<int64_t>(sizeof(T)), sizeof out);
-    return out;
-  };
-  switch (type) {
-    case arrow::Type::INT8: return OrderedInt(load(int8_t{}));
-    case arrow::Type::INT16: return OrderedInt(load(int16_t{}));
-    case arrow::Type::INT32:
-    case arrow::Type::DATE32:
-    case arrow::Type::TIME32: return OrderedInt(load(int32_t{}));
-    case arrow::Type::INT64:
-    case arrow::Type::DATE64:
-    case arrow::Type::TIME64:
-    case arrow::Type::TIMESTAMP:
-    case arrow::Type::DURATION: return OrderedInt(load(int64_t{}));
-    case arrow::Type::UINT8: return load(uint8_t{});
-    case arrow::Type::UINT16: return load(uint16_t{});
-    case arrow::Type::UINT32: return load(uint32_t{});
-    case arrow::Type::UINT64: return load(uint64_t{});
-    case arrow::Type::HALF_FLOAT: return OrderedDouble(arrow::util::Float16::FromBits(load(uint16_t{})).ToFloat());
-    case arrow::Type::FLOAT: return OrderedDouble(load(float{}));
-    case arrow::Type::DOUBLE: return OrderedDouble(load(double{}));
-    default: return {};
-  }
-}
-
-/// Ranks of distinct values in bytewise order.
-std::vector<uint64_t> Ranks(const std::vector<std::string_view>& values) {
-  std::vector<uint32_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return values[a] < values[b]; });
-  std::vector<uint64_t> ranks(values.size());
-  for (size_t i = 0; i < order.size(); ++i) ranks[order[i]] = i;
-  return ranks;
-}
-
-Result<KeyWords> KeysOf(const ColumnUnion& column, int64_t rows);
-
-/// Walks all rows of a column: visit(piece, row inside it, row number). Stops at an error.
-template <typename Visit>
-Status EachRow(const ColumnUnion& column, const Visit& visit) {
-  size_t row = 0;
-  for (const ColumnUnion::Piece& piece : column.pieces()) {
-    for (int64_t i = 0; i < piece.data->length; ++i, ++row) SHEAF_RETURN_NOT_OK(visit(piece, i, row));
-  }
-  return Status::OK();
-}
-
-Result<KeyWords> DictionaryKeys(const ColumnUnion& column, int64_t rows) {
-  const std::shared_ptr<arrow::ArrayData>& dictionary = column.dictionary();
-  SHEAF_ASSIGN_OR_RETURN(auto values, ColumnUnion::Make(dictionary->type, {dictionary}, arrow::default_memory_pool()));
-  SHEAF_ASSIGN_OR_RETURN(const KeyWords value_keys, KeysOf(*values, dictionary->length));
-  KeyWords out;
-  out.words.assign(value_keys.words.size(), Keys(static_cast<size_t>(rows), 0));
-  SHEAF_RETURN_NOT_OK(EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) -> Status {
-    SHEAF_ASSIGN_OR_RETURN(const int32_t number, column.DictionaryNumber(piece, i));
-    if (number < 0) return Status::OK();
-    for (size_t w = 0; w < out.words.size(); ++w) out.words[w][row] = value_keys.words[w][static_cast<size_t>(number)];
-    return Status::OK();
-  }));
-  return out;
-}
-
-Result<KeyWords> TextKeys(const ColumnUnion& column, int64_t rows) {
-  DictionaryUnion all(column.type());
-  KeyWords out;
-  Keys& keys = out.words.emplace_back();
-  keys.reserve(static_cast<size_t>(rows));
-  std::vector<int32_t> numbers;
-  for (const ColumnUnion::Piece& piece : column.pieces()) {
-    SHEAF_RETURN_NOT_OK(all.Add(*piece.data, &numbers));
-    for (const int32_t number : numbers) keys.push_back(static_cast<uint64_t>(std::max(number, 0)));
-  }
-  const std::vector<uint64_t> ranks = Ranks(all.values());
-  if (!ranks.empty()) {
-    for (uint64_t& key : keys) key = ranks[key];
-  }
-  return out;
-}
-
-Result<KeyWords> FixedBytesKeys(const ColumnUnion& column, int64_t rows, size_t width) {
-  KeyWords out;
-  out.words.assign((width + 7) / 8, Keys(static_cast<size_t>(rows), 0));
-  SHEAF_RETURN_NOT_OK(EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
-    const auto* bytes = reinterpret_cast<const char*>(piece.values) + i * static_cast<int64_t>(width);
-    for (size_t w = 0; w < out.words.size(); ++w) out.words[w][row] = BigEndian(bytes + w * 8, std::min<size_t>(8, width - w * 8));
-    return Status::OK();
-  }));
-  return out;
-}
-
-Result<KeyWords> DecimalKeys(const ColumnUnion& column, int64_t rows, size_t words) {
-  KeyWords out;
-  out.words.assign(words, Keys(static_cast<size_t>(rows), 0));
-  SHEAF_RETURN_NOT_OK(EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
-    for (size_t w = 0; w < words; ++w) {  // Little-endian words of two's complement; the last holds the sign.
-      uint64_t word;
-      std::memcpy(&word, piece.values + (static_cast<size_t>(i) * words + (words - 1 - w)) * 8, sizeof word);
-      out.words[w][row] = w == 0 ? word ^ kSign : word;
-    }
-    return Status::OK();
-  }));
-  return out;
-}
-
-Result<KeyWords> NumberKeys(const ColumnUnion& column, int64_t rows) {
-  KeyWords out;
-  Keys& keys = out.words.emplace_back();
-  keys.resize(static_cast<size_t>(rows));
-  const arrow::Type::type type = column.type()->storage_id();
-  SHEAF_RETURN_NOT_OK(EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
-    if (column.kind() == ColumnUnion::Kind::kBits) {
-      keys[row] = arrow::bit_util::GetBit(piece.values, piece.offset + i) ? 1 : 0;
-      return Status::OK();
-    }
-    const std::optional<uint64_t> key = OrderedNumber(type, piece.values, i);
-    if (!key) return MakeError(ErrorKind::kUnsupported, "cannot sort by values of type {}", column.type()->ToString());
-    keys[row] = *key;
-    return Status::OK();
-  }));
-  return out;
-}
-
-Result<KeyWords> KeysOf(const ColumnUnion& column, int64_t rows) {
-  using Kind = ColumnUnion::Kind;
-  KeyWords out;
-  switch (column.kind()) {
-    case Kind::kNull: return out;
-    case Kind::kDictionary: {
-      SHEAF_ASSIGN_OR_RETURN(out, DictionaryKeys(column, rows));
-      break;
-    }
-    case Kind::kBinary:
-    case Kind::kLargeBinary: {
-      SHEAF_ASSIGN_OR_RETURN(out, TextKeys(column, rows));
-      break;
-    }
-    case Kind::kBits:
-    case Kind::kFixed: {
-      const auto id = column.type()->storage_id();
-      if (id == arrow::Type::FIXED_SIZE_BINARY) {
-        SHEAF_ASSIGN_OR_RETURN(out, FixedBytesKeys(column, rows, static_cast<size_t>(column.type()->byte_width())));
-      } else if (arrow::is_decimal(id) && column.type()->byte_width() >= 8) {
-        SHEAF_ASSIGN_OR_RETURN(out, DecimalKeys(column, rows, static_cast<size_t>(column.type()->byte_width()) / 8));
-      } else {
-        SHEAF_ASSIGN_OR_RETURN(out, NumberKeys(column, rows));
-      }
-      break;
-    }
-    default: return MakeError(ErrorKind::kUnsupported, "cannot sort by values of type {}", column.type()->ToString());
-  }
-  bool nulls = column.kind() == Kind::kDictionary;
-  for (const ColumnUnion::Piece& piece : column.pieces()) nulls |= piece.validity != nullptr;
-  if (!nulls) return out;
-  Keys valid(static_cast<size_t>(rows), 1);
-  bool any = false;
-  SHEAF_RETURN_NOT_OK(EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) -> Status {
-    bool null = piece.IsNull(i);
-    if (!null && column.kind() == Kind::kDictionary) {
-      SHEAF_ASSIGN_OR_RETURN(const int32_t number, column.DictionaryNumber(piece, i));
-      null = number < 0;
-    }
-    if (!null) return Status::OK();
-    any = true;
-    valid[row] = 0;
-    for (Keys& word : out.words) word[row] = 0;
-    return Status::OK();
-  }));
-  if (any) out.words.insert(out.words.begin(), std::move(valid));
-  return out;
-}
-
 constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+
+/// Numbers ids of 16 bytes from 1 on, in order of first sight. A look-up costs one cache miss, and those of
+/// several rows overlap.
+class IdNumbers {
+ public:
+  IdNumbers() : slots_(1024) {}
+
+  /// Sets the number of every row of `piece`; 0 for NULL.
+  void Add(const ColumnUnion::Piece& piece, std::vector<uint32_t>* numbers) {
+    constexpr int64_t kBlock = 32;  // Rows whose slots are on their way at once.
+    std::array<Id, kBlock> ids;
+    for (int64_t begin = 0; begin < piece.length; begin += kBlock) {
+      const int64_t n = std::min(kBlock, piece.length - begin);
+      for (int64_t i = 0; i < n; ++i) {
+        Id& id = ids[static_cast<size_t>(i)];
+        std::memcpy(id.words, piece.values + (begin + i) * 16, 16);
+        id.hash = HashOf(id.words);
+        __builtin_prefetch(&slots_[id.hash & (slots_.size() - 1)]);
+      }
+      for (int64_t i = 0; i < n; ++i) numbers->push_back(piece.IsNull(begin + i) ? 0 : NumberOf(ids[static_cast<size_t>(i)]));
+    }
+  }
+  /// Distinct ids so far.
+  uint32_t size() const { return size_; }
+
+ private:
+  struct Id {
+    uint64_t words[2];
+    uint64_t hash;
+  };
+  struct Slot {
+    uint64_t words[2];
+    uint32_t number = 0;  // 0: free.
+  };
+
+  /// Drawn once per process: who sends ids cannot choose which ones collide.
+  static std::array<uint64_t, 2> Seeds() {
+    static const std::array<uint64_t, 2> seeds = [] {
+      std::random_device random;
+      const auto word = [&random] { return uint64_t{random()} << 32 | random(); };
+      return std::array<uint64_t, 2>{word(), word()};
+    }();
+    return seeds;
+  }
+  uint64_t HashOf(const uint64_t words[2]) const {  // Multiply and fold.
+    const auto product = static_cast<unsigned __int128>(words[0] ^ seeds_[0]) * (words[1] ^ seeds_[1]);
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  }
+
+  uint32_t NumberOf(const Id& id) {
+    const size_t mask = slots_.size() - 1;
+    size_t at = id.hash & mask;
+    for (; slots_[at].number != 0; at = (at + 1) & mask) {
+      if (slots_[at].words[0] == id.words[0] && slots_[at].words[1] == id.words[1]) return slots_[at].number;
+    }
+    slots_[at] = {{id.words[0], id.words[1]}, ++size_};
+    const uint32_t number = size_;
+    if (size_t{size_} * 2 > slots_.size()) Grow();
+    return number;
+  }
+  void Grow() {
+    std::vector<Slot> old(slots_.size() * 2);
+    old.swap(slots_);
+    const size_t mask = slots_.size() - 1;
+    for (const Slot& slot : old) {
+      if (slot.number == 0) continue;
+      size_t at = HashOf(slot.words) & mask;
+      while (slots_[at].number != 0) at = (at + 1) & mask;
+      slots_[at] = slot;
+    }
+  }
+
+  const std::array<uint64_t, 2> seeds_ = Seeds();
+  std::vector<Slot> slots_;  // Open addressing; a power of two, at most half full.
+  uint32_t size_ = 0;
+};
+
+/// Which trace each row belongs to: numbers from 1, 0 for rows without.
+struct TraceNumbers {
+  std::vector<uint32_t> of_row;
+  uint32_t traces = 0;
+};
+
+Result<TraceNumbers> NumberTraces(const ColumnUnion& column, int64_t rows) {
+  TraceNumbers out;
+  out.of_row.reserve(static_cast<size_t>(rows));
+  if (column.kind() == ColumnUnion::Kind::kFixed && column.type()->byte_width() == 16) {
+    IdNumbers ids;
+    for (const ColumnUnion::Piece& piece : column.pieces()) ids.Add(piece, &out.of_row);
+    out.traces = ids.size();
+    return out;
+  }
+  DictionaryUnion ids(column.type());
+  std::vector<int32_t> numbers;
+  for (const auto& array : column.arrays()) {
+    SHEAF_RETURN_NOT_OK(ids.Add(*array, &numbers));
+    for (const int32_t number : numbers) out.of_row.push_back(static_cast<uint32_t>(number + 1));
+  }
+  out.traces = static_cast<uint32_t>(ids.size());
+  return out;
+}
 
 /// What decides where a trace goes.
 struct Trace {
-  uint32_t root = kNone;   // Row of its root so far.
-  bool rooted = false;     // The root has no parent, that is.
   uint64_t first = std::numeric_limits<uint64_t>::max();
-  uint64_t service = 0;
+  uint64_t root_time = 0;
+  uint32_t root = kNone;   // Row of its root so far.
+  uint32_t rows = 0;
+  bool rooted = false;     // The root has no parent, that is.
 };
 
-std::vector<Trace> FindRoots(const std::vector<uint32_t>& trace_of, size_t traces, const Keys& times, const std::vector<bool>& parentless) {
-  std::vector<Trace> out(traces);
-  for (uint32_t row = 0; row < trace_of.size(); ++row) {
-    Trace& trace = out[trace_of[row]];
-    trace.first = std::min(trace.first, times[row]);
-    const bool rooted = parentless[row];
-    if (trace.root == kNone || (rooted && !trace.rooted) || (rooted == trace.rooted && times[row] < times[trace.root])) {
-      trace.root = row;
-      trace.rooted = rooted;
+std::vector<Trace> FindRoots(const TraceNumbers& numbers, const Keys& times, const ColumnUnion& parents) {
+  std::vector<Trace> out(size_t{numbers.traces} + 1);
+  uint32_t row = 0;
+  for (const ColumnUnion::Piece& piece : parents.pieces()) {
+    for (int64_t i = 0; i < piece.length; ++i, ++row) {
+      Trace& trace = out[numbers.of_row[row]];
+      const uint64_t time = times[row];
+      const bool rooted = piece.IsNull(i);
+      ++trace.rows;
+      trace.first = std::min(trace.first, time);
+      if (trace.root == kNone || (rooted && !trace.rooted) || (rooted == trace.rooted && time < trace.root_time)) {
+        trace.root = row;
+        trace.root_time = time;
+        trace.rooted = rooted;
+      }
     }
   }
   return out;
 }
 
-/// One number a row, in value order; for columns whose keys are one word.
-Result<Keys> OneWord(const ColumnUnion& column, int64_t rows) {
-  SHEAF_ASSIGN_OR_RETURN(KeyWords keys, KeysOf(column, rows));
-  if (keys.words.empty()) return Keys(static_cast<size_t>(rows), 0);
-  if (keys.words.size() == 2) {  // NULLs first: shift the values up by one; none is the largest of 64 bits.
-    for (size_t i = 0; i < keys.words[1].size(); ++i) keys.words[1][i] = keys.words[0][i] == 0 ? 0 : keys.words[1][i] + 1;
+/// A number for each trace that sorts as its root's service does.
+Result<Keys> RootServices(const RowUnion& rows, const ColumnUnion& services, const std::vector<Trace>& traces) {
+  Keys out(traces.size(), 0);
+  if (services.kind() != ColumnUnion::Kind::kDictionary) {
+    SHEAF_ASSIGN_OR_RETURN(const Keys keys, OneWord(services, rows.rows()));
+    for (size_t t = 0; t < traces.size(); ++t) out[t] = traces[t].root == kNone ? 0 : keys[traces[t].root];
+    return out;
   }
-  return std::move(keys.words.back());
+  const auto& dictionary = services.dictionary();
+  SHEAF_ASSIGN_OR_RETURN(const auto values, ColumnUnion::Make(dictionary->type, {dictionary}, arrow::default_memory_pool()));
+  SHEAF_ASSIGN_OR_RETURN(const Keys keys, OneWord(*values, dictionary->length));
+  for (size_t t = 0; t < traces.size(); ++t) {
+    if (traces[t].root == kNone) continue;
+    const int batch = rows.batch_of(traces[t].root);
+    const int32_t number =
+        services.DictionaryNumber(services.pieces()[static_cast<size_t>(batch)], traces[t].root - rows.first_row(batch));
+    out[t] = number < 0 ? 0 : keys[static_cast<size_t>(number)] + 1;
+  }
+  return out;
+}
+
+/// Sorts one trace's rows, given in order of arrival, by time.
+void SortByTime(const Keys& times, std::span<uint32_t> rows) {
+  constexpr size_t kFew = 32;
+  if (rows.size() > kFew) {
+    std::vector<uint32_t> order(rows.begin(), rows.end());
+    StableSortBy(times, &order);
+    std::copy(order.begin(), order.end(), rows.begin());
+    return;
+  }
+  std::array<uint64_t, kFew> sorted;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const uint32_t row = rows[i];
+    const uint64_t time = times[row];
+    size_t at = i;
+    for (; at > 0 && time < sorted[at - 1]; --at) {
+      sorted[at] = sorted[at - 1];
+      rows[at] = rows[at - 1];
+    }
+    sorted[at] = time;
+    rows[at] = row;
+  }
 }
 
 }  // namespace
@@ -297,43 +206,23 @@ Result<std::vector<uint32_t>> SortRows(const RowUnion& rows, const std::vector<i
 
 Result<std::vector<uint32_t>> SortTraces(const RowUnion& rows, const TraceColumns& columns) {
   SHEAF_ASSIGN_OR_RETURN(const Keys times, OneWord(rows.column(columns.time), rows.rows()));
-  SHEAF_ASSIGN_OR_RETURN(const Keys services, OneWord(rows.column(columns.service), rows.rows()));
-
-  const auto n = static_cast<size_t>(rows.rows());
-  std::vector<uint32_t> trace_of;
-  trace_of.reserve(n);
-  DictionaryUnion traces(rows.column(columns.trace).type());
-  std::vector<int32_t> numbers;
-  for (const ColumnUnion::Piece& piece : rows.column(columns.trace).pieces()) {
-    SHEAF_RETURN_NOT_OK(traces.Add(*piece.data, &numbers));
-    for (const int32_t number : numbers) trace_of.push_back(static_cast<uint32_t>(number + 1));  // 0: spans without a trace.
-  }
-  std::vector<bool> parentless(n);
-  SHEAF_RETURN_NOT_OK(EachRow(rows.column(columns.parent), [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
-    parentless[row] = piece.IsNull(i);
-    return Status::OK();
-  }));
-
-  std::vector<Trace> found = FindRoots(trace_of, static_cast<size_t>(traces.size()) + 1, times, parentless);
-  Keys trace_service(found.size(), 0), trace_first(found.size(), 0);
-  for (size_t t = 0; t < found.size(); ++t) {
-    if (found[t].root == kNone) continue;
-    trace_service[t] = services[found[t].root];
-    trace_first[t] = found[t].first;
-  }
-  std::vector<uint32_t> trace_order(found.size());
+  SHEAF_ASSIGN_OR_RETURN(const TraceNumbers numbers, NumberTraces(rows.column(columns.trace), rows.rows()));
+  const std::vector<Trace> traces = FindRoots(numbers, times, rows.column(columns.parent));
+  SHEAF_ASSIGN_OR_RETURN(const Keys services, RootServices(rows, rows.column(columns.service), traces));
+  Keys first(traces.size());
+  for (size_t t = 0; t < traces.size(); ++t) first[t] = traces[t].first;
+  std::vector<uint32_t> trace_order(traces.size());
   std::iota(trace_order.begin(), trace_order.end(), 0u);
-  StableSortBy(trace_first, &trace_order);
-  StableSortBy(trace_service, &trace_order);
-  std::vector<uint32_t> place(found.size());
-  for (uint32_t i = 0; i < trace_order.size(); ++i) place[trace_order[i]] = i;
+  StableSortBy(first, &trace_order);
+  StableSortBy(services, &trace_order);
 
-  Keys row_place(n);
-  for (size_t row = 0; row < n; ++row) row_place[row] = place[trace_of[row]];
-  std::vector<uint32_t> order(n);
-  std::iota(order.begin(), order.end(), 0u);
-  StableSortBy(times, &order);
-  StableSortBy(row_place, &order);
+  // Each trace has its place; its rows fall into it in order of arrival and are sorted there, where few have to be.
+  std::vector<uint32_t> end(traces.size());
+  uint32_t sum = 0;
+  for (const uint32_t trace : trace_order) end[trace] = std::exchange(sum, sum + traces[trace].rows);
+  std::vector<uint32_t> order(static_cast<size_t>(rows.rows()));
+  for (uint32_t row = 0; row < order.size(); ++row) order[end[numbers.of_row[row]]++] = row;
+  for (size_t t = 0; t < traces.size(); ++t) SortByTime(times, std::span(order).subspan(end[t] - traces[t].rows, traces[t].rows));
   return order;
 }
 

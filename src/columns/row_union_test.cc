@@ -29,9 +29,14 @@ TEST(RowUnion, GathersEveryTypeInAnyOrder) {
     if (round % 2 == 0) std::shuffle(order.begin(), order.end(), random);
     order.resize(order.size() / 2 + 1);
 
-    const auto got = rows->Gather(order).ValueOrDie();
-    ASSERT_TRUE(got->ValidateFull().ok()) << got->ValidateFull().ToString();
-    for (size_t i = 0; i < order.size(); ++i) ASSERT_EQ(RowText(*got, static_cast<int64_t>(i)), want[order[i]]) << "row " << i;
+    const int64_t granule_rows = round % 3 == 0 ? 1000 : 1 + static_cast<int64_t>(random() % 100);
+    size_t row = 0;
+    for (const auto& got : rows->Gather(order, granule_rows).ValueOrDie()) {
+      ASSERT_TRUE(got->ValidateFull().ok()) << got->ValidateFull().ToString();
+      ASSERT_EQ(got->num_rows(), std::min(granule_rows, static_cast<int64_t>(order.size() - row)));
+      for (int64_t i = 0; i < got->num_rows(); ++i, ++row) ASSERT_EQ(RowText(*got, i), want[order[row]]) << "row " << row;
+    }
+    ASSERT_EQ(row, order.size());
   }
 }
 
@@ -41,8 +46,65 @@ TEST(RowUnion, GathersShareOneDictionary) {
   const auto rows = RowUnion::Make(EveryType(), batches).ValueOrDie();
   const std::vector<uint32_t> first = {0}, last = {static_cast<uint32_t>(rows->rows() - 1)};
   const int column = EveryType()->GetFieldIndex("word");
-  EXPECT_EQ(rows->Gather(first).ValueOrDie()->column_data(column)->dictionary,
-            rows->Gather(last).ValueOrDie()->column_data(column)->dictionary);
+  EXPECT_EQ(rows->Gather(first, 10).ValueOrDie()[0]->column_data(column)->dictionary,
+            rows->Gather(last, 10).ValueOrDie()[0]->column_data(column)->dictionary);
+}
+
+/// Columns with one value in all rows take another way through the code: also when only some batches are so.
+TEST(RowUnion, GathersColumnsThatHoldOneValueOnly) {
+  Random random(TestSeed());
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    const auto one = RandomBatch(EveryType(), 1, &random);
+    const auto source = RowUnion::Make(EveryType(), {one}).ValueOrDie();
+    for (int b = 0; b < 4; ++b) {
+      const std::vector<uint32_t> again(1 + random() % 200, 0);
+      batches.push_back(source->Gather(again, 1000).ValueOrDie()[0]);
+    }
+    if (round % 2 == 1) batches.push_back(RandomBatch(EveryType(), 1 + static_cast<int64_t>(random() % 5), &random));
+    const std::vector<std::string> want = RowTexts(batches);
+    ASSERT_EQ(want[0], RowTexts({one})[0]);
+    const auto rows = RowUnion::Make(EveryType(), batches).ValueOrDie();
+    std::vector<uint32_t> order(want.size());
+    std::iota(order.begin(), order.end(), 0u);
+    std::shuffle(order.begin(), order.end(), random);
+    size_t row = 0;
+    for (const auto& got : rows->Gather(order, 50).ValueOrDie()) {
+      ASSERT_TRUE(got->ValidateFull().ok()) << got->ValidateFull().ToString();
+      for (int64_t i = 0; i < got->num_rows(); ++i, ++row) ASSERT_EQ(RowText(*got, i), want[order[row]]) << "row " << row;
+    }
+    ASSERT_EQ(row, order.size());
+  }
+}
+
+TEST(RowUnion, LongRunsOfBitsAreCopiedWhole) {
+  Random random(TestSeed());
+  const auto schema = arrow::schema({arrow::field("flag", arrow::boolean()), arrow::field("number", arrow::int32())});
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    for (int b = 0; b < 3; ++b) batches.push_back(RandomBatch(schema, static_cast<int64_t>(random() % 1500), &random));
+    const std::vector<std::string> want = RowTexts(batches);
+    const auto rows = RowUnion::Make(schema, batches).ValueOrDie();
+    std::vector<uint32_t> order(want.size());
+    std::iota(order.begin(), order.end(), 0u);
+    if (order.size() > 10) std::swap(order[3], order[9]);
+    for (const auto& got : rows->Gather(order, 10'000).ValueOrDie()) {
+      ASSERT_TRUE(got->ValidateFull().ok()) << got->ValidateFull().ToString();
+      for (int64_t i = 0; i < got->num_rows(); ++i) ASSERT_EQ(RowText(*got, i), want[order[static_cast<size_t>(i)]]) << "row " << i;
+    }
+  }
+}
+
+TEST(RowUnion, ADictionaryThatAllBatchesShareIsTakenAsItIs) {
+  Random random(TestSeed());
+  const auto batch = RandomBatch(EveryType(), 60, &random);
+  const auto rows = RowUnion::Make(EveryType(), {batch->Slice(0, 20), batch->Slice(20)}).ValueOrDie();
+  const int column = EveryType()->GetFieldIndex("word");
+  std::vector<uint32_t> order(60);
+  std::iota(order.rbegin(), order.rend(), 0u);
+  const auto got = rows->Gather(order, 60).ValueOrDie()[0];
+  EXPECT_EQ(got->column_data(column)->dictionary, batch->column_data(column)->dictionary);
+  for (int64_t i = 0; i < 60; ++i) ASSERT_EQ(RowText(*got, i), RowText(*batch, 59 - i));
 }
 
 TEST(RowUnion, RefusesABatchOfAnotherSchema) {
@@ -60,9 +122,7 @@ TEST(RowUnion, NamesTheColumnWithAnIndexOutsideItsDictionary) {
   Random random(1);
   data->dictionary = RandomArray(arrow::utf8(), 2, false, &random)->data();
   const auto schema = arrow::schema({arrow::field("word", type)});
-  const auto rows = RowUnion::Make(schema, {arrow::RecordBatch::Make(schema, 1, std::vector{data})}).ValueOrDie();
-  const std::vector<uint32_t> order = {0};
-  const Status error = rows->Gather(order).status();
+  const Status error = RowUnion::Make(schema, {arrow::RecordBatch::Make(schema, 1, std::vector{data})}).status();
   EXPECT_EQ(KindOf(error), ErrorKind::kCorruption);
   EXPECT_NE(error.message().find("word"), std::string::npos);
 }

@@ -115,20 +115,37 @@ void SetBytes(std::string_view low, std::string_view high, Zone* zone) {
   zone->bytes_max_is_exact = false;
 }
 
+/// A value that orders as its first eight bytes do; what is shorter counts as padded with zeros.
+uint64_t Head(std::string_view v) {
+  uint64_t word = 0;
+  if (v.size() >= sizeof word) {
+    std::memcpy(&word, v.data(), sizeof word);
+  } else if (!v.empty()) {
+    std::memcpy(&word, v.data(), v.size());
+  }
+  return __builtin_bswap64(word);
+}
+
 void BytesZone(const ByteValues& values, Zone* zone) {
-  std::string_view low, high;
+  std::string_view low, high, last;
+  uint64_t low_head = 0, high_head = 0;
   bool any = false;
   for (int64_t i = 0; i < values.size(); ++i) {
     if (values.IsNull(i)) continue;
     const std::string_view v = values[i];
+    const uint64_t head = Head(v);
     if (!any) {
       low = high = v;
+      low_head = high_head = head;
       any = true;
-    } else if (v < low) {
+    } else if (head < low_head || (head == low_head && v != last && v < low)) {
       low = v;
-    } else if (v > high) {
+      low_head = head;
+    } else if (head > high_head || (head == high_head && v != last && v > high)) {
       high = v;
+      high_head = head;
     }
+    last = v;
   }
   if (any) SetBytes(low, high, zone);
 }

@@ -8,8 +8,8 @@
 #include <arrow/buffer.h>
 #include <arrow/extension_type.h>
 
+#include "columns/column_union.h"
 #include "columns/dictionaries.h"
-#include "columns/row_union.h"
 
 namespace sheaf::parts {
 namespace {
@@ -103,13 +103,14 @@ Result<ArrayDataPtr> Conform(const arrow::ChunkedArray& chunks, const std::share
     one = chunks.chunk(0)->data();
   } else {
     std::vector<ArrayDataPtr> pieces;
-    std::vector<columns::RowRun> runs;
+    columns::RowRuns all;
     for (const auto& chunk : chunks.chunks()) {
-      if (chunk->length() > 0) runs.push_back({static_cast<uint32_t>(pieces.size()), static_cast<uint32_t>(chunk->length()), 0});
+      all.Append(static_cast<uint32_t>(pieces.size()), 0, chunk->length());
       pieces.push_back(chunk->data());
     }
-    SHEAF_ASSIGN_OR_RETURN(auto joined, columns::ColumnUnion::Make(chunks.type(), std::move(pieces), pool));
-    SHEAF_ASSIGN_OR_RETURN(one, joined->Gather(runs, chunks.length(), pool));
+    SHEAF_ASSIGN_OR_RETURN(const auto joined, columns::ColumnUnion::Make(chunks.type(), std::move(pieces), pool));
+    SHEAF_ASSIGN_OR_RETURN(auto arrays, joined->Gather({&all, 1}, pool));
+    one = std::move(arrays.front());
   }
   return Retype(one, type, pool);
 }

@@ -56,17 +56,21 @@ void Sort(benchmark::State& state) {
 BENCHMARK(Sort)->Unit(benchmark::kMillisecond);
 
 void UnifyAndGather(benchmark::State& state) {
+  const auto sorted = columns::RowUnion::Make(Schema(), Spans()).ValueOrDie();
+  const Layout layout = SpanLayout();
+  const auto order =
+      columns::SortTraces(*sorted, {layout.trace_column, layout.parent_column, layout.service_column, layout.time_column}).ValueOrDie();
+  const auto step = static_cast<size_t>(state.range(0)) * 16'384;
   for (auto _ : state) {
     const auto rows = columns::RowUnion::Make(Schema(), Spans()).ValueOrDie();
-    std::vector<uint32_t> order(16'384);
-    for (uint32_t g = 0; g < rows->rows() / 16'384; ++g) {
-      for (uint32_t i = 0; i < order.size(); ++i) order[i] = (i * 7919 + g * 16'384) % static_cast<uint32_t>(rows->rows());
-      benchmark::DoNotOptimize(rows->Gather(order));
+    const std::span<const uint32_t> all(order);
+    for (size_t at = 0; at < all.size(); at += step) {
+      benchmark::DoNotOptimize(rows->Gather(all.subspan(at, std::min(step, all.size() - at)), 16'384));
     }
   }
   CountRows(state, kBatches * kBatchRows);
 }
-BENCHMARK(UnifyAndGather)->Unit(benchmark::kMillisecond);
+BENCHMARK(UnifyAndGather)->ArgName("granules_at_once")->Arg(1)->Arg(8)->Unit(benchmark::kMillisecond);
 
 void Seal(benchmark::State& state) {
   const io::TemporaryFolder folder;

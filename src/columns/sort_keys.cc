@@ -1,0 +1,250 @@
+#include "columns/sort_keys.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include <arrow/type_traits.h>
+#include <arrow/util/bit_util.h>
+#include <arrow/util/float16.h>
+
+#include "columns/dictionaries.h"
+
+namespace sheaf::columns {
+namespace {
+
+constexpr uint64_t kSign = uint64_t{1} << 63;
+uint64_t OrderedInt(int64_t v) { return static_cast<uint64_t>(v) ^ kSign; }
+uint64_t OrderedDouble(double v) {
+  if (v != v) return std::numeric_limits<uint64_t>::max();
+  if (v == 0) v = 0;  // -0 and 0 are one value.
+  const auto bits = std::bit_cast<uint64_t>(v);
+  return (bits & kSign) != 0 ? ~bits : bits | kSign;
+}
+uint64_t BigEndian(const char* bytes, size_t n) {
+  uint64_t out = 0;
+  for (size_t i = 0; i < 8; ++i) out = out << 8 | (i < n ? static_cast<uint8_t>(bytes[i]) : 0);
+  return out;
+}
+
+/// Sets keys[row] to order(value) for every row of a column of T.
+template <typename T, typename Order>
+void FillKeys(const ColumnUnion& column, const Order& order, Keys* keys) {
+  uint64_t* key = keys->data();
+  for (const ColumnUnion::Piece& piece : column.pieces()) {
+    for (int64_t i = 0; i < piece.length; ++i) {
+      T value;
+      std::memcpy(&value, piece.values + i * static_cast<int64_t>(sizeof(T)), sizeof value);
+      *key++ = order(value);
+    }
+  }
+}
+
+/// Ranks of distinct values in bytewise order.
+std::vector<uint64_t> Ranks(const std::vector<std::string_view>& values) {
+  std::vector<uint32_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return values[a] < values[b]; });
+  std::vector<uint64_t> ranks(values.size());
+  for (size_t i = 0; i < order.size(); ++i) ranks[order[i]] = i;
+  return ranks;
+}
+
+/// Walks all rows of a column: visit(piece, row inside it, row number).
+template <typename Visit>
+void EachRow(const ColumnUnion& column, const Visit& visit) {
+  size_t row = 0;
+  for (const ColumnUnion::Piece& piece : column.pieces()) {
+    for (int64_t i = 0; i < piece.length; ++i, ++row) visit(piece, i, row);
+  }
+}
+
+Result<KeyWords> DictionaryKeys(const ColumnUnion& column, int64_t rows) {
+  const std::shared_ptr<arrow::ArrayData>& dictionary = column.dictionary();
+  SHEAF_ASSIGN_OR_RETURN(auto values, ColumnUnion::Make(dictionary->type, {dictionary}, arrow::default_memory_pool()));
+  SHEAF_ASSIGN_OR_RETURN(const KeyWords value_keys, KeysOf(*values, dictionary->length));
+  KeyWords out;
+  out.words.assign(value_keys.words.size(), Keys(static_cast<size_t>(rows), 0));
+  EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
+    const int32_t number = column.DictionaryNumber(piece, i);
+    if (number < 0) return;
+    for (size_t w = 0; w < out.words.size(); ++w) out.words[w][row] = value_keys.words[w][static_cast<size_t>(number)];
+  });
+  return out;
+}
+
+Result<KeyWords> TextKeys(const ColumnUnion& column, int64_t rows) {
+  DictionaryUnion all(column.type());
+  KeyWords out;
+  Keys& keys = out.words.emplace_back();
+  keys.reserve(static_cast<size_t>(rows));
+  std::vector<int32_t> numbers;
+  for (const auto& array : column.arrays()) {
+    SHEAF_RETURN_NOT_OK(all.Add(*array, &numbers));
+    for (const int32_t number : numbers) keys.push_back(static_cast<uint64_t>(std::max(number, 0)));
+  }
+  const std::vector<uint64_t> ranks = Ranks(all.values());
+  if (!ranks.empty()) {
+    for (uint64_t& key : keys) key = ranks[key];
+  }
+  return out;
+}
+
+KeyWords FixedBytesKeys(const ColumnUnion& column, int64_t rows, size_t width) {
+  KeyWords out;
+  out.words.assign((width + 7) / 8, Keys(static_cast<size_t>(rows), 0));
+  EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
+    const auto* bytes = reinterpret_cast<const char*>(piece.values) + i * static_cast<int64_t>(width);
+    for (size_t w = 0; w < out.words.size(); ++w) out.words[w][row] = BigEndian(bytes + w * 8, std::min<size_t>(8, width - w * 8));
+  });
+  return out;
+}
+
+KeyWords DecimalKeys(const ColumnUnion& column, int64_t rows, size_t words) {
+  KeyWords out;
+  out.words.assign(words, Keys(static_cast<size_t>(rows), 0));
+  EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
+    for (size_t w = 0; w < words; ++w) {  // Little-endian words of two's complement; the last holds the sign.
+      uint64_t word;
+      std::memcpy(&word, piece.values + (static_cast<size_t>(i) * words + (words - 1 - w)) * 8, sizeof word);
+      out.words[w][row] = w == 0 ? word ^ kSign : word;
+    }
+  });
+  return out;
+}
+
+/// Error: Unsupported (values that are no numbers).
+Status FillNumberKeys(const ColumnUnion& column, Keys* keys) {
+  switch (column.type()->storage_id()) {
+    case arrow::Type::INT8: FillKeys<int8_t>(column, OrderedInt, keys); break;
+    case arrow::Type::INT16: FillKeys<int16_t>(column, OrderedInt, keys); break;
+    case arrow::Type::INT32:
+    case arrow::Type::DATE32:
+    case arrow::Type::TIME32: FillKeys<int32_t>(column, OrderedInt, keys); break;
+    case arrow::Type::INT64:
+    case arrow::Type::DATE64:
+    case arrow::Type::TIME64:
+    case arrow::Type::TIMESTAMP:
+    case arrow::Type::DURATION: FillKeys<int64_t>(column, OrderedInt, keys); break;
+    case arrow::Type::UINT8: FillKeys<uint8_t>(column, std::identity(), keys); break;
+    case arrow::Type::UINT16: FillKeys<uint16_t>(column, std::identity(), keys); break;
+    case arrow::Type::UINT32: FillKeys<uint32_t>(column, std::identity(), keys); break;
+    case arrow::Type::UINT64: FillKeys<uint64_t>(column, std::identity(), keys); break;
+    case arrow::Type::HALF_FLOAT:
+      FillKeys<uint16_t>(column, [](uint16_t v) { return OrderedDouble(arrow::util::Float16::FromBits(v).ToFloat()); }, keys);
+      break;
+    case arrow::Type::FLOAT: FillKeys<float>(column, OrderedDouble, keys); break;
+    case arrow::Type::DOUBLE: FillKeys<double>(column, OrderedDouble, keys); break;
+    default: return MakeError(ErrorKind::kUnsupported, "cannot sort by values of type {}", column.type()->ToString());
+  }
+  return Status::OK();
+}
+
+Result<KeyWords> NumberKeys(const ColumnUnion& column, int64_t rows) {
+  KeyWords out;
+  Keys& keys = out.words.emplace_back(static_cast<size_t>(rows));
+  if (column.kind() == ColumnUnion::Kind::kBits) {
+    EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
+      keys[row] = arrow::bit_util::GetBit(piece.values, piece.offset + i) ? 1 : 0;
+    });
+    return out;
+  }
+  SHEAF_RETURN_NOT_OK(FillNumberKeys(column, &keys));
+  return out;
+}
+
+}  // namespace
+
+Result<KeyWords> KeysOf(const ColumnUnion& column, int64_t rows) {
+  using Kind = ColumnUnion::Kind;
+  KeyWords out;
+  switch (column.kind()) {
+    case Kind::kNull: return out;
+    case Kind::kDictionary: {
+      SHEAF_ASSIGN_OR_RETURN(out, DictionaryKeys(column, rows));
+      break;
+    }
+    case Kind::kBinary:
+    case Kind::kLargeBinary: {
+      SHEAF_ASSIGN_OR_RETURN(out, TextKeys(column, rows));
+      break;
+    }
+    case Kind::kBits:
+    case Kind::kFixed: {
+      const auto id = column.type()->storage_id();
+      if (id == arrow::Type::FIXED_SIZE_BINARY) {
+        out = FixedBytesKeys(column, rows, static_cast<size_t>(column.type()->byte_width()));
+      } else if (arrow::is_decimal(id) && column.type()->byte_width() >= 8) {
+        out = DecimalKeys(column, rows, static_cast<size_t>(column.type()->byte_width()) / 8);
+      } else {
+        SHEAF_ASSIGN_OR_RETURN(out, NumberKeys(column, rows));
+      }
+      break;
+    }
+    default: return MakeError(ErrorKind::kUnsupported, "cannot sort by values of type {}", column.type()->ToString());
+  }
+  if (!column.may_have_nulls()) return out;
+  Keys valid(static_cast<size_t>(rows), 1);
+  bool any = false;
+  EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
+    const bool null = column.kind() == Kind::kDictionary ? column.DictionaryNumber(piece, i) < 0 : piece.IsNull(i);
+    if (!null) return;
+    any = true;
+    valid[row] = 0;
+    for (Keys& word : out.words) word[row] = 0;
+  });
+  if (any) out.words.insert(out.words.begin(), std::move(valid));
+  return out;
+}
+
+Result<Keys> OneWord(const ColumnUnion& column, int64_t rows) {
+  SHEAF_ASSIGN_OR_RETURN(KeyWords keys, KeysOf(column, rows));
+  if (keys.words.empty()) return Keys(static_cast<size_t>(rows), 0);
+  if (keys.words.size() == 2) {  // NULLs first: shift the values up by one; none is the largest of 64 bits.
+    for (size_t i = 0; i < keys.words[1].size(); ++i) keys.words[1][i] = keys.words[0][i] == 0 ? 0 : keys.words[1][i] + 1;
+  }
+  return std::move(keys.words.back());
+}
+
+namespace {
+
+struct Entry {
+  uint64_t key;
+  uint32_t row;
+};
+
+}  // namespace
+
+void StableSortBy(const Keys& keys, std::vector<uint32_t>* order) {
+  if (order->empty()) return;
+  uint64_t low = std::numeric_limits<uint64_t>::max(), high = 0, last = 0;
+  bool sorted = true;
+  for (const uint32_t row : *order) {
+    low = std::min(low, keys[row]);
+    high = std::max(high, keys[row]);
+    sorted &= keys[row] >= last;
+    last = keys[row];
+  }
+  if (sorted) return;
+  constexpr int kDigitBits = 11;
+  constexpr uint64_t kDigits = uint64_t{1} << kDigitBits;
+  const int bits = std::bit_width(high - low);
+  std::vector<Entry> from(order->size()), to(order->size());
+  for (size_t i = 0; i < order->size(); ++i) from[i] = {keys[(*order)[i]] - low, (*order)[i]};
+  for (int shift = 0; shift < bits; shift += kDigitBits) {
+    std::array<uint32_t, kDigits> begin{};
+    for (const Entry& e : from) ++begin[(e.key >> shift) & (kDigits - 1)];
+    uint32_t sum = 0;
+    for (uint32_t& b : begin) sum += std::exchange(b, sum);
+    for (const Entry& e : from) to[begin[(e.key >> shift) & (kDigits - 1)]++] = e;
+    from.swap(to);
+  }
+  for (size_t i = 0; i < order->size(); ++i) (*order)[i] = from[i].row;
+}
+
+}  // namespace sheaf::columns

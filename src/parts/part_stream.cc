@@ -1,0 +1,210 @@
+#include "parts/part_stream.h"
+
+#include <random>
+#include <span>
+#include <utility>
+
+#include <arrow/util/key_value_metadata.h>
+
+#include "columns/zones.h"
+#include "core/hex.h"
+#include "io/clock.h"
+#include "parts/cold_part.h"
+#include "parts/hot_part.h"
+
+namespace sheaf::parts {
+namespace {
+
+constexpr const char* kTemporary = ".tmp";
+constexpr size_t kUuidBytes = 16;
+
+std::string MakeUuid() {
+  std::random_device random;
+  std::string out;
+  while (out.size() < kUuidBytes) {
+    const uint32_t word = random();
+    out.append(reinterpret_cast<const char*>(&word), sizeof word);
+  }
+  out[6] = static_cast<char>((out[6] & 0x0F) | 0x40);  // Version 4, variant 1: a random one.
+  out[8] = static_cast<char>((out[8] & 0x3F) | 0x80);
+  return out;
+}
+
+/// The table's schema with who the part is, for whoever opens the data file alone.
+std::shared_ptr<arrow::Schema> Signed(const arrow::Schema& schema, const PartInfo& info) {
+  return schema.WithMetadata(arrow::key_value_metadata(
+      {"sheaf.format_version", "sheaf.part", "sheaf.table", "sheaf.schema_version", "sheaf.file_uuid", "sheaf.database_uuid", "sheaf.lsn"},
+      {"1", fmt::format("{}", info.id), fmt::format("{}", info.table), fmt::format("{}", info.schema_version), ToHex(info.file_uuid),
+       ToHex(info.database_uuid), fmt::format("{}..{}", info.min_lsn, info.max_lsn)}));
+}
+
+}  // namespace
+
+/// A file under a temporary name that vanishes unless it is installed.
+class PartStream::NewFile {
+ public:
+  static Result<std::unique_ptr<NewFile>> Create(io::FileSystem* files, std::string path) {
+    const std::string temporary = path + kTemporary;
+    auto file = files->Open(temporary, io::OpenMode::kCreate);
+    if (!file.ok() && KindOf(file.status()) == ErrorKind::kAlreadyExists) {  // Left over from a crash.
+      SHEAF_RETURN_NOT_OK(files->Remove(temporary));
+      file = files->Open(temporary, io::OpenMode::kCreate);
+    }
+    SHEAF_RETURN_NOT_OK(file.status());
+    return std::unique_ptr<NewFile>(new NewFile(files, std::move(path), std::move(*file)));
+  }
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  ~NewFile() {
+    if (!file_) return;
+    file_.reset();
+    (void)files_->Remove(installed_ ? path_ : path_ + kTemporary);  // The error that led here is the one to report.
+  }
+
+  io::File* file() { return file_.get(); }
+  Status SyncAndClose() {
+    SHEAF_RETURN_NOT_OK(file_->Sync());
+    return file_->Close();
+  }
+  Status Install() {
+    SHEAF_RETURN_NOT_OK(files_->Rename(path_ + kTemporary, path_));
+    installed_ = true;
+    return Status::OK();
+  }
+  /// From here on the file stays.
+  void Keep() { file_.reset(); }
+
+ private:
+  NewFile(io::FileSystem* files, std::string path, std::unique_ptr<io::File> file)
+      : files_(files), path_(std::move(path)), file_(std::move(file)) {}
+
+  io::FileSystem* files_;
+  std::string path_;
+  std::unique_ptr<io::File> file_;
+  bool installed_ = false;
+};
+
+PartStream::PartStream(io::FileSystem* files, std::string directory, PartInfo info, const Layout& layout, std::shared_ptr<arrow::Schema> schema)
+    : files_(files), directory_(std::move(directory)), info_(std::move(info)), layout_(layout), schema_(std::move(schema)) {
+  filters_.resize(layout_.filter_columns.size());
+  contents_.columns = schema_->num_fields();
+  contents_.zones.resize(static_cast<size_t>(contents_.columns), std::vector<columns::Zone>(1));
+}
+
+PartStream::~PartStream() = default;
+
+Result<std::unique_ptr<PartStream>> PartStream::Open(io::FileSystem* files, const std::string& directory, PartInfo info,
+                                                     const Layout& layout, std::shared_ptr<arrow::Schema> schema) {
+  SHEAF_RETURN_NOT_OK(CheckLayout(layout, *schema));
+  std::unique_ptr<PartStream> out(new PartStream(files, directory, std::move(info), layout, std::move(schema)));
+  SHEAF_RETURN_NOT_OK(out->Start());
+  return out;
+}
+
+Status PartStream::Start() {
+  info_.rows = 0;
+  info_.file_name = DataFileName(info_.id, info_.format);
+  if (info_.file_uuid.empty()) info_.file_uuid = MakeUuid();
+  if (info_.created_ns == 0) info_.created_ns = io::SystemClock()->NowNs();
+  const auto signed_schema = Signed(*schema_, info_);
+  SHEAF_ASSIGN_OR_RETURN(data_, NewFile::Create(files_, io::Join(directory_, info_.file_name)));
+  SHEAF_ASSIGN_OR_RETURN(index_, NewFile::Create(files_, io::Join(directory_, IndexFileName(info_.id))));
+  stream_ = std::make_shared<SummingStream>(data_->file());
+  if (info_.format == Format::kHot) {
+    SHEAF_ASSIGN_OR_RETURN(writer_, HotWriter::Make(stream_.get(), signed_schema));
+  } else {
+    SHEAF_ASSIGN_OR_RETURN(writer_, ColdWriter::Make(stream_, signed_schema, layout_));
+  }
+  return Status::OK();
+}
+
+Status PartStream::Write(const std::shared_ptr<arrow::RecordBatch>& granule) {
+  if (failed_) return MakeError(ErrorKind::kInvalid, "part {} failed before", info_.id);
+  failed_ = true;  // Until this granule is in.
+  if (granule->num_rows() == 0) return MakeError(ErrorKind::kInvalid, "a granule needs at least one row");
+  if (granule->num_columns() != schema_->num_fields()) {
+    return MakeError(ErrorKind::kInvalid, "a granule has {} columns, its table {}", granule->num_columns(), schema_->num_fields());
+  }
+  SHEAF_RETURN_NOT_OK(Measure(*granule));
+  SHEAF_ASSIGN_OR_RETURN(WrittenGranule written, writer_->Write(granule));
+  written_.push_back(std::move(written));
+  info_.rows += granule->num_rows();
+  failed_ = false;
+  return Status::OK();
+}
+
+int64_t PartStream::bytes() const {
+  const auto at = stream_->Tell();
+  return at.ok() ? *at : 0;
+}
+
+Status PartStream::Measure(const arrow::RecordBatch& granule) {
+  for (int c = 0; c < granule.num_columns(); ++c) {
+    std::vector<columns::Zone>& zones = contents_.zones[static_cast<size_t>(c)];
+    SHEAF_ASSIGN_OR_RETURN(columns::Zone zone, columns::ComputeZone(*granule.column_data(c)));
+    columns::MergeZone(zone, granule.num_rows(), info_.rows, &zones[0]);
+    zones.push_back(std::move(zone));
+  }
+  for (size_t f = 0; f < filters_.size(); ++f) {
+    SHEAF_RETURN_NOT_OK(filters_[f].Add(*granule.column_data(layout_.filter_columns[f]), static_cast<uint32_t>(written_.size())));
+  }
+  return Status::OK();
+}
+
+Status PartStream::WriteIndex() {
+  contents_.info = info_;
+  contents_.data_sums = stream_->sums();
+  for (WrittenGranule& g : written_) {
+    contents_.granules.push_back(g.place);
+    contents_.column_bytes.push_back(std::move(g.column_bytes));
+  }
+  for (size_t f = 0; f < filters_.size(); ++f) contents_.filters.emplace_back(layout_.filter_columns[f], filters_[f].Finish());
+  const std::string bytes = EncodeIndex(contents_);
+  info_.index_bytes = static_cast<int64_t>(bytes.size());
+  return index_->file()->WriteAt(0, std::as_bytes(std::span(bytes.data(), bytes.size())));
+}
+
+Result<PartInfo> PartStream::Finish() {
+  if (failed_ || info_.rows == 0) return MakeError(ErrorKind::kInvalid, "part {} has {}", info_.id, failed_ ? "failed before" : "no rows");
+  failed_ = true;
+  SHEAF_RETURN_NOT_OK(writer_->Finish());
+  if (std::vector<WrittenGranule> final = writer_->FinalGranules(); !final.empty()) written_ = std::move(final);
+  SHEAF_RETURN_NOT_OK(stream_->Close());
+  SHEAF_ASSIGN_OR_RETURN(info_.data_bytes, data_->file()->Size());
+  info_.digest = DigestOf(stream_->sums());
+  if (layout_.time_column >= 0) {
+    const columns::Zone& time = contents_.zones[static_cast<size_t>(layout_.time_column)][0];
+    info_.time_min = time.int_min;
+    info_.time_max = time.int_max;
+  }
+  SHEAF_RETURN_NOT_OK(WriteIndex());
+  SHEAF_RETURN_NOT_OK(data_->SyncAndClose());
+  SHEAF_RETURN_NOT_OK(index_->SyncAndClose());
+  SHEAF_RETURN_NOT_OK(index_->Install());
+  SHEAF_RETURN_NOT_OK(data_->Install());
+  SHEAF_RETURN_NOT_OK(files_->SyncDirectory(directory_));
+  data_->Keep();
+  index_->Keep();
+  return info_;
+}
+
+Status CheckLayout(const Layout& layout, const arrow::Schema& schema) {
+  std::vector<int> all = layout.sort_columns;
+  all.insert(all.end(), layout.filter_columns.begin(), layout.filter_columns.end());
+  if (layout.time_column >= 0) all.push_back(layout.time_column);
+  if (layout.cluster_traces) all.insert(all.end(), {layout.trace_column, layout.parent_column, layout.service_column, layout.time_column});
+  for (const int column : all) {
+    if (column < 0 || column >= schema.num_fields()) {
+      return MakeError(ErrorKind::kInvalid, "the layout names column {} of a table with {}", column, schema.num_fields());
+    }
+  }
+  for (const int column : layout.filter_columns) {
+    if (columns::CanFilter(*schema.field(column)->type())) continue;
+    return MakeError(ErrorKind::kUnsupported, "column '{}' of type {} takes no id filter", schema.field(column)->name(),
+                     schema.field(column)->type()->ToString());
+  }
+  if (layout.granule_rows <= 0) return MakeError(ErrorKind::kInvalid, "granules of {} rows", layout.granule_rows);
+  return Status::OK();
+}
+
+}  // namespace sheaf::parts
