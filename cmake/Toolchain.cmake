@@ -9,7 +9,8 @@ endif()
 # x86-64-v2 (SSE4.2) is what the Arrow wheel asks for; wider kernels are chosen at run time.
 add_compile_options(-march=x86-64-v2 -Wall -Wextra -Wno-missing-field-initializers -fno-omit-frame-pointer)
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
-set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
+# Not optimised: compiling takes half the time, and the tests wait for disks and processes anyway.
+set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   add_compile_options(-Wthread-safety -Werror=thread-safety -Wno-unused-command-line-argument)
   add_link_options(-fuse-ld=lld-19)
