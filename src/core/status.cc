@@ -40,6 +40,7 @@ const char* ErrorKindName(ErrorKind kind) {
     case ErrorKind::kInvalid: return "invalid";
     case ErrorKind::kNotFound: return "not_found";
     case ErrorKind::kAlreadyExists: return "already_exists";
+    case ErrorKind::kConflict: return "conflict";
     case ErrorKind::kTooLarge: return "too_large";
     case ErrorKind::kThrottled: return "throttled";
     case ErrorKind::kUnavailable: return "unavailable";

@@ -24,6 +24,7 @@ enum class ErrorKind {
   kInvalid,        // The request is wrong; sending it again will not help.
   kNotFound,       // What it names does not exist.
   kAlreadyExists,  // What it wants to make exists.
+  kConflict,       // What it expected to be there has changed: read again, decide again.
   kTooLarge,       // Over a limit; send less at once.
   kThrottled,      // Overload; the same request may work later.
   kUnavailable,    // Not now: starting, stopping, disk full, read-only. The same request may work later.

@@ -49,7 +49,7 @@ Result<std::unique_ptr<GranulePlan>> GranulePlan::Make(const ScanBind& bind, con
 }
 
 Status GranulePlan::AddSource(size_t source) {
-  const auto& granules = *bind_.table.sources[source];
+  const auto& granules = *bind_.table.sources[source].source;
   const int64_t all = granules.num_granules();
   live_[source] = all;
   counters_.granules += all;
@@ -73,7 +73,7 @@ Status GranulePlan::AddSource(size_t source) {
 }
 
 bool GranulePlan::SourceRuledOut(size_t source) const {
-  const auto& granules = *bind_.table.sources[source];
+  const auto& granules = *bind_.table.sources[source].source;
   for (const PushedFilter& filter : filters_) {
     if (filter.logical == nullptr) {
       if (ZoneRulesOut(*filter.filter, filter.type, RowIdZone(RowId(source, 0, 0), RowId(source + 1, 0, 0) - 1), granules.rows())) {
@@ -89,7 +89,7 @@ bool GranulePlan::SourceRuledOut(size_t source) const {
 }
 
 bool GranulePlan::GranuleRuledOut(const Work& work) const {
-  const auto& granules = *bind_.table.sources[work.source];
+  const auto& granules = *bind_.table.sources[work.source].source;
   const int64_t rows = granules.granule_rows(work.granule);
   for (const PushedFilter& filter : filters_) {
     if (filter.logical == nullptr) {
@@ -105,7 +105,7 @@ bool GranulePlan::GranuleRuledOut(const Work& work) const {
 }
 
 Result<std::optional<std::vector<int>>> GranulePlan::LookUp(size_t source) {
-  const auto& granules = *bind_.table.sources[source];
+  const auto& granules = *bind_.table.sources[source].source;
   std::optional<std::vector<int>> result;
   for (size_t i = 0; i < filters_.size(); ++i) {
     const int column = StoredColumn(filters_[i].logical);
@@ -140,7 +140,7 @@ void GranulePlan::OrderByZones() {
   const bool descending = bind_.order->order_type == duckdb::OrderType::DESCENDING;
   std::vector<std::pair<int64_t, Work>> keyed;
   for (const Work& work : work_) {
-    const columns::Zone* zone = bind_.table.sources[work.source]->granule_zone(work.granule, column);
+    const columns::Zone* zone = bind_.table.sources[work.source].source->granule_zone(work.granule, column);
     if (zone == nullptr || zone->kind != columns::Zone::Kind::kInt64) return;  // No order to be had; any is right.
     const int64_t key = by_max ? zone->int_max : zone->int_min;
     keyed.emplace_back(descending ? ~key : key, work);
@@ -153,7 +153,7 @@ void GranulePlan::CountPruned(size_t source, int64_t granules) {
   if (granules == 0) return;
   counters_.granules_pruned += granules;
   record_->counters.granules_pruned += granules;
-  if (live_[source].fetch_sub(granules) == granules && bind_.table.sources[source]->name() != kMemtable) {
+  if (live_[source].fetch_sub(granules) == granules && bind_.table.sources[source].source->name() != kMemtable) {
     ++counters_.parts_pruned;
     ++record_->counters.parts_pruned;
   }

@@ -72,7 +72,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   }
 
   std::shared_ptr<arrow::RecordBatch> Read(const GranulePlan::Granule& granule, const std::vector<int>& columns) const {
-    const auto& source = *bind_.table.sources[granule.source];
+    const auto& source = *bind_.table.sources[granule.source].source;
     auto batch = source.Read(granule.granule, columns);
     if (!batch.ok()) Throw(batch.status());
     plan_->CountRead(0, source.granule_bytes(granule.granule, columns));
@@ -146,7 +146,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     const auto taken = scan_.plan().Take();
     if (!taken) return false;
     granule_ = *taken;
-    const auto& source = *scan_.bind().table.sources[granule_.source];
+    const auto& source = *scan_.bind().table.sources[granule_.source].source;
     rows_ = source.granule_rows(granule_.granule);
     position_ = 0;
     late_loaded_ = false;
@@ -240,7 +240,7 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   const LogicalType type = ColumnType(bind, column);
   if (type.InternalType() == duckdb::PhysicalType::VARCHAR || type.IsNested()) return nullptr;
   duckdb::unique_ptr<duckdb::BaseStatistics> merged;
-  for (const auto& source : bind.table.sources) {
+  for (const auto& [source, dead] : bind.table.sources) {
     const columns::Zone* zone = source->source_zone(column->physical);
     if (zone == nullptr) return nullptr;
     auto statistics = ZoneStatistics(type, *zone, source->rows());
@@ -257,7 +257,7 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
 /// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact.
 duckdb::vector<duckdb::PartitionStatistics> PartitionStats(ClientContext&, duckdb::GetPartitionStatsInput& input) {
   duckdb::vector<duckdb::PartitionStatistics> partitions;
-  for (const auto& source : input.bind_data->Cast<ScanBind>().table.sources) {
+  for (const auto& [source, dead] : input.bind_data->Cast<ScanBind>().table.sources) {
     duckdb::PartitionStatistics partition;
     partition.count = static_cast<idx_t>(source->rows());
     partition.count_type = duckdb::CountType::COUNT_EXACT;

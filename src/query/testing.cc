@@ -181,7 +181,7 @@ class MemoryDatabase::MemorySnapshot : public store::Snapshot {
     for (const auto& table : tables_) {
       if (table.info->id != id) continue;
       store::TableSnapshot snapshot{.info = table.info, .sources = table.sources};
-      for (const auto& source : table.sources) snapshot.rows += source->rows();
+      for (const auto& view : table.sources) snapshot.rows += view.source->rows();
       return snapshot;
     }
     return MakeError(ErrorKind::kNotFound, "no table with id {}", id);
@@ -226,10 +226,10 @@ void MemoryDatabase::Add(decode::Signal signal, std::shared_ptr<arrow::RecordBat
 
 void MemoryDatabase::AddSource(TableId table, std::shared_ptr<const columns::GranuleSource> source) {
   MutexLock lock(&mutex_);
-  tables_.at(table.value - 1).sources.push_back(std::move(source));
+  tables_.at(table.value - 1).sources.push_back({std::move(source), nullptr});
 }
 
-Status MemoryDatabase::AppendAsync(const std::vector<store::TableRows>&, const std::string&, Done) {
+Status MemoryDatabase::AppendAsync(const std::vector<store::TableRows>&, const store::WriteOptions&, Done) {
   return MakeError(ErrorKind::kUnsupported, "a MemoryDatabase takes no appends");
 }
 Status MemoryDatabase::MakeCold(std::optional<TableId>) {
@@ -256,7 +256,7 @@ std::vector<store::PartStatus> MemoryDatabase::Parts() const {
   const auto snapshot = GetSnapshot();
   for (const auto& info : snapshot->tables()) {
     const auto table = Must(snapshot->Table(info->id));
-    for (const auto& source : table.sources) {
+    for (const auto& [source, dead] : table.sources) {
       if (source->name() == "memtable") continue;
       store::PartStatus part{.table = info};
       part.info.id = PartId(source->ordinal());

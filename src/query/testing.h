@@ -39,7 +39,7 @@ class MemoryDatabase : public store::Database {
   /// Adds a table of another schema.
   TableId AddTable(const std::string& schema_name, const std::string& name, std::shared_ptr<arrow::Schema> schema) SHEAF_EXCLUDES(mutex_);
 
-  Status AppendAsync(const std::vector<store::TableRows>& rows, const std::string& batch_id, Done done) override;
+  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) override;
   std::shared_ptr<const store::Snapshot> GetSnapshot() const override SHEAF_EXCLUDES(mutex_);
   Result<std::shared_ptr<const store::TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
   uint64_t catalog_version() const override { return 1; }
@@ -54,7 +54,7 @@ class MemoryDatabase : public store::Database {
  private:
   struct Table {
     std::shared_ptr<const store::TableInfo> info;
-    std::vector<std::shared_ptr<const columns::GranuleSource>> sources;
+    std::vector<store::SourceView> sources;
   };
   class MemorySnapshot;
 

@@ -16,6 +16,7 @@ constexpr ErrorCodes kCodes[] = {
     {ErrorKind::kInvalid, GrpcCode::kInvalidArgument, 400, 400, false},
     {ErrorKind::kNotFound, GrpcCode::kNotFound, 404, 404, false},
     {ErrorKind::kAlreadyExists, GrpcCode::kAlreadyExists, 409, 409, false},
+    {ErrorKind::kConflict, GrpcCode::kAborted, 409, 409, false},
     {ErrorKind::kTooLarge, GrpcCode::kResourceExhausted, 413, 413, false},
     {ErrorKind::kThrottled, GrpcCode::kUnavailable, 503, 429, true},
     {ErrorKind::kUnavailable, GrpcCode::kUnavailable, 503, 503, true},

@@ -30,6 +30,7 @@ const Row kRows[] = {
     {"Cancelled", ErrorKind::kCancelled, GrpcCode::kCancelled, 503, 408, false},
     {"NotFound", ErrorKind::kNotFound, GrpcCode::kNotFound, 404, 404, false},
     {"Exists", ErrorKind::kAlreadyExists, GrpcCode::kAlreadyExists, 409, 409, false},
+    {"Conflict", ErrorKind::kConflict, GrpcCode::kAborted, 409, 409, false},
     {"Denied", ErrorKind::kDenied, GrpcCode::kPermissionDenied, 403, 403, false},
     {"NotThereYet", ErrorKind::kUnsupported, GrpcCode::kUnimplemented, 501, 501, false},
     {"Damaged", ErrorKind::kCorruption, GrpcCode::kInternal, 500, 500, false},

@@ -234,11 +234,12 @@ Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string
     rows.push_back({.table = tables_[static_cast<int>(batch.signal)], .batch = std::move(batch.batch)});
   }
   // `answer` is copied: where the append is refused, the caller still needs it.
-  SHEAF_RETURN_NOT_OK(database_->AppendAsync(rows, {}, [answer = *answer, outcome, durable = counters.rows](Result<Lsn> lsn) {
+  auto done = [answer = *answer, outcome, durable = counters.rows](Result<Lsn> lsn) {
     if (!lsn.ok()) return answer(lsn.status());
     durable->Add(static_cast<uint64_t>(outcome.accepted));
     answer(outcome);
-  }));
+  };
+  SHEAF_RETURN_NOT_OK(database_->AppendAsync(rows, store::WriteOptions(), std::move(done)));
   *answered = true;
   return outcome;
 }

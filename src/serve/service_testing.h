@@ -110,7 +110,7 @@ class FakeDatabase : public store::Database {
  public:
   FakeDatabase();
 
-  Status AppendAsync(const std::vector<store::TableRows>& rows, const std::string& batch_id, Done done) override;
+  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) override;
   std::shared_ptr<const store::Snapshot> GetSnapshot() const override { return nullptr; }
   Result<std::shared_ptr<const store::TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
   uint64_t catalog_version() const override { return 1; }

@@ -163,7 +163,7 @@ class History {
   static void ReadTimes(const Database& database, Signal signal, std::map<int64_t, int>* times) {
     const auto info = database.FindTable("otel", decode::SignalTable(signal)).ValueOrDie();
     const TableSnapshot table = database.GetSnapshot()->Table(info->id).ValueOrDie();
-    for (const auto& source : table.sources) {
+    for (const auto& [source, dead] : table.sources) {
       for (int granule = 0; granule < source->num_granules(); ++granule) {
         const auto batch = source->Read(granule, {info->layout.time_column});
         ASSERT_TRUE(batch.ok()) << batch.status().ToString();

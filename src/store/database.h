@@ -1,4 +1,4 @@
-/// The engine's face: open, append durably, read a consistent snapshot, seal, expire, close.
+/// The engine's face: open, append durably, read a consistent snapshot, find rows by key, seal, expire, close.
 
 #pragma once
 
@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <arrow/record_batch.h>
@@ -17,7 +19,13 @@
 #include "io/clock.h"
 #include "io/file_system.h"
 #include "parts/part.h"
-#include "wal/log.h"
+#include "store/keyed_rows.h"
+#include "store/table.h"
+
+namespace sheaf::columns {
+class DeadRows;
+struct KeyColumn;
+}  // namespace sheaf::columns
 
 namespace sheaf::store {
 
@@ -30,45 +38,66 @@ struct Options {
   int64_t cold_after_ms = 3'600'000;                  // Hot parts older than this become Parquet.
   int64_t log_segment_bytes = int64_t{64} << 20;
   int64_t log_queue_bytes_max = int64_t{64} << 20;
+  int64_t buffered_sync_ms = 100;                     // `buffered` appends are on disk this much later.
   double free_space_min_fraction = 0.05;              // Below this share of free disk, appends are refused (kUnavailable).
   bool read_only = false;                             // For `sheaf sql --data` beside nobody: still takes the lock.
 };
 
-enum class TableKind { kAppend, kKeyed };
-
-/// A table's definition. Immutable; a change makes a new one.
-struct TableInfo {
-  TableId id;
-  std::string schema_name, name;                      // "otel", "traces"
-  TableKind kind = TableKind::kAppend;
-  uint32_t schema_version = 1;
-  std::shared_ptr<arrow::Schema> schema;              // Physical.
-  parts::Layout layout;
-  std::optional<int64_t> retention_ms;                // By the time column; none: kept for ever.
+/// What rows of an append do. kInsert and kDelete are for keyed tables only.
+enum class RowOp : uint8_t {
+  kPut,     // Adds the row; where the key is there, replaces it.
+  kInsert,  // Adds the row; AlreadyExists where the key is there, and nothing of the append is done.
+  kDelete,  // The batch has the key columns only, in key order. Keys that are not there are no error.
 };
 
 /// Rows for one table inside an append.
 struct TableRows {
   TableId table;
-  std::shared_ptr<arrow::RecordBatch> batch;
+  std::shared_ptr<arrow::RecordBatch> batch;          // Of the table's schema, metadata aside.
+  RowOp op = RowOp::kPut;
+  std::optional<Lsn> expected = std::nullopt;         // Keyed tables: every key's newest version must be of this LSN (0: no row), else
+                                                      // Conflict, and nothing of the append is done.
+};
+
+struct WriteOptions {
+  std::string batch_id = {};                          // A retry with the same id answers with the first LSN and adds nothing.
+  Durability durability = Durability::kTable;         // For several tables kTable is the strictest of theirs.
+  RowOp op = RowOp::kPut;                             // Of PutRowAsync() only.
+  std::optional<Lsn> expected = std::nullopt;         // Of PutRowAsync() and DeleteRowAsync() only.
+};
+
+/// One source of a table, and which of its rows the snapshot must not see.
+struct SourceView {
+  std::shared_ptr<const columns::GranuleSource> source;
+  std::shared_ptr<const columns::DeadRows> dead;      // Null: none.
+  bool operator==(const SourceView&) const = default;
 };
 
 /// A table at one instant.
 struct TableSnapshot {
   std::shared_ptr<const TableInfo> info;
-  std::vector<std::shared_ptr<const columns::GranuleSource>> sources;
-  int64_t rows = 0;
+  std::vector<SourceView> sources;                    // Columns by position as in `info`; there may be hidden ones behind them.
+  int64_t rows = 0;                                   // Alive.
 };
 
-/// The whole database at one LSN: immutable, cheap, keeps what it names alive. Readers never block writers.
+/// The whole database at one LSN: immutable, cheap, keeps what it names alive. Readers never block writers. Thread-safe.
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
   virtual Lsn lsn() const = 0;
   /// Tables in order of schema and name.
   virtual const std::vector<std::shared_ptr<const TableInfo>>& tables() const = 0;
-  /// NotFound names the nearest known tables.
+  /// For a keyed table this finds out which rows were replaced by writes since the last such call, in time that
+  /// grows with their number. Errors: NotFound (names the nearest known tables), Corruption, Io.
   virtual Result<TableSnapshot> Table(TableId id) const = 0;
+
+  /// The row with an encoded key (TableInfo::keys), as of this snapshot; an empty KeyedRow where there is none.
+  /// Errors: NotFound (no such table), Invalid (an append table), Corruption, Io.
+  virtual Result<KeyedRow> Get(TableId table, std::string_view key) const;
+  /// One answer a key, in their order. Errors as above.
+  virtual Result<std::vector<KeyedRow>> MultiGet(TableId table, const columns::KeyColumn& keys) const;
+  /// Rows in the order of their keys; deleted and replaced ones left out. Errors as above.
+  virtual Result<std::unique_ptr<RowCursor>> Scan(TableId table, const KeyRange& range, const ScanOptions& options) const;
 };
 
 /// One part, for `sheaf.parts` and `sheaf inspect`.
@@ -92,23 +121,48 @@ class Database {
   using Done = std::function<void(Result<Lsn>)>;
 
   /// Opens or creates, takes the directory's lock, recovers, starts the background work. Ready tables
-  /// (otel.*) are made when missing. Errors: Unavailable (held by another process), Corruption (says what,
-  /// where and which command helps), Unsupported (newer format), Io.
+  /// (otel.*, trading.*, memory.*) are made when missing. Errors: Unavailable (held by another process), Corruption (says
+  /// what, where and which command helps), Unsupported (newer format), Io.
   static Result<std::unique_ptr<Database>> Open(io::FileSystem* files, io::Clock* clock, const Options& options);
   virtual ~Database() = default;
 
-  /// Appends rows to one or more tables as one atomic entry; `done` is run on another thread once the
-  /// entry is durable and visible, with its LSN. `batch_id`: a retry with the same id answers with the
-  /// first LSN and adds nothing. Serialises the batches before it returns: their buffers are free to be
-  /// reused then. Errors (`done` is not called): Throttled, TooLarge, Unavailable, Invalid, NotFound.
-  virtual Status AppendAsync(const std::vector<TableRows>& rows, const std::string& batch_id, Done done) = 0;
+  /// Appends rows to one or more tables as one atomic entry. `done` is run once the entry is visible and as durable as
+  /// asked for, with its LSN; for `buffered` appends perhaps before this returns, on the caller's thread, else on
+  /// another. Serialises the batches before it returns: their buffers are free to be reused then.
+  /// Errors without `done`: Throttled, TooLarge, Unavailable, Invalid (also a NULL in a key or where the column has none,
+  /// or a batch of another schema), NotFound, AlreadyExists. Through `done`: AlreadyExists, Conflict, Unavailable
+  /// (disk full; nothing was written), Unknown (the outcome is open until a restart; the same batch id gives one copy).
+  virtual Status AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) = 0;
+  Status AppendAsync(const std::vector<TableRows>& rows, const std::string& batch_id, Done done) {
+    return AppendAsync(rows, WriteOptions{.batch_id = batch_id}, std::move(done));
+  }
   /// The same, waiting.
-  Result<Lsn> Append(const std::vector<TableRows>& rows, const std::string& batch_id = {});
+  Result<Lsn> Append(const std::vector<TableRows>& rows, const WriteOptions& options);
+  Result<Lsn> Append(const std::vector<TableRows>& rows, const std::string& batch_id = {}) {
+    return Append(rows, WriteOptions{.batch_id = batch_id});
+  }
+
+  /// Appends one row given as compact bytes (TableInfo::rows), without making Arrow objects: a microsecond or two.
+  /// Errors as above, and Unsupported: the table's columns are not flat.
+  virtual Status PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done);
+  /// Deletes one key (encoded) of a keyed table.
+  virtual Status DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done);
 
   virtual std::shared_ptr<const Snapshot> GetSnapshot() const = 0;
   virtual Result<std::shared_ptr<const TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const = 0;
   /// Changes when tables are created, altered or dropped.
   virtual uint64_t catalog_version() const = 0;
+
+  /// As Snapshot's of the same name, of what is visible now, without making a snapshot.
+  virtual Result<KeyedRow> Get(TableId table, std::string_view key) const;
+  virtual Result<std::vector<KeyedRow>> MultiGet(TableId table, const columns::KeyColumn& keys) const;
+
+  /// Definitions: each is durable when it returns, and either wholly there after a crash or not at all. Appends to the
+  /// table that is changed wait meanwhile, up to a second. Errors: Invalid (says what cannot be, and why), AlreadyExists,
+  /// NotFound (names the nearest), Denied (a ready table that must stay as it is), Unavailable, Io, Timeout.
+  virtual Result<std::shared_ptr<const TableInfo>> CreateTable(const NewTable& table);
+  virtual Status DropTable(TableId table);
+  virtual Result<std::shared_ptr<const TableInfo>> Alter(TableId table, const AlterTable& change);
 
   /// Seals every memtable into parts and waits. Afterwards a manifest covers all that was durable before.
   virtual Status Flush() = 0;

@@ -114,7 +114,7 @@ std::multiset<std::string> Contents(const Snapshot& snapshot, TableId id) {
   const TableSnapshot table = snapshot.Table(id).ValueOrDie();
   std::vector<int> columns;
   for (int i = 0; i < table.info->schema->num_fields(); ++i) columns.push_back(i);
-  for (const auto& source : table.sources) {
+  for (const auto& [source, dead] : table.sources) {
     for (int granule = 0; granule < source->num_granules(); ++granule) {
       const auto batch = source->Read(granule, columns).ValueOrDie();
       for (int64_t row = 0; row < batch->num_rows(); ++row) {
@@ -236,7 +236,7 @@ TEST_F(DatabaseTest, RetriesInFlightShareOneOutcome) {
   for (int i = 0; i < 50; ++i) {
     auto promise = std::make_shared<std::promise<Result<Lsn>>>();
     outcomes.push_back(promise->get_future());
-    const Status sent = database_->AppendAsync({{IdOf(Signal::kTraces), batch}}, "same",
+    const Status sent = database_->AppendAsync({{IdOf(Signal::kTraces), batch}}, WriteOptions{.batch_id = "same"},
                                                [promise](Result<Lsn> lsn) { promise->set_value(std::move(lsn)); });
     ASSERT_TRUE(sent.ok());
   }

@@ -1,6 +1,5 @@
 #include "store/local_database.h"
 
-#include <future>
 #include <utility>
 
 #include "core/check.h"
@@ -33,17 +32,6 @@ int64_t TableBytes(const std::vector<VersionSet::NewRows>& rows) {
 }
 
 }  // namespace
-
-Result<std::unique_ptr<Database>> Database::Open(io::FileSystem* files, io::Clock* clock, const Options& options) {
-  return LocalDatabase::Open(files, clock, options);
-}
-
-Result<Lsn> Database::Append(const std::vector<TableRows>& rows, const std::string& batch_id) {
-  auto promise = std::make_shared<std::promise<Result<Lsn>>>();
-  std::future<Result<Lsn>> outcome = promise->get_future();
-  SHEAF_RETURN_NOT_OK(AppendAsync(rows, batch_id, [promise](Result<Lsn> lsn) { promise->set_value(std::move(lsn)); }));
-  return outcome.get();
-}
 
 LocalDatabase::LocalDatabase(io::FileSystem* files, io::Clock* clock, Options options)
     : files_(files),
@@ -106,6 +94,9 @@ Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version
     const TableVersion* table = version.Find(given.table);
     if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", given.table);
     const TableInfo& info = *table->info;
+    if (given.op != RowOp::kPut || given.expected) {
+      return MakeError(ErrorKind::kInvalid, "{}.{} has no primary key: rows can only be added", info.schema_name, info.name);
+    }
     if (given.batch == nullptr || given.batch->num_rows() == 0) {
       return MakeError(ErrorKind::kInvalid, "an append brings no rows for {}.{}", info.schema_name, info.name);
     }
@@ -118,7 +109,8 @@ Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version
   return checked;
 }
 
-Status LocalDatabase::AppendAsync(const std::vector<TableRows>& rows, const std::string& batch_id, Done done) {
+Status LocalDatabase::AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) {
+  const std::string& batch_id = options.batch_id;
   SHEAF_RETURN_NOT_OK(CheckWritable());
   if (static_cast<int64_t>(batch_id.size()) > wal::kBatchIdBytesMax) {
     return MakeError(ErrorKind::kInvalid, "a batch id has {} bytes; at most {} are possible", batch_id.size(), wal::kBatchIdBytesMax);

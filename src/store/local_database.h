@@ -35,7 +35,7 @@ class LocalDatabase : public Database {
   static Result<std::unique_ptr<Database>> Open(io::FileSystem* files, io::Clock* clock, const Options& options);
   ~LocalDatabase() override;
 
-  Status AppendAsync(const std::vector<TableRows>& rows, const std::string& batch_id, Done done) override;
+  Status AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) override;
   std::shared_ptr<const Snapshot> GetSnapshot() const override { return versions_.GetSnapshot(); }
   Result<std::shared_ptr<const TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
   uint64_t catalog_version() const override { return versions_.current()->catalog_version; }

@@ -24,9 +24,9 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-int64_t SourceRows(const std::vector<std::shared_ptr<const columns::GranuleSource>>& sources) {
+int64_t AliveRows(const std::vector<SourceView>& sources) {
   int64_t rows = 0;
-  for (const auto& source : sources) rows += source->rows();
+  for (const SourceView& view : sources) rows += view.source->rows();
   return rows;
 }
 
@@ -46,16 +46,16 @@ class VersionSnapshot : public Snapshot {
     }
     TableSnapshot snapshot;
     snapshot.info = table->info;
-    for (const auto& part : table->parts) snapshot.sources.push_back(part->source);
+    for (const auto& part : table->parts) snapshot.sources.push_back({part->source, nullptr});
     for (const auto& memtable : table->sealing) Append(*memtable, &snapshot);
     Append(*table->active, &snapshot);
-    snapshot.rows = SourceRows(snapshot.sources);
+    snapshot.rows = AliveRows(snapshot.sources);
     return snapshot;
   }
 
  private:
   void Append(const memtable::Memtable& memtable, TableSnapshot* snapshot) const {
-    if (auto source = memtable.Source(lsn_); source != nullptr) snapshot->sources.push_back(std::move(source));
+    if (auto source = memtable.Source(lsn_); source != nullptr) snapshot->sources.push_back({std::move(source), nullptr});
   }
 
   const std::shared_ptr<const Version> version_;
