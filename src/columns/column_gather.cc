@@ -130,7 +130,8 @@ const arrow::DataType& IndexTypeOf(const arrow::DataType& type) {
 Result<std::vector<ColumnUnion::ArrayDataPtr>> ColumnUnion::Gather(std::span<const RowRuns> granules, arrow::MemoryPool* pool) const {
   std::vector<ArrayDataPtr> out;
   std::vector<RowRuns> inner;  // Rows of the children, where they are numbered otherwise than ours.
-  const bool has_inner = kind_ == Kind::kList || kind_ == Kind::kLargeList || kind_ == Kind::kFixedList || (kind_ == Kind::kStruct && shifted_);
+  const bool is_list = kind_ == Kind::kList || kind_ == Kind::kLargeList || kind_ == Kind::kFixedList;
+  const bool has_inner = is_list || (kind_ == Kind::kStruct && shifted_);
   if (has_inner) inner.resize(granules.size());
   for (size_t g = 0; g < granules.size(); ++g) {
     if (kind_ == Kind::kOther) {

@@ -1,7 +1,9 @@
 #include "columns/dictionaries.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include <arrow/buffer.h>
@@ -70,6 +72,33 @@ class IndexReader {
 
 void WriteIndex(uint8_t* out, int64_t i, int width, int64_t value) {
   std::memcpy(out + i * width, &value, static_cast<size_t>(width));  // Little-endian: the low bytes come first.
+}
+
+/// Marks what occurs. Returns the first index outside the dictionary, or nothing.
+template <typename Index>
+std::optional<int64_t> MarkUsed(const arrow::ArrayData& data, std::vector<uint8_t>* seen) {
+  const uint8_t* validity = data.MayHaveNulls() && data.buffers[0] ? data.buffers[0]->data() : nullptr;
+  const uint8_t* values = data.buffers[1] ? data.buffers[1]->data() + data.offset * static_cast<int64_t>(sizeof(Index)) : nullptr;
+  for (int64_t i = 0; i < data.length; ++i) {
+    Index index;
+    std::memcpy(&index, values + i * static_cast<int64_t>(sizeof(Index)), sizeof index);
+    if (validity != nullptr && !arrow::bit_util::GetBit(validity, data.offset + i)) continue;
+    if (static_cast<uint64_t>(index) >= seen->size()) return static_cast<int64_t>(index);  // Negative ones are huge.
+    (*seen)[static_cast<size_t>(index)] = 1;
+  }
+  return {};
+}
+
+std::optional<int64_t> MarkUsed(const arrow::ArrayData& data, std::vector<uint8_t>* seen) {
+  switch (static_cast<const arrow::DictionaryType&>(*data.type).index_type()->id()) {
+    case arrow::Type::INT8: return MarkUsed<int8_t>(data, seen);
+    case arrow::Type::UINT8: return MarkUsed<uint8_t>(data, seen);
+    case arrow::Type::INT16: return MarkUsed<int16_t>(data, seen);
+    case arrow::Type::UINT16: return MarkUsed<uint16_t>(data, seen);
+    case arrow::Type::INT32: return MarkUsed<int32_t>(data, seen);
+    case arrow::Type::UINT32: return MarkUsed<uint32_t>(data, seen);
+    default: return MarkUsed<int64_t>(data, seen);
+  }
 }
 
 /// Rows of `values` by position, as a new array; NULLs kept.
@@ -199,13 +228,8 @@ Result<std::vector<int64_t>> UsedIndexes(const arrow::ArrayData& data) {
   SHEAF_CHECK(data.type->id() == arrow::Type::DICTIONARY && data.dictionary != nullptr);
   const int64_t size = data.dictionary->length;
   std::vector<uint8_t> seen(static_cast<size_t>(size), 0);
-  const IndexReader index(data);
-  const uint8_t* validity = data.MayHaveNulls() && data.buffers[0] ? data.buffers[0]->data() : nullptr;
-  for (int64_t i = 0; i < data.length; ++i) {
-    if (validity != nullptr && !arrow::bit_util::GetBit(validity, data.offset + i)) continue;
-    const int64_t at = index[i];
-    if (at < 0 || at >= size) return MakeError(ErrorKind::kCorruption, "index {} lies outside a dictionary of {} values", at, size);
-    seen[static_cast<size_t>(at)] = 1;
+  if (const auto wrong = MarkUsed(data, &seen)) {
+    return MakeError(ErrorKind::kCorruption, "index {} lies outside a dictionary of {} values", *wrong, size);
   }
   std::vector<int64_t> used;
   for (int64_t i = 0; i < size; ++i) {

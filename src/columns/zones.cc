@@ -22,25 +22,29 @@ template <typename T, typename Visit>
 void EachValue(const arrow::ArrayData& data, const Visit& visit) {
   if (data.length == 0 || !data.buffers[1]) return;
   const uint8_t* values = data.buffers[1]->data() + data.offset * static_cast<int64_t>(sizeof(T));
-  const uint8_t* validity = data.MayHaveNulls() && data.buffers[0] ? data.buffers[0]->data() : nullptr;
-  for (int64_t i = 0; i < data.length; ++i) {
-    if (validity != nullptr && !arrow::bit_util::GetBit(validity, data.offset + i)) continue;
+  const auto load = [values](int64_t i) {
     T value;
     std::memcpy(&value, values + i * static_cast<int64_t>(sizeof(T)), sizeof value);
-    visit(value);
+    return value;
+  };
+  if (!data.MayHaveNulls() || !data.buffers[0]) {  // By itself, so that nothing stands in the way of the loop.
+    for (int64_t i = 0; i < data.length; ++i) visit(load(i));
+    return;
+  }
+  const uint8_t* validity = data.buffers[0]->data();
+  for (int64_t i = 0; i < data.length; ++i) {
+    if (arrow::bit_util::GetBit(validity, data.offset + i)) visit(load(i));
   }
 }
 
 template <typename T>
 void IntegerZone(const arrow::ArrayData& data, Zone* zone) {
   T low = std::numeric_limits<T>::max(), high = std::numeric_limits<T>::min();
-  bool any = false;
   EachValue<T>(data, [&](T v) {
     low = std::min(low, v);
     high = std::max(high, v);
-    any = true;
   });
-  if (!any) return;
+  if (low > high) return;  // No value at all.
   zone->kind = std::is_signed_v<T> ? Zone::Kind::kInt64 : Zone::Kind::kUint64;
   zone->int_min = static_cast<int64_t>(low);
   zone->int_max = static_cast<int64_t>(high);

@@ -84,7 +84,8 @@ class PartStream::NewFile {
   bool installed_ = false;
 };
 
-PartStream::PartStream(io::FileSystem* files, std::string directory, PartInfo info, const Layout& layout, std::shared_ptr<arrow::Schema> schema)
+PartStream::PartStream(io::FileSystem* files, std::string directory, PartInfo info, const Layout& layout,
+                       std::shared_ptr<arrow::Schema> schema)
     : files_(files), directory_(std::move(directory)), info_(std::move(info)), layout_(layout), schema_(std::move(schema)) {
   filters_.resize(layout_.filter_columns.size());
   contents_.columns = schema_->num_fields();
