@@ -57,6 +57,8 @@ struct TableRows {
   RowOp op = RowOp::kPut;
   std::optional<Lsn> expected = std::nullopt;         // Keyed tables: every key's newest version must be of this LSN (0: no row), else
                                                       // Conflict, and nothing of the append is done.
+  std::optional<Lsn> unchanged_since = std::nullopt;  // Keyed tables: every key must have a row, of a version at or below this LSN
+                                                      // (a snapshot's), else Conflict, and nothing of the append is done.
 };
 
 struct WriteOptions {

@@ -94,7 +94,7 @@ Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version
     const TableVersion* table = version.Find(given.table);
     if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", given.table);
     const TableInfo& info = *table->info;
-    if (given.op != RowOp::kPut || given.expected) {
+    if (given.op != RowOp::kPut || given.expected || given.unchanged_since) {
       return MakeError(ErrorKind::kInvalid, "{}.{} has no primary key: rows can only be added", info.schema_name, info.name);
     }
     if (given.batch == nullptr || given.batch->num_rows() == 0) {
