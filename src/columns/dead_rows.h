@@ -20,14 +20,17 @@ class DeadRows {
 
   /// Dead rows in all.
   int64_t count() const { return count_; }
-  int64_t count(int granule) const { return granule < static_cast<int>(counts_.size()) ? counts_[static_cast<size_t>(granule)] : 0; }
+  int64_t count(int granule) const {
+    return granule < static_cast<int>(counts_.size()) ? counts_[static_cast<size_t>(granule)] : 0;
+  }
   /// Null where no row of the granule is dead.
   const Bits* granule(int granule) const {
     return granule < static_cast<int>(granules_.size()) ? granules_[static_cast<size_t>(granule)].get() : nullptr;
   }
   bool IsDead(int granule_number, int64_t row) const {
     const Bits* bits = granule(granule_number);
-    return bits != nullptr && static_cast<size_t>(row >> 6) < bits->size() && ((*bits)[static_cast<size_t>(row >> 6)] >> (row & 63) & 1) != 0;
+    const auto word = static_cast<size_t>(row >> 6);
+    return bits != nullptr && word < bits->size() && ((*bits)[word] >> (row & 63) & 1) != 0;
   }
 
   struct Position {

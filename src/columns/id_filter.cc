@@ -17,7 +17,7 @@
 namespace sheaf::columns {
 namespace {
 
-constexpr size_t kHeaderBytes = 8;       // cell_bytes, bucket_bits, granule_bits, 0: u8 each; cells: u32.
+constexpr size_t kHeaderBytes = IdFilterView::kHeadBytes;  // cell_bytes, bucket_bits, granule_bits, 0: u8 each; cells: u32.
 constexpr uint32_t kCellsPerBucket = 16;
 constexpr int kFingerprintBitsMin = 14;  // 16 cells a bucket: a false hit in 1,000 look-ups at worst.
 constexpr int kBucketBitsMax = 28;
@@ -61,6 +61,11 @@ void IdFilterBuilder::Add(std::string_view value, uint32_t granule) {
   const uint64_t hash = HashOf(value);
   if (!entries_.empty() && entries_.back().hash == hash && entries_.back().granule == granule) return;
   entries_.push_back({hash, granule});
+}
+
+void IdFilterBuilder::AddValue(std::string_view value, uint32_t granule) {
+  granules_ = std::max(granules_, granule + 1);
+  Add(value, granule);
 }
 
 Status IdFilterBuilder::Add(const arrow::ArrayData& column, uint32_t granule) {
@@ -139,25 +144,28 @@ double IdFilterShape::false_hits() const {
   return per_bucket / std::exp2(cell_bytes * 8 - granule_bits);
 }
 
+Result<IdFilterView> IdFilterView::Make(std::span<const uint8_t> filter) {
+  IdFilterView out;
+  SHEAF_ASSIGN_OR_RETURN(out.shape_, ShapeOfFilter(filter));
+  out.filter_ = filter;
+  out.cells_at_ = kHeadBytes + ((size_t{1} << out.shape_.bucket_bits) + 1) * sizeof(uint32_t);
+  out.granule_mask_ = out.shape_.granule_bits == 0 ? 0 : (uint32_t{1} << out.shape_.granule_bits) - 1;
+  return out;
+}
+
+IdFilterView::Probe IdFilterView::ProbeOf(std::string_view value) const {
+  const Place place = PlaceOf(shape_, HashOf(value));
+  return {kHeadBytes + place.bucket * sizeof(uint32_t), place.fingerprint};
+}
+
+Status IdFilterView::OutOfOrder(const Probe& probe) const {
+  return MakeError(ErrorKind::kCorruption, "bucket {} of an id filter is out of order", (probe.bucket_at - kHeadBytes) / sizeof(uint32_t));
+}
+
 Status FindInFilter(std::span<const uint8_t> filter, std::string_view value, const BeforeRead& before_read, std::vector<int>* granules) {
-  SHEAF_RETURN_NOT_OK(before_read(0, std::min(kHeaderBytes, filter.size())));
-  SHEAF_ASSIGN_OR_RETURN(const IdFilterShape shape, ShapeOfFilter(filter));
-  const Place place = PlaceOf(shape, HashOf(value));
-  const size_t bucket_at = kHeaderBytes + place.bucket * 4;
-  SHEAF_RETURN_NOT_OK(before_read(bucket_at, 8));
-  const uint32_t begin = Load32(filter.data() + bucket_at), end = Load32(filter.data() + bucket_at + 4);
-  if (begin > end || end > shape.cells) return MakeError(ErrorKind::kCorruption, "bucket {} of an id filter is out of order", place.bucket);
-  if (begin == end) return Status::OK();
-  const auto width = static_cast<size_t>(shape.cell_bytes);
-  const size_t cells_at = kHeaderBytes + ((size_t{1} << shape.bucket_bits) + 1) * 4;
-  SHEAF_RETURN_NOT_OK(before_read(cells_at + begin * width, (end - begin) * width));
-  const uint32_t granule_mask = shape.granule_bits == 0 ? 0 : (uint32_t{1} << shape.granule_bits) - 1;
-  for (uint32_t i = begin; i < end; ++i) {
-    uint32_t cell = 0;
-    std::memcpy(&cell, filter.data() + cells_at + i * width, width);
-    if ((cell & ~granule_mask) == place.fingerprint) granules->push_back(static_cast<int>(cell & granule_mask));
-  }
-  return Status::OK();
+  SHEAF_RETURN_NOT_OK(before_read(0, std::min(IdFilterView::kHeadBytes, filter.size())));
+  SHEAF_ASSIGN_OR_RETURN(const IdFilterView view, IdFilterView::Make(filter));
+  return view.Find(value, before_read, [&](int granule) { granules->push_back(granule); });
 }
 
 }  // namespace sheaf::columns

@@ -2,8 +2,9 @@
 /// making Arrow objects. Batches never take this way. Layout: docs/formats/log_payload.md.
 ///
 ///   row := nulls fixed ends var
-///   nulls: a bit a column, 1 is NULL, ceil(columns / 8) bytes      fixed: values of fixed-width columns, little-endian, in column order, zeros where NULL;
-///   ends: u32 a text or binary column, in column order, where its bytes end in var        booleans take a byte
+///   nulls: a bit a column, 1 is NULL, ceil(columns / 8) bytes; bits behind the last column are 0
+///   fixed: values of fixed-width columns, little-endian, in column order, zeros where NULL; booleans take a byte
+///   ends: u32 a text or binary column, in column order, where its bytes end in var; a NULL has none
 
 #pragma once
 
@@ -35,7 +36,8 @@ class RowCodec {
   size_t null_bytes() const { return null_bytes_; }
   size_t min_bytes() const { return min_bytes_; }  // Of a row without text.
 
-  /// Whether the bytes are a row: length, ends that rise, UTF-8, no NULL where the column allows none, booleans 0 or 1.
+  /// Whether the bytes are a row: length, ends that rise, UTF-8, no NULL where the column allows none, values that their
+  /// type has (booleans 0 or 1, decimals within the precision, times within the day), zeros where the layout says so.
   /// Must have passed before any of the others may be called on bytes from outside. Error: Invalid (names the column).
   Status Check(std::string_view row) const;
   bool IsNull(std::string_view row, int column) const {
@@ -44,16 +46,16 @@ class RowCodec {
   /// The value's bytes: fixed-width ones little-endian, text as it is.
   std::string_view Value(std::string_view row, int column) const;
 
-  /// One row of a batch with the schema; appends to `*row`. Error: TooLarge.
+  /// One row of a batch with the schema (there may be more columns behind); appends to `*row`. Error: TooLarge.
   Status FromBatch(const arrow::RecordBatch& batch, int64_t row_number, std::string* row) const;
   /// Rows, which Check() has passed, as one batch. Errors: OutOfMemory, TooLarge (text beyond 2 GiB).
   Result<std::shared_ptr<arrow::RecordBatch>> ToBatch(std::span<const std::string_view> rows, arrow::MemoryPool* pool) const;
 
   struct Column {
-    bool variable = false;   // Text or binary.
-    bool boolean = false;    // One byte here, one bit in Arrow.
-    uint32_t width = 0;      // Bytes of a fixed-width value.
-    uint32_t offset = 0;     // Of the value, or of its end, in the row.
+    bool variable = false;  // Text or binary.
+    bool boolean = false;   // One byte here, one bit in Arrow.
+    uint32_t width = 0;     // Bytes of a fixed-width value.
+    uint32_t offset = 0;    // Of the value, or of its end, in the row.
     int variable_index = -1;
   };
   const std::vector<Column>& columns() const { return columns_; }
@@ -63,6 +65,7 @@ class RowCodec {
 
   const std::shared_ptr<arrow::Schema> schema_;
   std::vector<Column> columns_;
+  std::vector<bool> checked_;  // A column: some bytes of the right length are no value of its type.
   size_t null_bytes_ = 0, ends_offset_ = 0, min_bytes_ = 0;
 };
 
@@ -81,7 +84,7 @@ class RowBuilder {
   }
   void SetText(int column, std::string_view value);
   void SetNull(int column);
-  /// The row; valid until the next Clear() or Set…().
+  /// The row; valid until the next Finish(). Values are not looked at: Check() does that.
   std::string_view Finish();
 
  private:
