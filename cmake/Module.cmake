@@ -5,13 +5,18 @@
 # a fuzz target X_fuzz and a benchmark X_bench for each *_fuzz.cc and *_bench.cc. `testing.{h,cc}` and
 # `*_testing.{h,cc}` are support for tests, in a library of their own: sheaf_NAME_testing.
 
-set(SHEAF_TEST_ENVIRONMENT
-  "ASAN_OPTIONS=detect_container_overflow=0:abort_on_error=1:detect_stack_use_after_return=1"
-  "UBSAN_OPTIONS=print_stacktrace=1"
-  "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp:halt_on_error=1:second_deadlock_stack=1"
-  "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0"
-  "ARROW_DEFAULT_MEMORY_POOL=system"
-  "SHEAF_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS tests/support/environment.txt)
+file(STRINGS ${CMAKE_SOURCE_DIR}/tests/support/environment.txt SHEAF_TEST_ENVIRONMENT REGEX "^[A-Z]")
+string(REPLACE "@SOURCE@" "${CMAKE_SOURCE_DIR}" SHEAF_TEST_ENVIRONMENT "${SHEAF_TEST_ENVIRONMENT}")
+
+# Registers every gtest of a program, to be run from the source folder with the variables above. They are given by `env` as
+# the launcher: gtest_discover_tests() passes on only the first item of a list that is a property's value. Besides, the
+# command that CTest prints can be run by hand as it is.
+function(sheaf_discover_tests target prefix)
+  set_target_properties(${target} PROPERTIES CROSSCOMPILING_EMULATOR "env;${SHEAF_TEST_ENVIRONMENT}")
+  gtest_discover_tests(${target} TEST_PREFIX ${prefix}. DISCOVERY_MODE PRE_TEST
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} PROPERTIES TIMEOUT 600)
+endfunction()
 
 if(SHEAF_TESTS)
   find_package(GTest REQUIRED)
@@ -63,8 +68,7 @@ function(sheaf_module name)
     if(support)
       target_link_libraries(${name}_test PRIVATE sheaf_${name}_testing)
     endif()
-    gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
-      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} PROPERTIES ENVIRONMENT "${SHEAF_TEST_ENVIRONMENT}" TIMEOUT 300)
+    sheaf_discover_tests(${name}_test ${name})
   endif()
   if(SHEAF_FUZZERS)
     foreach(source IN LISTS fuzzers)

@@ -117,6 +117,13 @@ bool IdFilter::MayHold(std::string_view id) const {
   return (words_[(hash >> 32) & (words_.size() - 1)] & bits) == bits;
 }
 
+int64_t BufferBytes(const arrow::ArrayData& data) {
+  int64_t bytes = 0;
+  for (const auto& buffer : data.buffers) bytes += buffer == nullptr ? 0 : buffer->size();
+  for (const auto& child : data.child_data) bytes += BufferBytes(*child);
+  return data.dictionary == nullptr ? bytes : bytes + BufferBytes(*data.dictionary);
+}
+
 bool CanFilter(const arrow::DataType& type) {
   if (type.id() != arrow::Type::DICTIONARY) return HoldsBytes(type);
   return HoldsBytes(*checked_cast<const arrow::DictionaryType&>(type).value_type());

@@ -57,4 +57,7 @@ class Chunk {
 /// Whether a column of this type can be searched by MayHold().
 bool CanFilter(const arrow::DataType& type);
 
+/// Bytes of the buffers of a column, its children and dictionary included.
+int64_t BufferBytes(const arrow::ArrayData& data);
+
 }  // namespace sheaf::memtable

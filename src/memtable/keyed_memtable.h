@@ -35,6 +35,7 @@ struct KeyedHit {
   Lsn lsn;
   std::shared_ptr<arrow::RecordBatch> batch;  // kRow: the row is row `row` of it; no other may be read. Table's schema.
   int64_t row = 0;
+  int granule = 0;                            // Of the sources that ViewAt() gives, where the row has the same number.
 };
 
 /// One write, in the order of writing. `key` lives as long as the memtable.

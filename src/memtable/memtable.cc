@@ -11,13 +11,6 @@ namespace {
 
 constexpr size_t kFirstSlots = 64;
 
-int64_t BufferBytes(const arrow::ArrayData& data) {
-  int64_t bytes = 0;
-  for (const auto& buffer : data.buffers) bytes += buffer == nullptr ? 0 : buffer->size();
-  for (const auto& child : data.child_data) bytes += BufferBytes(*child);
-  return data.dictionary == nullptr ? bytes : bytes + BufferBytes(*data.dictionary);
-}
-
 }  // namespace
 
 /// The first `count` slots of a memtable.

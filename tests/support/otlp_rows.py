@@ -9,6 +9,8 @@ import math
 
 import pyarrow as pa
 
+import otlp_samples
+
 KINDS = {0: "UNSPECIFIED", 1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
 STATUS = {0: "UNSET", 1: "OK", 2: "ERROR"}
 TEMPORALITY = {0: "UNSPECIFIED", 1: "DELTA", 2: "CUMULATIVE"}
@@ -220,3 +222,24 @@ def differences(got, want, where):
         elif (got[name] or None if expected in ("", [], None) else got[name]) != (expected if expected not in ("", []) else None):
             found.append(f"{where}.{name}: {got[name]!r} instead of {expected!r}")
     return found
+
+
+def check_table(server, table, wanted, order):
+    """The table holds the rows that are wanted, and no others."""
+    got = plain_rows(server.sql(f"SELECT * FROM otel.{table} ORDER BY {order}"))
+    assert len(got) == len(wanted), f"{table}: {len(got)} rows instead of {len(wanted)}"
+    found = [line for i, want in enumerate(wanted) for line in differences(got[i], want, f"{table}[{i}]")]
+    assert not found, "\n".join(found)
+
+
+def check_full(server, times=1):
+    """The server holds otlp_samples' full_traces(), full_logs() and full_metrics(), each as often as it was sent, and nothing else."""
+    check_table(server, "traces", [row for row in span_rows(otlp_samples.full_traces()) for _ in range(times)], "start_time")
+    check_table(server, "logs", [row for row in log_rows(otlp_samples.full_logs()) for _ in range(times)], "time")
+    tables = {}
+    for table, row in metric_rows(otlp_samples.full_metrics()):
+        tables.setdefault(table, []).extend([row] * times)
+    assert len(tables) == 5
+    for table, rows in tables.items():
+        value = "value" if table in ("metrics_gauge", "metrics_sum") else "count"
+        check_table(server, table, sorted(rows, key=lambda row: (row["metric_name"], row[value])), f"metric_name, {value}")

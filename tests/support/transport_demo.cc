@@ -118,6 +118,7 @@ bool SetOption(const std::string& name, const std::string& value, TransportOptio
       {"message-bytes-max", [&](long long v) { options->message_bytes_max = v; }},
       {"memory-bytes-max", [&](long long v) { options->memory_bytes_max = v; }},
       {"connection-memory-bytes-max", [&](long long v) { options->connection_memory_bytes_max = v; }},
+      {"connections-max", [&](long long v) { options->connections_max = static_cast<int>(v); }},
       {"connections-per-address-max", [&](long long v) { options->connections_per_address_max = static_cast<int>(v); }},
       {"handshake-timeout-ms", [&](long long v) { options->handshake_timeout = std::chrono::milliseconds(v); }},
       {"header-timeout-ms", [&](long long v) { options->header_timeout = std::chrono::milliseconds(v); }},
