@@ -1,10 +1,10 @@
 # otlp_messages: libprotobuf's classes for OTLP, made by protoc. The official judge of what our decoder
 # and encoder do; for tests and benchmarks only, never part of the program.
 
+find_package(Protobuf REQUIRED)  # Its targets are known only to the folder that finds them.
 if(TARGET otlp_messages)
   return()
 endif()
-find_package(Protobuf REQUIRED)
 set(proto_folder ${SHEAF_DEPS}/proto)
 set(otlp_folder ${CMAKE_BINARY_DIR}/otlp_messages)
 file(MAKE_DIRECTORY ${otlp_folder})

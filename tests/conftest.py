@@ -6,9 +6,12 @@ import subprocess
 
 import pytest
 
+import environment
 from sheaf_server import Program, Server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+for name, value in environment.variables().items():
+    os.environ.setdefault(name, value)
 
 
 @pytest.fixture(scope="session")

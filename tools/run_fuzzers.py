@@ -14,6 +14,9 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+import environment  # noqa: E402
 
 
 def main():
@@ -31,14 +34,11 @@ def main():
             sys.exit(f"{target.name} has no corpus in {seeds}")
         grown = build / "corpus" / target.name
         grown.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_container_overflow=0",
-                       "ARROW_DEFAULT_MEMORY_POOL": "system",
-                       "LSAN_OPTIONS": f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0"}
         command = [target, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-malloc_limit_mb=1024",
                    "-max_len=65536", "-print_final_stats=0", "-verbosity=0", f"-artifact_prefix={crashes}/{target.name}-",
                    grown, seeds]
-        done = subprocess.run(list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace")
+        done = subprocess.run(list(map(str, command)), env={**os.environ, **environment.variables()},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         verdict = "ok" if done.returncode == 0 else "FAILED"
         print(f"{target.name}: {verdict} ({sum(1 for _ in grown.iterdir())} new inputs in {seconds} s)", flush=True)
         if done.returncode != 0:

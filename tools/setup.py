@@ -7,6 +7,7 @@ Only the package managers' own commands fetch anything; what they bring is check
 
   setup.py build        what compiling needs: apt packages, Arrow (pyarrow wheel), DuckDB
   setup.py test         the above, and the Python environment and Go programs that the tests run as peers
+  setup.py bench        the above, and the libraries that the benchmarks are held against
   setup.py print        prints the folder of the dependencies; installs nothing, like those below
   setup.py print-arrow  prints the folder of Arrow's libraries
   setup.py print-peers  prints the folder of the tests' peers
@@ -205,6 +206,10 @@ def setup_test():
         once(PEERS / "go" / package.split("@")[0].split("/")[-1], make_go_program(package))
 
 
+def setup_bench():
+    install_packages(LOCK["bench"]["apt"])
+
+
 def main():
     verb = sys.argv[1] if len(sys.argv) == 2 else ""
     if verb == "print":
@@ -218,6 +223,10 @@ def main():
     elif verb == "test":
         setup_build()
         setup_test()
+    elif verb == "bench":
+        setup_build()
+        setup_test()
+        setup_bench()
     else:
         sys.exit(__doc__)
 

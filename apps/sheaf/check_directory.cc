@@ -79,6 +79,11 @@ class Checker {
   void CheckPart(const parts::PartInfo& part) {
     const std::string path = io::Join(paths_.parts, part.file_name);
     Count(path, part.data_bytes + part.index_bytes);
+    if (!part.dead_file.empty()) {
+      const std::string dead = io::Join(paths_.parts, part.dead_file);
+      const auto stat = files_->Stat(dead);
+      Count(dead, stat.ok() ? stat->bytes : 0);
+    }
     Note(path, parts::VerifyPart(files_, paths_.parts, part));
   }
 

@@ -10,6 +10,7 @@
 #include "file_kinds.h"
 #include "io/arrow_io.h"
 #include "io/posix.h"
+#include "parts/delete_vector.h"
 #include "parts/manifest.h"
 #include "parts/part_index.h"
 #include "store/batch_id_file.h"
@@ -30,7 +31,7 @@ Result<std::string> ReadWhole(const std::string& path) {
 }
 
 Json PartAsJson(const parts::PartInfo& info) {
-  return {{"id", info.id.value},
+  Json json{{"id", info.id.value},
           {"table", info.table.value},
           {"file", info.file_name},
           {"uuid", ToHex(info.file_uuid)},
@@ -46,6 +47,17 @@ Json PartAsJson(const parts::PartInfo& info) {
           {"time_max_ns", info.time_max},
           {"created_ns", info.created_ns},
           {"digest", ToHex(info.digest)}};
+  if (!info.key_max.empty()) {
+    json["key_min_hex"] = ToHex(info.key_min);
+    json["key_max_hex"] = ToHex(info.key_max);
+  }
+  if (!info.dead_file.empty()) {
+    json["dead"] = {{"file", info.dead_file},
+                    {"rows", info.dead_rows},
+                    {"through_lsn", info.dead_through.value},
+                    {"digest", ToHex(info.dead_digest)}};
+  }
+  return json;
 }
 
 Result<Json> DescribeManifest(const std::string& path) {
@@ -149,11 +161,18 @@ Result<Json> DescribePartIndex(const std::string& path) {
     }
     columns.push_back(json);
   }
-  return Json{{"kind", "part index"},
-              {"part", PartAsJson(index->info())},
-              {"data_blocks", index->data_sums().size()},
-              {"granules", granules},
-              {"columns", columns}};
+  Json json{{"kind", "part index"},
+            {"part", PartAsJson(index->info())},
+            {"data_blocks", index->data_sums().size()},
+            {"granules", granules},
+            {"columns", columns}};
+  if (const parts::PartKeys* keys = index->keys(); keys != nullptr) {
+    Json separators = Json::array();
+    for (int64_t i = 0; i < keys->separators.size(); ++i) separators.push_back(ToHex(keys->separators[i]));
+    SHEAF_ASSIGN_OR_RETURN(const std::string_view filter, index->KeyFilterBytes());
+    json["keys"] = {{"columns", keys->columns}, {"filter_bytes", filter.size()}, {"separators_hex", separators}};
+  }
+  return json;
 }
 
 /// Beside the data lies its index, which has the checksums.
@@ -179,6 +198,20 @@ Result<Json> DescribePartData(const std::string& path, FileKind kind) {
   }
   json["columns"] = columns;
   return json;
+}
+
+Result<Json> DescribeDeleteVector(const std::string& path) {
+  SHEAF_ASSIGN_OR_RETURN(const std::string bytes, ReadWhole(path));
+  SHEAF_ASSIGN_OR_RETURN(const parts::DeadFile file, parts::DecodeDeadFile(bytes, path));
+  return Json{{"kind", "delete vector"},
+              {"part", file.part.value},
+              {"part_uuid", ToHex(file.part_uuid)},
+              {"database", ToHex(file.database_uuid)},
+              {"through_lsn", file.through.value},
+              {"part_rows", file.part_rows},
+              {"dead_rows", file.rows.size()},
+              {"bytes", bytes.size()},
+              {"digest", ToHex(file.digest)}};
 }
 
 Result<Json> DescribeBatchIds(const std::string& path) {
@@ -238,6 +271,7 @@ Result<Json> DescribeFile(const std::string& path) {
     case FileKind::kPartIndex: return DescribePartIndex(path);
     case FileKind::kHotPart:
     case FileKind::kColdPart: return DescribePartData(path, kind);
+    case FileKind::kDeleteVector: return DescribeDeleteVector(path);
     case FileKind::kBatchIds: return DescribeBatchIds(path);
     case FileKind::kLock: return Json{{"kind", "lock"}};
   }

@@ -24,6 +24,7 @@ Result<FileKind> KindOfFile(const std::string& path) {
   if (name.starts_with("part-") && name.ends_with(".idx")) return FileKind::kPartIndex;
   if (name.starts_with("part-") && name.ends_with(".arrow")) return FileKind::kHotPart;
   if (name.starts_with("part-") && name.ends_with(".parquet")) return FileKind::kColdPart;
+  if (name.starts_with("part-") && name.ends_with(".del")) return FileKind::kDeleteVector;
   if (name.starts_with("batch-ids") || FolderOf(path).ends_with("batch-ids")) return FileKind::kBatchIds;
   return MakeError(ErrorKind::kInvalid,
                    "{} has no name that Sheaf gives to its files (MANIFEST-…, CURRENT, wal-….log, COMMIT, part-…)", path);

@@ -66,10 +66,10 @@ class LocalSource : public QuerySource {
     if (!closed.ok()) Fail(closed);
   }
 
-  Status Open(const std::string& directory) {
+  Status Open(const std::string& directory, bool writes) {
     store::Options options;
     options.directory = directory;
-    options.read_only = true;
+    options.read_only = !writes;
     SHEAF_RETURN_NOT_OK(io::PosixFileSystem()->Stat(directory).status());  // A wrong name must not make a new database.
     SHEAF_ASSIGN_OR_RETURN(database_, store::Database::Open(io::PosixFileSystem(), io::SystemClock(), options));
     SHEAF_ASSIGN_OR_RETURN(engine_, query::Engine::Open(database_.get(), {}));
@@ -103,7 +103,7 @@ class LocalSource : public QuerySource {
 
 Result<std::unique_ptr<QuerySource>> OpenLocalSource(const SourceOptions& options) {
   auto source = std::make_unique<LocalSource>(options.timeout_ms);
-  SHEAF_RETURN_NOT_OK(source->Open(options.data));
+  SHEAF_RETURN_NOT_OK(source->Open(options.data, options.writes));
   return source;
 }
 

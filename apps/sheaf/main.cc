@@ -27,6 +27,9 @@ int Run(int argc, char** argv) {
   AddDemo(&app, &chosen);
   AddInspect(&app, &chosen);
   AddVerify(&app, &chosen);
+  AddSnapshot(&app, &chosen);
+  AddBackup(&app, &chosen);
+  AddRestore(&app, &chosen);
   AddBench(&app, &chosen);
   AddDoctor(&app, &chosen);
   AddVersion(&app, &chosen);

@@ -13,9 +13,6 @@ void AddPlannedCommands(CLI::App* app, Action* chosen) {
   };
   static constexpr Planned kPlanned[] = {
       {"tail", "follows a table"},
-      {"snapshot", "creates, lists, verifies and restores snapshots"},
-      {"backup", "copies a database while it runs"},
-      {"restore", "brings a backup back, to a position or a time"},
       {"salvage", "recovers what can be read of a damaged directory"},
       {"cluster", "shows and changes the replicas"},
       {"user", "adds users and tokens"},

@@ -20,6 +20,7 @@ inline constexpr const char* kDefaultUrl = "http://127.0.0.1:8080";
 struct SourceOptions {
   std::string data;        // A directory, or…
   std::string url;         // …a server; neither: kDefaultUrl.
+  bool writes = false;     // Open the directory for statements that write, too.
   int64_t timeout_ms = 0;  // Per statement; 0: none of ours (a server has its own).
 };
 

@@ -54,6 +54,7 @@ int RunSql(const SqlOptions& options) {
 
 void AddSql(CLI::App* app, Action* chosen) {
   auto options = std::make_shared<SqlOptions>();
+  options->source.writes = true;
   CLI::App* command = app->add_subcommand("sql", "Runs SQL from the argument, standard input or a prompt");
   AddSourceFlags(command, &options->source);
   AddFormatFlags(command, &options->format);

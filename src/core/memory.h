@@ -1,21 +1,48 @@
-/// An Arrow memory pool that counts what it hands out and refuses beyond a limit.
+/// Who holds how much memory: Arrow memory pools that count what they hand out and refuse beyond a limit, and the list
+/// of all components that sheaf.memory and /metrics show.
 ///
-/// Each large consumer (memtables, query, ingest) has its own, so that one cannot starve the others
-/// and /metrics can say who holds what.
+/// Each large consumer has its own pool, so that one cannot starve the others. NamedPool() is for the components of a
+/// process (decode, ingest, cold_read); a pool of its own for what ends earlier. What allocates by other means, such as
+/// DuckDB, tells its numbers as a MemorySource.
 
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <arrow/memory_pool.h>
 
 namespace sheaf {
 
+/// What one component holds. Absent is what it does not count, and no limit.
+struct MemoryUse {
+  std::string component;
+  int64_t current_bytes = 0;
+  std::optional<int64_t> peak_bytes;
+  std::optional<int64_t> total_bytes;  // Allocated since the start; what was freed is this less `current_bytes`.
+  std::optional<int64_t> allocations;
+  std::optional<int64_t> limit_bytes;
+};
+
+/// Something that holds memory and can say how much. Thread-safe.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  virtual MemoryUse Use() const = 0;
+};
+
+/// Shows `source` among MemoryUses() for as long as it lives.
+void AddMemorySource(std::weak_ptr<const MemorySource> source);
+
+/// All components, sorted by name; sources of one name (the databases of a process) are added up.
+std::vector<MemoryUse> MemoryUses();
+
 /// Thread-safe. Must outlive every buffer it handed out.
-class TrackingPool : public arrow::MemoryPool {
+class TrackingPool : public arrow::MemoryPool, public MemorySource {
  public:
   /// `name` appears in errors and metrics. `bytes_max` of 0 means no limit. Borrows `parent`.
   TrackingPool(std::string name, int64_t bytes_max, arrow::MemoryPool* parent = arrow::default_memory_pool());
@@ -31,6 +58,7 @@ class TrackingPool : public arrow::MemoryPool {
   int64_t num_allocations() const override { return count_.load(std::memory_order_relaxed); }
   std::string backend_name() const override { return parent_->backend_name(); }
   const std::string& name() const { return name_; }
+  MemoryUse Use() const override;
 
  private:
   arrow::Status Reserve(int64_t bytes);
@@ -41,5 +69,9 @@ class TrackingPool : public arrow::MemoryPool {
   arrow::MemoryPool* const parent_;  // Borrowed.
   std::atomic<int64_t> allocated_{0}, peak_{0}, total_{0}, count_{0};
 };
+
+/// The process's pool of this name, without a limit: made when first asked for, and never destroyed, since buffers may
+/// live as long as the process. Takes a lock: keep the reference.
+TrackingPool& NamedPool(const std::string& name);
 
 }  // namespace sheaf

@@ -35,5 +35,39 @@ TEST(TrackingPool, RefusesBeyondTheLimitAndStaysUsable) {
   EXPECT_TRUE(arrow::AllocateBuffer(1000, &pool).ok());
 }
 
+MemoryUse UseOf(const std::string& component) {
+  for (MemoryUse& use : MemoryUses()) {
+    if (use.component == component) return std::move(use);
+  }
+  return {};
+}
+
+TEST(MemoryUses, ShowsNamedPoolsWithAllTheirNumbers) {
+  TrackingPool& pool = NamedPool("memory_test");
+  EXPECT_EQ(&NamedPool("memory_test"), &pool);
+  const auto kept = arrow::AllocateBuffer(1000, &pool).ValueOrDie();
+  (void)arrow::AllocateBuffer(2000, &pool).ValueOrDie();
+  const MemoryUse use = UseOf("memory_test");
+  EXPECT_EQ(use.component, "memory_test");
+  EXPECT_EQ(use.current_bytes, pool.bytes_allocated());
+  EXPECT_GE(use.current_bytes, 1000);
+  EXPECT_GE(use.peak_bytes, 3000);
+  EXPECT_GE(use.total_bytes, 3000);
+  EXPECT_EQ(use.allocations, 2);
+  EXPECT_EQ(use.limit_bytes, std::nullopt);
+}
+
+TEST(MemoryUses, AddsUpSourcesOfOneNameAndForgetsThoseThatAreGone) {
+  auto first = std::make_shared<TrackingPool>("memory_test_shared", 100);
+  auto second = std::make_shared<TrackingPool>("memory_test_shared", 200);
+  AddMemorySource(first);
+  AddMemorySource(second);
+  EXPECT_EQ(UseOf("memory_test_shared").limit_bytes, 300);
+  second.reset();
+  EXPECT_EQ(UseOf("memory_test_shared").limit_bytes, 100);
+  first.reset();
+  EXPECT_EQ(UseOf("memory_test_shared").component, "");
+}
+
 }  // namespace
 }  // namespace sheaf

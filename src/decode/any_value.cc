@@ -148,6 +148,14 @@ bool ReadKeyValue(std::string_view bytes, RequestContext* context, KeyValue* out
   return ReadAnyValue(value, 1, context, &out->value);
 }
 
+bool AppendChargedText(const AttributeValue& value, RequestContext* context, std::string* out) {
+  // A control character becomes six bytes of JSON; one that is no character becomes three, twice on its way there.
+  constexpr size_t kJsonBytesMax = 7, kNumberBytesMax = 64;
+  const size_t size = value.val.size();
+  context->memory->Reserve(out, value.type == ValueType::kString ? size : size * kJsonBytesMax + kNumberBytesMax);
+  return AppendText(value, out);
+}
+
 bool CheckAttributeHolder(std::string_view bytes, uint32_t attributes_field, RequestContext* context, std::string* service_name) {
   bool named = false;
   ProtobufReader reader(bytes);
@@ -163,7 +171,7 @@ bool CheckAttributeHolder(std::string_view bytes, uint32_t attributes_field, Req
     if (service_name != nullptr && !named && attribute.key == "service.name") {
       named = true;
       service_name->clear();
-      AppendText(attribute.value, service_name);
+      AppendChargedText(attribute.value, context, service_name);
     }
   }
   return reader.ok() || context->Malformed(reader.position(), "resource, scope or metric");

@@ -26,6 +26,9 @@ bool ReadKeyValue(std::string_view bytes, RequestContext* context, KeyValue* out
 /// the first attribute service.name.
 bool CheckAttributeHolder(std::string_view bytes, uint32_t attributes_field, RequestContext* context, std::string* service_name);
 
+/// AppendText(), with `out` charged to the request.
+bool AppendChargedText(const AttributeValue& value, RequestContext* context, std::string* out);
+
 /// Reads one field's submessage that may come in several pieces: `*whole` holds the concatenation of all
 /// pieces so far, which is what protobuf merges them to. In the plain pass a second piece makes the
 /// request suspect.

@@ -53,16 +53,15 @@ bool ShortValue(const char* p, size_t n, AttributeValue* value) {
 
 }  // namespace
 
-void AttributeColumn::Start(arrow::MemoryPool* pool, int64_t rows) {
-  pool_ = pool;
-  dictionary_.Start(pool);
+void AttributeColumn::Start(RequestMemory* memory, int64_t rows) {
+  dictionary_.Start(memory);
   capacity_ = 0;  // Not usable until all of them are.
   const int64_t values = std::max(kValuesMin, keys_.capacity());
-  offsets_.Start(pool, rows + 1);
-  keys_.Start(pool, values);
-  types_.Start(pool, values);
-  nums_.Start(pool, values);
-  vals_.Start(pool, values, kValueBytesMin);
+  offsets_.Start(memory, rows + 1);
+  keys_.Start(memory, values);
+  types_.Start(memory, values);
+  nums_.Start(memory, values);
+  vals_.Start(memory, values, kValueBytesMin);
   capacity_ = values;
   size_ = 0;
   offsets_[0] = 0;
@@ -110,7 +109,7 @@ bool AttributeColumn::AddAny(std::string_view key_value, RequestContext* context
     if (!context->careful && !IsUtf8(parsed.key)) context->suspect = true;
     Learn(id, parsed.key);
   }
-  const auto at = static_cast<uint32_t>(id) + 1;
+  const auto at = id < kPatternsMax ? static_cast<uint32_t>(id) + 1 : 0;
   patterns_[last_].next = at;
   last_ = at;
   Append(id, parsed.value, context->readable_end);
@@ -118,6 +117,7 @@ bool AttributeColumn::AddAny(std::string_view key_value, RequestContext* context
 }
 
 void AttributeColumn::Learn(int32_t id, std::string_view key) {
+  if (id >= kPatternsMax) return;
   patterns_.resize(static_cast<size_t>(id) + 2);
   Pattern& pattern = patterns_.back();
   if (key.size() + 3 > sizeof(pattern.bytes)) return;

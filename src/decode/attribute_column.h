@@ -19,7 +19,7 @@ namespace sheaf::decode {
 /// time is compared first: a hit needs no hash and no field-by-field reading of the message.
 class AttributeColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows);
+  void Start(RequestMemory* memory, int64_t rows);
   void ReserveRows(int64_t rows) { offsets_.Reserve(rows + 1); }
   void BeginRow() { last_ = 0; }
   /// Adds one KeyValue message to the row. Returns false where the request must fail.
@@ -58,7 +58,6 @@ class AttributeColumn {
   void Learn(int32_t id, std::string_view key);
   void Grow();
 
-  arrow::MemoryPool* pool_ = nullptr;  // Borrowed.
   Dictionary dictionary_;
   Column<int32_t> offsets_, keys_;
   Column<uint8_t> types_;
@@ -66,6 +65,8 @@ class AttributeColumn {
   BytesColumn vals_;
   int64_t size_ = 0, capacity_ = 0;
 
+  /// Of the first keys of a batch only: who sends more of them repeats none in an order worth learning.
+  static constexpr int32_t kPatternsMax = 4096;
   std::vector<Pattern> patterns_;  // Pattern of key id i at i + 1; at 0 the start of a row.
   uint32_t last_ = 0;
 };

@@ -43,7 +43,7 @@ void AppendJsonString(std::string_view text, std::string* out) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string repaired;
   if (!IsUtf8(text)) {
-    repaired = RepairUtf8(text);
+    RepairUtf8(text, &repaired);
     text = repaired;
   }
   out->push_back('"');

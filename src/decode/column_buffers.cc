@@ -4,8 +4,8 @@
 
 namespace sheaf::decode {
 
-void ColumnBuffer::Start(arrow::MemoryPool* pool, int64_t bytes, bool zeroed) {
-  pool_ = pool;
+void ColumnBuffer::Start(RequestMemory* memory, int64_t bytes, bool zeroed) {
+  memory_ = memory;
   bool recycled = buffer_ != nullptr && buffer_.use_count() == 1 && capacity_ >= bytes;
 #if !defined(__SANITIZE_THREAD__)
   // Pairs with the release of the reference that the last reader dropped, on whatever thread.
@@ -13,11 +13,13 @@ void ColumnBuffer::Start(arrow::MemoryPool* pool, int64_t bytes, bool zeroed) {
 #endif
   if (!recycled) {
     const int64_t wanted = std::max(bytes, capacity_);
-    buffer_.reset();
-    data_ = nullptr;
-    capacity_ = 0;
-    auto made = arrow::AllocateResizableBuffer(wanted + kBufferSlackBytes, pool);
-    if (!made.ok()) throw std::bad_alloc();
+    Trim(-1);
+    memory->Charge(wanted + kBufferSlackBytes);
+    auto made = arrow::AllocateResizableBuffer(wanted + kBufferSlackBytes, memory->pool());
+    if (!made.ok()) {
+      memory->Release(wanted + kBufferSlackBytes);
+      throw std::bad_alloc();
+    }
     buffer_ = std::move(*made);
     data_ = buffer_->mutable_data();
     capacity_ = wanted;
@@ -29,14 +31,20 @@ void ColumnBuffer::Grow(int64_t bytes, bool zeroed) {
   CheckOffset(bytes);
   const int64_t wanted = std::min(std::max(bytes, capacity_ * 2), std::max(bytes, kOffsetMax));
   const int64_t old = capacity_;
-  if (!buffer_->Resize(wanted + kBufferSlackBytes, false).ok()) throw std::bad_alloc();
+  memory_->Charge(wanted + kBufferSlackBytes);  // While it moves, the old memory is there too.
+  if (!buffer_->Resize(wanted + kBufferSlackBytes, false).ok()) {
+    memory_->Release(wanted + kBufferSlackBytes);
+    throw std::bad_alloc();
+  }
+  memory_->Release(old + kBufferSlackBytes);
   data_ = buffer_->mutable_data();
   capacity_ = wanted;
   if (zeroed) std::memset(data_ + old, 0, static_cast<size_t>(wanted - old + kBufferSlackBytes));
 }
 
 void ColumnBuffer::Trim(int64_t bytes_max) {
-  if (capacity_ <= bytes_max) return;
+  if (capacity_ <= bytes_max || buffer_ == nullptr) return;
+  memory_->Release(capacity_ + kBufferSlackBytes);
   buffer_.reset();
   data_ = nullptr;
   capacity_ = 0;

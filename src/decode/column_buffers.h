@@ -2,8 +2,8 @@
 ///
 /// Start() readies a buffer for a batch: the old memory where nobody refers to it any more, new memory
 /// where a batch made of it is still alive. The writer then reserves once a row or a value and stores
-/// directly. What fails here (no memory, offsets beyond int32) throws, because it is rare and deep: the
-/// Decoder turns std::bad_alloc into OutOfMemory and std::length_error into TooLarge; neither leaves it.
+/// directly. What fails here (no memory, over the budget, offsets beyond int32) throws, because it is rare and deep: the
+/// Decoder turns std::bad_alloc into OutOfMemory, OverBudget and std::length_error into TooLarge; none leaves it.
 
 #pragma once
 
@@ -20,8 +20,9 @@
 
 #include <arrow/array/data.h>
 #include <arrow/buffer.h>
-#include <arrow/memory_pool.h>
 #include <emmintrin.h>
+
+#include "decode/request_memory.h"
 
 namespace sheaf::decode {
 
@@ -34,7 +35,7 @@ inline constexpr int64_t kOffsetMax = std::numeric_limits<int32_t>::max();
 class ColumnBuffer {
  public:
   /// Makes room for `bytes` (and the slack). Contents are undefined, or all zero where `zeroed`.
-  void Start(arrow::MemoryPool* pool, int64_t bytes, bool zeroed);
+  void Start(RequestMemory* memory, int64_t bytes, bool zeroed);
   /// Grows to at least `bytes`, keeping the contents; `zeroed` clears what is new.
   void Grow(int64_t bytes, bool zeroed);
   /// Gives the memory back once it is over `bytes_max`.
@@ -46,7 +47,7 @@ class ColumnBuffer {
 
  private:
   std::shared_ptr<arrow::ResizableBuffer> buffer_;
-  arrow::MemoryPool* pool_ = nullptr;  // Borrowed.
+  RequestMemory* memory_ = nullptr;  // Borrowed; charged with the buffer's memory.
   uint8_t* data_ = nullptr;
   int64_t capacity_ = 0;
 };
@@ -55,8 +56,8 @@ class ColumnBuffer {
 template <typename T>
 class Column {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t values) {
-    buffer_.Start(pool, values * Width(), false);
+  void Start(RequestMemory* memory, int64_t values) {
+    buffer_.Start(memory, values * Width(), false);
     Refresh();
   }
   void Reserve(int64_t values) {
@@ -89,7 +90,7 @@ class Column {
 /// One bit a row, zero until set.
 class BitColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t values) { buffer_.Start(pool, values / 8 + 1, true); }
+  void Start(RequestMemory* memory, int64_t values) { buffer_.Start(memory, values / 8 + 1, true); }
   void Reserve(int64_t values) {
     if (values / 8 + 1 > buffer_.capacity()) [[unlikely]] buffer_.Grow(values / 8 + 1, true);
   }
@@ -108,9 +109,9 @@ class BitColumn {
 /// Text or bytes of any length: offsets and one heap. Values are appended in order of rows.
 class BytesColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t values, int64_t bytes) {
-    offsets_.Start(pool, values + 1);
-    heap_.Start(pool, bytes, false);
+  void Start(RequestMemory* memory, int64_t values, int64_t bytes) {
+    offsets_.Start(memory, values + 1);
+    heap_.Start(memory, bytes, false);
     used_ = 0;
     offsets_[0] = 0;
   }

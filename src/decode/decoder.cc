@@ -7,20 +7,13 @@
 #include "decode/log_decoder.h"
 #include "decode/metric_decoder.h"
 #include "decode/request_context.h"
+#include "decode/request_memory.h"
 #include "decode/trace_decoder.h"
 
 namespace sheaf::decode {
-namespace {
-
-/// After a request this much larger than usual, its memory is given back rather than kept for the next.
-constexpr size_t kUsualRequestBytes = size_t{4} << 20;
-constexpr int64_t kKeptBufferBytesMax = int64_t{8} << 20;
-
-}  // namespace
-
 class Decoder::Impl {
  public:
-  Impl(Limits limits, arrow::MemoryPool* pool) : context_(limits), pool_(pool) {}
+  Impl(Limits limits, arrow::MemoryPool* pool) : memory_(pool), context_(limits, &memory_) {}
 
   Result<DecodeResult> Traces(std::span<const std::byte> request) {
     const auto record = [&](std::string_view bytes) { return traces_.Span(bytes, envelopes_, &context_); };
@@ -39,13 +32,30 @@ class Decoder::Impl {
     return Decode(request, &metrics_, record, [&](DecodeResult* result) { result->batches = metrics_.Finish(); });
   }
 
+  int64_t kept_bytes() const { return memory_.held(); }
+
  private:
   template <typename Rows, typename Record, typename Finish>
   Result<DecodeResult> Decode(std::span<const std::byte> request, Rows* rows, Record&& record, Finish&& finish) {
     const std::string_view bytes(reinterpret_cast<const char*>(request.data()), request.size());
+    const Limits& limits = context_.limits;
+    memory_.set_bytes_max(limits.memory_bytes_base + limits.memory_per_request_byte * static_cast<int64_t>(bytes.size()));
+    Result<DecodeResult> result = TryDecode(bytes, rows, record, finish);
+    if (!result.ok() && over_budget_ && had_kept_bytes_) {
+      // Part of the budget went to memory that other requests had left: what is accepted must not depend on them.
+      Trim();
+      result = TryDecode(bytes, rows, record, finish);
+    }
+    context_.Forget();
+    if (memory_.held() > kKeptBytesMax) Trim();
+    return result;
+  }
+
+  template <typename Rows, typename Record, typename Finish>
+  Result<DecodeResult> TryDecode(std::string_view bytes, Rows* rows, Record&& record, Finish&& finish) {
+    had_kept_bytes_ = memory_.held() > 0;
+    over_budget_ = false;
     try {
-      if (last_request_bytes_ > kUsualRequestBytes && bytes.size() * 4 < last_request_bytes_) rows->Trim(kKeptBufferBytesMax);
-      last_request_bytes_ = bytes.size();
       SHEAF_RETURN_NOT_OK(Pass(bytes, false, rows, record));
       if (context_.suspect || !rows->TextIsUtf8()) SHEAF_RETURN_NOT_OK(Pass(bytes, true, rows, record));
       DecodeResult result;
@@ -54,6 +64,10 @@ class Decoder::Impl {
       result.rejected = context_.rejected;
       if (context_.rejected > 0) result.rejected_reason = RejectedReason();
       return result;
+    } catch (const OverBudget&) {
+      over_budget_ = true;
+      return MakeError(ErrorKind::kTooLarge, "a request of {} bytes takes more than {} bytes of memory to decode; send fewer records",
+                       bytes.size(), memory_.bytes_max());
     } catch (const std::bad_alloc&) {
       return MakeError(ErrorKind::kOutOfMemory, "out of memory while decoding a request of {} bytes", bytes.size());
     } catch (const std::length_error& e) {
@@ -64,7 +78,7 @@ class Decoder::Impl {
   template <typename Rows, typename Record>
   Status Pass(std::string_view bytes, bool careful, Rows* rows, Record&& record) {
     context_.Start(bytes, careful);
-    rows->Start(pool_);
+    rows->Start(&memory_);
     if (!WalkRequest(bytes, &context_, &envelopes_, record)) return context_.error;
     return Status::OK();
   }
@@ -74,17 +88,28 @@ class Decoder::Impl {
     return fmt::format("{} ({} rejected in all)", context_.rejected_reason, context_.rejected);
   }
 
+  void Trim() {
+    traces_.Trim(kTrimmed);
+    logs_.Trim(kTrimmed);
+    metrics_.Trim(kTrimmed);
+    envelopes_.Forget(&memory_);
+    context_.Forget();
+  }
+
+  static constexpr int64_t kTrimmed = -1;  // Nothing is small enough to stay.
+
+  RequestMemory memory_;
   RequestContext context_;
-  arrow::MemoryPool* const pool_;  // Borrowed.
   Envelopes envelopes_;
   TraceDecoder traces_;
   LogDecoder logs_;
   MetricDecoder metrics_;
-  size_t last_request_bytes_ = 0;
+  bool had_kept_bytes_ = false, over_budget_ = false;  // Of the request under way.
 };
 
 Decoder::Decoder(Limits limits, arrow::MemoryPool* pool) : impl_(std::make_unique<Impl>(limits, pool)) {}
 Decoder::~Decoder() = default;
+int64_t Decoder::kept_bytes() const { return impl_->kept_bytes(); }
 
 Result<DecodeResult> Decoder::Traces(std::span<const std::byte> request) { return impl_->Traces(request); }
 Result<DecodeResult> Decoder::Logs(std::span<const std::byte> request) { return impl_->Logs(request); }

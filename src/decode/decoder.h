@@ -21,6 +21,10 @@ struct Limits {
   int64_t records_max = 1'000'000;
   int attribute_depth_max = 32;         // nesting of AnyValue
   int64_t attributes_per_record_max = 65'536;
+  /// Memory that decoding may take beyond the request: so much, and so many bytes for each of its bytes. Together with
+  /// the request itself that makes four times its size and 64 MiB.
+  int64_t memory_bytes_base = int64_t{64} << 20;
+  int64_t memory_per_request_byte = 3;
 };
 
 /// One table's rows out of a request.
@@ -36,8 +40,9 @@ struct DecodeResult {
   std::string rejected_reason;       // the first reason and how many others; empty where none
 };
 
-/// Decodes one request after the other and recycles its memory between them: no allocation per
-/// record in the steady state. Not thread-safe; have one per thread (or a pool of them).
+/// Decodes one request after the other and recycles its memory between them: no allocation per record in
+/// the steady state. What a large request needed beyond kKeptBytesMax is not kept. Not thread-safe; have one
+/// per thread (or a pool of them).
 ///
 /// The batches of a result may share the decoder's buffers. They stay valid for as long as they are
 /// referenced (a buffer that is still referenced is replaced, not overwritten), but memory is reused
@@ -47,6 +52,11 @@ class Decoder {
   /// Borrows `pool`, from which all columns come; it must outlive the batches too.
   explicit Decoder(Limits limits = {}, arrow::MemoryPool* pool = arrow::default_memory_pool());
   ~Decoder();
+
+  /// Of its own accord a decoder keeps no more than this between requests.
+  static constexpr int64_t kKeptBytesMax = int64_t{24} << 20;
+  /// The memory it keeps now.
+  int64_t kept_bytes() const;
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <random>
+#include <utility>
 
 namespace sheaf::decode {
 namespace {
@@ -65,13 +66,27 @@ uint64_t Hash(std::string_view v, uint64_t first, uint64_t last, uint64_t seed) 
 
 }  // namespace
 
-Dictionary::Dictionary() : seed_(HashSeed()), slots_(kSlotsMin) {}
+Dictionary::Dictionary() : seed_(HashSeed()) {}
 
-void Dictionary::Start(arrow::MemoryPool* pool) {
-  values_.Start(pool, kValuesMin, kValueBytesMin);
+void Dictionary::Table::Make(RequestMemory* memory, size_t n) {
+  buffer.Start(memory, static_cast<int64_t>(n * sizeof(Slot)), true);
+  slots = reinterpret_cast<Slot*>(buffer.data());
+  mask = n - 1;
+}
+
+void Dictionary::Table::Drop() {
+  buffer.Trim(-1);
+  slots = nullptr;
+  mask = 0;
+}
+
+void Dictionary::Start(RequestMemory* memory) {
+  memory_ = memory;
+  values_.Start(memory, kValuesMin, kValueBytesMin);
   size_ = 0;
+  if (table_.slots == nullptr) table_.Make(memory, kSlotsMin);
   if (++generation_ == 0) {  // Every slot of 2^32 batches ago would count as taken.
-    for (Slot& slot : slots_) slot.generation = 0;
+    std::memset(table_.slots, 0, table_.size() * sizeof(Slot));
     generation_ = 1;
   }
 }
@@ -80,9 +95,9 @@ int32_t Dictionary::Id(std::string_view value, bool* is_new) {
   uint64_t first, last;
   Ends(value, &first, &last);
   const uint64_t hash = Hash(value, first, last, seed_);
-  const size_t mask = slots_.size() - 1;
+  const size_t mask = table_.mask;
   for (size_t i = hash & mask;; i = (i + 1) & mask) {
-    const Slot& slot = slots_[i];
+    const Slot& slot = table_.slots[i];
     if (slot.generation != generation_) {
       *is_new = true;
       return Insert(value, hash, i, first, last);
@@ -99,22 +114,24 @@ int32_t Dictionary::Insert(std::string_view value, uint64_t hash, size_t at, uin
   const int32_t id = size_;
   values_.Reserve(int64_t{id} + 1);
   values_.Put(id, value, 0);
-  slots_[at] = {first, last, static_cast<uint32_t>(value.size()), static_cast<uint32_t>(hash), id, generation_};
+  table_.slots[at] = {first, last, static_cast<uint32_t>(value.size()), static_cast<uint32_t>(hash), id, generation_};
   ++size_;
-  if (static_cast<size_t>(size_) * 2 > slots_.size()) Rehash(slots_.size() * 2);
+  if (static_cast<size_t>(size_) * 2 > table_.size()) Rehash(table_.size() * 2);
   return id;
 }
 
 void Dictionary::Rehash(size_t slots) {
-  std::vector<Slot> old(slots);
-  old.swap(slots_);
-  const size_t mask = slots - 1;
-  for (const Slot& slot : old) {
+  Table table;
+  table.Make(memory_, slots);
+  for (size_t from = 0; from < table_.size(); ++from) {
+    const Slot& slot = table_.slots[from];
     if (slot.generation != generation_) continue;
-    size_t i = slot.hash & mask;
-    while (slots_[i].generation == generation_) i = (i + 1) & mask;
-    slots_[i] = slot;
+    size_t i = slot.hash & table.mask;
+    while (table.slots[i].generation == generation_) i = (i + 1) & table.mask;
+    table.slots[i] = slot;
   }
+  std::swap(table, table_);
+  table.Drop();
 }
 
 ArrayDataPtr Dictionary::MakeColumn(const TypePtr& type, int64_t n, std::shared_ptr<arrow::Buffer> ids) const {
@@ -126,9 +143,7 @@ ArrayDataPtr Dictionary::MakeColumn(const TypePtr& type, int64_t n, std::shared_
 
 void Dictionary::Trim(int64_t bytes_max) {
   values_.Trim(bytes_max);
-  if (static_cast<int64_t>(slots_.size() * sizeof(Slot)) > bytes_max) {
-    slots_ = std::vector<Slot>(kSlotsMin);
-  }
+  if (static_cast<int64_t>(table_.size() * sizeof(Slot)) > bytes_max) table_.Drop();
 }
 
 }  // namespace sheaf::decode

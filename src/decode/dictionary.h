@@ -5,9 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
-#include <arrow/memory_pool.h>
 
 #include "decode/column_buffers.h"
 
@@ -20,7 +18,7 @@ class Dictionary {
   Dictionary();
 
   /// Forgets all values.
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   /// Returns the value's id; `*is_new` tells whether it was seen for the first time.
   int32_t Id(std::string_view value, bool* is_new);
   int32_t Id(std::string_view value) {
@@ -38,18 +36,30 @@ class Dictionary {
 
  private:
   /// The first and last eight bytes stand in the slot: values of up to 16 bytes are compared without
-  /// touching the heap. A slot belongs to the batch of its `generation`; others count as free.
+  /// touching the heap. A slot belongs to the batch of its `generation`; others count as free,
+  /// such as those of memory that is all zero.
   struct Slot {
     uint64_t first, last;
     uint32_t size, hash;
     int32_t id;
-    uint32_t generation = 0;
+    uint32_t generation;
+  };
+  /// The slots, in memory that is charged like the columns'. None before the first Start().
+  struct Table {
+    ColumnBuffer buffer;
+    Slot* slots = nullptr;
+    size_t mask = 0;  // Their number, a power of two, less one.
+
+    void Make(RequestMemory* memory, size_t n);
+    void Drop();
+    size_t size() const { return slots == nullptr ? 0 : mask + 1; }
   };
   int32_t Insert(std::string_view value, uint64_t hash, size_t at, uint64_t first, uint64_t last);
   void Rehash(size_t slots);
 
   const uint64_t seed_;
-  std::vector<Slot> slots_;  // A power of two of them, at most half full.
+  RequestMemory* memory_ = nullptr;  // Borrowed.
+  Table table_;  // At most half full.
   uint32_t generation_ = 1;
   int32_t size_ = 0;
   BytesColumn values_;

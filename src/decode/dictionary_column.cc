@@ -51,7 +51,7 @@ const EnumNames& TemporalityNames() {
 
 int32_t EnumColumn::OtherId(int32_t number) {
   if (!others_started_) {
-    others_.Start(pool_);
+    others_.Start(memory_);
     for (int32_t i = 0; i < names_->size(); ++i) others_.Id(names_->name(i));
     others_started_ = true;
   }

@@ -18,9 +18,9 @@ namespace sheaf::decode {
 /// dictionary<int32, utf8> of text. Not thread-safe.
 class TextColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows) {
-    ids_.Start(pool, rows);
-    dictionary_.Start(pool);
+  void Start(RequestMemory* memory, int64_t rows) {
+    ids_.Start(memory, rows);
+    dictionary_.Start(memory);
     has_last_ = false;
   }
   void Reserve(int64_t rows) { ids_.Reserve(rows); }
@@ -59,9 +59,9 @@ class TextColumn {
 /// dictionary<int32, …> of what stays the same for many rows: set once, stored in runs. Not thread-safe.
 class RunColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows) {
-    ids_.Start(pool, rows);
-    dictionary_.Start(pool);
+  void Start(RequestMemory* memory, int64_t rows) {
+    ids_.Start(memory, rows);
+    dictionary_.Start(memory);
     id_ = 0;
   }
   /// Rows filled from now on have this value (bytes, or text that is already UTF-8).
@@ -105,9 +105,9 @@ const EnumNames& TemporalityNames();
 class EnumColumn {
  public:
   explicit EnumColumn(const EnumNames& names) : names_(&names) {}
-  void Start(arrow::MemoryPool* pool, int64_t rows) {
-    pool_ = pool;
-    ids_.Start(pool, rows);
+  void Start(RequestMemory* memory, int64_t rows) {
+    memory_ = memory;
+    ids_.Start(memory, rows);
     others_started_ = false;
   }
   void Reserve(int64_t rows) { ids_.Reserve(rows); }
@@ -125,7 +125,7 @@ class EnumColumn {
   int32_t OtherId(int32_t number);
 
   const EnumNames* names_;
-  arrow::MemoryPool* pool_ = nullptr;  // Borrowed.
+  RequestMemory* memory_ = nullptr;  // Borrowed.
   Column<int32_t> ids_;
   Dictionary others_;  // All names and then the numbers met, where there are any.
   bool others_started_ = false;

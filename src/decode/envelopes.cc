@@ -21,7 +21,10 @@ bool ReadEnvelope(std::string_view message, uint32_t attributes_field, RequestCo
       reader.Skip();
     }
     if (!reader.ok()) break;
-    if (reader.tag() != Tag(2, WireType::kBytes)) envelope->append(field_begin, reader.position());
+    if (reader.tag() != Tag(2, WireType::kBytes)) {
+      context->memory->Reserve(envelope, static_cast<size_t>(reader.position() - field_begin));
+      envelope->append(field_begin, reader.position());
+    }
     field_begin = reader.position();
   }
   return reader.ok() || context->Malformed(reader.position(), "resource or scope");
@@ -32,7 +35,7 @@ void EnvelopeColumns::Change(const Envelopes& envelopes, int64_t row, RequestCon
   serial_ = envelopes.serial;
   // The name is text taken out of an envelope that stays as sent: repaired here, and nothing is lost.
   service_.Set(IsUtf8(envelopes.service_name) ? std::string_view(envelopes.service_name)
-                                              : context->Keep(RepairUtf8(envelopes.service_name)));
+                                              : context->Repaired(envelopes.service_name));
   resource_.Set(envelopes.resource);
   scope_.Set(envelopes.scope);
 }

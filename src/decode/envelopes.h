@@ -19,6 +19,11 @@ struct Envelopes {
   std::string service_name;               // Of the resource; empty where it has none.
   std::string_view metric_name, unit;     // Of the metric.
   uint64_t serial = 0;
+
+  /// Gives the memory back.
+  void Forget(RequestMemory* memory) {
+    for (std::string* text : {&resource, &scope, &metric, &service_name}) memory->Forget(text);
+  }
 };
 
 /// Copies the fields of a Resource… or Scope… message except its records (field 2) to `envelope`, and
@@ -68,10 +73,10 @@ bool WalkRequest(std::string_view request, RequestContext* context, Envelopes* e
 /// The columns service_name, resource and scope, which change only between scopes. Not thread-safe.
 class EnvelopeColumns {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows) {
-    service_.Start(pool, rows);
-    resource_.Start(pool, rows);
-    scope_.Start(pool, rows);
+  void Start(RequestMemory* memory, int64_t rows) {
+    service_.Start(memory, rows);
+    resource_.Start(memory, rows);
+    scope_.Start(memory, rows);
     filled_ = 0;
     serial_ = 0;
   }
@@ -101,9 +106,9 @@ class EnvelopeColumns {
 /// The column `original`: a record's whole message where its columns could not say everything in it.
 class OriginalColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows) {
-    bytes_.Start(pool, rows, 64);
-    valid_.Start(pool, rows);
+  void Start(RequestMemory* memory, int64_t rows) {
+    bytes_.Start(memory, rows, 64);
+    valid_.Start(memory, rows);
     kept_ = 0;
   }
   void Reserve(int64_t rows) {

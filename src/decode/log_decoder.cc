@@ -21,25 +21,26 @@ struct LogDecoder::Fields {
   bool has_body = false;
 };
 
-void LogDecoder::Start(arrow::MemoryPool* pool) {
+void LogDecoder::Start(RequestMemory* memory) {
+  memory_ = memory;
   const int64_t rows = std::max(kRowsMin, time_.capacity());
   rows_ = bodies_ = body_values_ = 0;
-  time_.Start(pool, rows);
-  observed_time_.Start(pool, rows);
-  trace_id_.Start(pool, rows);
-  span_id_.Start(pool, rows);
-  flags_.Start(pool, rows);
-  dropped_attributes_.Start(pool, rows);
-  severity_number_.Start(pool, rows);
-  severity_text_.Start(pool, rows);
-  event_name_.Start(pool, rows);
-  body_.Start(pool, rows, kTextBytesMin);
-  body_value_.Start(pool, rows, kTextBytesMin);
-  has_body_.Start(pool, rows);
-  has_body_value_.Start(pool, rows);
-  attributes_.Start(pool, rows);
-  envelopes_.Start(pool, rows);
-  original_.Start(pool, rows);
+  time_.Start(memory, rows);
+  observed_time_.Start(memory, rows);
+  trace_id_.Start(memory, rows);
+  span_id_.Start(memory, rows);
+  flags_.Start(memory, rows);
+  dropped_attributes_.Start(memory, rows);
+  severity_number_.Start(memory, rows);
+  severity_text_.Start(memory, rows);
+  event_name_.Start(memory, rows);
+  body_.Start(memory, rows, kTextBytesMin);
+  body_value_.Start(memory, rows, kTextBytesMin);
+  has_body_.Start(memory, rows);
+  has_body_value_.Start(memory, rows);
+  attributes_.Start(memory, rows);
+  envelopes_.Start(memory, rows);
+  original_.Start(memory, rows);
   rows_capacity_ = rows;
 }
 
@@ -146,7 +147,7 @@ bool LogDecoder::StoreBody(const Fields& f, RequestContext* context) {
     body_.Put(row, value.val, context->readable_end);
   } else {
     body_text_.clear();
-    has_text = AppendText(value, &body_text_);
+    has_text = AppendChargedText(value, context, &body_text_);
     body_.Put(row, body_text_, 0);
   }
   has_body_.Set(row, has_text);
@@ -201,6 +202,7 @@ void LogDecoder::Trim(int64_t bytes_max) {
   attributes_.Trim(bytes_max);
   envelopes_.Trim(bytes_max);
   original_.Trim(bytes_max);
+  if (memory_ != nullptr && static_cast<int64_t>(body_text_.capacity()) > bytes_max) memory_->Forget(&body_text_);
 }
 
 }  // namespace sheaf::decode

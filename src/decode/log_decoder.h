@@ -20,7 +20,7 @@ namespace sheaf::decode {
 /// Not thread-safe. Start(), Record() for each, Finish().
 class LogDecoder {
  public:
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   /// Adds one LogRecord message. Returns false where the request must fail.
   bool Record(std::string_view message, const Envelopes& envelopes, RequestContext* context);
   int64_t rows() const { return rows_; }
@@ -35,6 +35,7 @@ class LogDecoder {
   bool StoreBody(const Fields& fields, RequestContext* context);
   void GrowRows();
 
+  RequestMemory* memory_ = nullptr;  // Borrowed.
   int64_t rows_ = 0, rows_capacity_ = 0;
   Column<uint64_t> time_, observed_time_;
   IdColumn<TraceIdBytes> trace_id_;

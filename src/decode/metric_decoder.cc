@@ -46,7 +46,9 @@ bool FindData(std::string_view message, RequestContext* context, DataRun* run) {
 
 /// Reads a data message's own fields, and appends it to the envelope without its points.
 bool ReadData(uint32_t tag, std::string_view data, RequestContext* context, std::string* envelope, MetricFacts* facts) {
+  constexpr size_t kFramingBytesMax = 16;  // Tag, room for a length, and what Close() adds to it.
   wire::ProtobufWriter writer(envelope);
+  context->memory->Reserve(envelope, kFramingBytesMax);
   const size_t mark = writer.Open(FieldOf(tag));
   ProtobufReader reader(data);
   const char* field_begin = data.data();
@@ -61,7 +63,11 @@ bool ReadData(uint32_t tag, std::string_view data, RequestContext* context, std:
       reader.Skip();
     }
     if (!reader.ok()) break;
-    if (!is_point) writer.Raw({field_begin, static_cast<size_t>(reader.position() - field_begin)});
+    if (!is_point) {
+      const std::string_view field(field_begin, static_cast<size_t>(reader.position() - field_begin));
+      context->memory->Reserve(envelope, field.size() + kFramingBytesMax);
+      writer.Raw(field);
+    }
     field_begin = reader.position();
   }
   writer.Close(mark);
@@ -86,7 +92,10 @@ bool ReadMetricEnvelope(std::string_view message, const DataRun& run, RequestCon
     } else {
       reader.Skip();
     }
-    if (!is_data) envelopes->metric.append(field_begin, reader.position());
+    if (!is_data) {
+      context->memory->Reserve(&envelopes->metric, static_cast<size_t>(reader.position() - field_begin));
+      envelopes->metric.append(field_begin, reader.position());
+    }
     field_begin = reader.position();
   }
   ++envelopes->serial;
@@ -95,15 +104,15 @@ bool ReadMetricEnvelope(std::string_view message, const DataRun& run, RequestCon
 
 }  // namespace
 
-void MetricDecoder::Start(arrow::MemoryPool* pool) {
-  pool_ = pool;
+void MetricDecoder::Start(RequestMemory* memory) {
+  memory_ = memory;
   started_.fill(false);
 }
 
 template <typename Points>
 Points* MetricDecoder::Started(Signal signal, Points* points) {
   bool& started = started_[static_cast<size_t>(signal)];
-  if (!started) points->Start(pool_);
+  if (!started) points->Start(memory_);
   started = true;
   return points;
 }

@@ -26,7 +26,7 @@ struct MetricFacts {
 class NumberPoints {
  public:
   explicit NumberPoints(Signal signal) : signal_(signal), temporality_(TemporalityNames()) {}
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   bool Point(std::string_view message, const MetricFacts& facts, const Envelopes& envelopes, RequestContext* context);
   std::shared_ptr<arrow::RecordBatch> Finish();
   void Trim(int64_t bytes_max);
@@ -44,7 +44,7 @@ class NumberPoints {
 class HistogramPoints {
  public:
   HistogramPoints() : temporality_(TemporalityNames()) {}
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   bool Point(std::string_view message, const MetricFacts& facts, const Envelopes& envelopes, RequestContext* context);
   std::shared_ptr<arrow::RecordBatch> Finish();
   void Trim(int64_t bytes_max);
@@ -61,7 +61,7 @@ class HistogramPoints {
 class ExponentialHistogramPoints {
  public:
   ExponentialHistogramPoints() : temporality_(TemporalityNames()) {}
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   bool Point(std::string_view message, const MetricFacts& facts, const Envelopes& envelopes, RequestContext* context);
   std::shared_ptr<arrow::RecordBatch> Finish();
   void Trim(int64_t bytes_max);
@@ -73,7 +73,7 @@ class ExponentialHistogramPoints {
     BitColumn present;
     Column<int32_t> offset;
     NumberListColumn counts;
-    void Start(arrow::MemoryPool* pool, int64_t rows);
+    void Start(RequestMemory* memory, int64_t rows);
     void Reserve(int64_t rows);
     bool Read(std::string_view message, int32_t* offset_value, RequestContext* context);
     void Trim(int64_t bytes_max);
@@ -89,7 +89,7 @@ class ExponentialHistogramPoints {
 
 class SummaryPoints {
  public:
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   bool Point(std::string_view message, const MetricFacts& facts, const Envelopes& envelopes, RequestContext* context);
   std::shared_ptr<arrow::RecordBatch> Finish();
   void Trim(int64_t bytes_max);
@@ -110,7 +110,7 @@ class SummaryPoints {
 class MetricDecoder {
  public:
   MetricDecoder() : gauge_(Signal::kGauge), sum_(Signal::kSum) {}
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   /// Adds the data points of one Metric message; sets the metric's part of `envelopes`. Returns false
   /// where the request must fail.
   bool Metric(std::string_view message, Envelopes* envelopes, RequestContext* context);
@@ -127,7 +127,7 @@ class MetricDecoder {
   template <typename Points>
   Points* Started(Signal signal, Points* points);
   std::array<bool, kSignals> started_{};
-  arrow::MemoryPool* pool_ = nullptr;  // Borrowed.
+  RequestMemory* memory_ = nullptr;  // Borrowed.
   NumberPoints gauge_, sum_;
   HistogramPoints histogram_;
   ExponentialHistogramPoints exponential_histogram_;

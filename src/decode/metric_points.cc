@@ -28,13 +28,13 @@ class ColumnList {
 
 }  // namespace
 
-void NumberPoints::Start(arrow::MemoryPool* pool) {
-  points_.Start(pool);
+void NumberPoints::Start(RequestMemory* memory) {
+  points_.Start(memory);
   const int64_t rows = points_.rows_capacity();
-  value_.Start(pool, rows);
-  value_int_.Start(pool, rows);
-  temporality_.Start(pool, rows);
-  is_monotonic_.Start(pool, rows);
+  value_.Start(memory, rows);
+  value_int_.Start(memory, rows);
+  temporality_.Start(memory, rows);
+  is_monotonic_.Start(memory, rows);
 }
 
 bool NumberPoints::Point(std::string_view message, const MetricFacts& facts, const Envelopes& envelopes, RequestContext* context) {
@@ -106,14 +106,14 @@ void NumberPoints::Trim(int64_t bytes_max) {
   is_monotonic_.Trim(bytes_max);
 }
 
-void HistogramPoints::Start(arrow::MemoryPool* pool) {
-  points_.Start(pool);
+void HistogramPoints::Start(RequestMemory* memory) {
+  points_.Start(memory);
   const int64_t rows = points_.rows_capacity();
-  count_.Start(pool, rows);
-  for (OptionalColumn<double>* column : {&sum_, &min_, &max_}) column->Start(pool, rows);
-  bucket_counts_.Start(pool, rows);
-  explicit_bounds_.Start(pool, rows);
-  temporality_.Start(pool, rows);
+  count_.Start(memory, rows);
+  for (OptionalColumn<double>* column : {&sum_, &min_, &max_}) column->Start(memory, rows);
+  bucket_counts_.Start(memory, rows);
+  explicit_bounds_.Start(memory, rows);
+  temporality_.Start(memory, rows);
 }
 
 bool HistogramPoints::Point(std::string_view message, const MetricFacts& facts, const Envelopes& envelopes, RequestContext* context) {
@@ -210,10 +210,10 @@ void HistogramPoints::Trim(int64_t bytes_max) {
   temporality_.Trim(bytes_max);
 }
 
-void ExponentialHistogramPoints::BucketColumns::Start(arrow::MemoryPool* pool, int64_t rows) {
-  present.Start(pool, rows);
-  offset.Start(pool, rows);
-  counts.Start(pool, rows);
+void ExponentialHistogramPoints::BucketColumns::Start(RequestMemory* memory, int64_t rows) {
+  present.Start(memory, rows);
+  offset.Start(memory, rows);
+  counts.Start(memory, rows);
 }
 
 void ExponentialHistogramPoints::BucketColumns::Reserve(int64_t rows) {
@@ -249,17 +249,17 @@ void ExponentialHistogramPoints::BucketColumns::Trim(int64_t bytes_max) {
   counts.Trim(bytes_max);
 }
 
-void ExponentialHistogramPoints::Start(arrow::MemoryPool* pool) {
-  points_.Start(pool);
+void ExponentialHistogramPoints::Start(RequestMemory* memory) {
+  points_.Start(memory);
   const int64_t rows = points_.rows_capacity();
-  count_.Start(pool, rows);
-  zero_count_.Start(pool, rows);
-  for (OptionalColumn<double>* column : {&sum_, &min_, &max_}) column->Start(pool, rows);
-  scale_.Start(pool, rows);
-  zero_threshold_.Start(pool, rows);
-  positive_.Start(pool, rows);
-  negative_.Start(pool, rows);
-  temporality_.Start(pool, rows);
+  count_.Start(memory, rows);
+  zero_count_.Start(memory, rows);
+  for (OptionalColumn<double>* column : {&sum_, &min_, &max_}) column->Start(memory, rows);
+  scale_.Start(memory, rows);
+  zero_threshold_.Start(memory, rows);
+  positive_.Start(memory, rows);
+  negative_.Start(memory, rows);
+  temporality_.Start(memory, rows);
 }
 
 bool ExponentialHistogramPoints::Point(std::string_view message, const MetricFacts& facts, const Envelopes& envelopes,
@@ -384,16 +384,16 @@ void ExponentialHistogramPoints::Trim(int64_t bytes_max) {
   temporality_.Trim(bytes_max);
 }
 
-void SummaryPoints::Start(arrow::MemoryPool* pool) {
-  points_.Start(pool);
+void SummaryPoints::Start(RequestMemory* memory) {
+  points_.Start(memory);
   const int64_t rows = points_.rows_capacity();
   const int64_t quantiles = std::max(kQuantilesMin, quantile_.capacity());
-  count_.Start(pool, rows);
-  sum_.Start(pool, rows);
-  quantile_offsets_.Start(pool, rows + 1);
+  count_.Start(memory, rows);
+  sum_.Start(memory, rows);
+  quantile_offsets_.Start(memory, rows + 1);
   quantile_offsets_[0] = 0;
-  quantile_.Start(pool, quantiles);
-  quantile_value_.Start(pool, quantiles);
+  quantile_.Start(memory, quantiles);
+  quantile_value_.Start(memory, quantiles);
   quantiles_ = 0;
 }
 

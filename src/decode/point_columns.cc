@@ -13,9 +13,9 @@ constexpr int64_t kRowsMin = 64, kNestedMin = 32;
 
 }  // namespace
 
-void NumberListColumn::Start(arrow::MemoryPool* pool, int64_t rows) {
-  offsets_.Start(pool, rows + 1);
-  values_.Start(pool, std::max(kNestedMin, values_.capacity()));
+void NumberListColumn::Start(RequestMemory* memory, int64_t rows) {
+  offsets_.Start(memory, rows + 1);
+  values_.Start(memory, std::max(kNestedMin, values_.capacity()));
   size_ = 0;
   offsets_[0] = 0;
 }
@@ -41,17 +41,17 @@ bool NumberListColumn::AppendVarints(std::string_view run, RequestContext* conte
   return reader.ok() || context->Malformed(reader.position(), "packed numbers");
 }
 
-void ExemplarColumn::Start(arrow::MemoryPool* pool, int64_t rows) {
+void ExemplarColumn::Start(RequestMemory* memory, int64_t rows) {
   const int64_t exemplars = std::max(kNestedMin, time_.capacity());
-  offsets_.Start(pool, rows + 1);
+  offsets_.Start(memory, rows + 1);
   offsets_[0] = 0;
   size_ = 0;
-  time_.Start(pool, exemplars);
-  value_.Start(pool, exemplars);
-  value_int_.Start(pool, exemplars);
-  trace_id_.Start(pool, exemplars);
-  span_id_.Start(pool, exemplars);
-  attributes_.Start(pool, exemplars);
+  time_.Start(memory, exemplars);
+  value_.Start(memory, exemplars);
+  value_int_.Start(memory, exemplars);
+  trace_id_.Start(memory, exemplars);
+  span_id_.Start(memory, exemplars);
+  attributes_.Start(memory, exemplars);
   capacity_ = exemplars;
 }
 
@@ -129,18 +129,18 @@ void ExemplarColumn::Trim(int64_t bytes_max) {
   attributes_.Trim(bytes_max);
 }
 
-void PointColumns::Start(arrow::MemoryPool* pool) {
+void PointColumns::Start(RequestMemory* memory) {
   const int64_t rows = std::max(kRowsMin, time_.capacity());
   rows_ = metrics_filled_ = 0;
   serial_ = 0;
-  for (RunColumn* column : {&metric_name_, &unit_, &metric_}) column->Start(pool, rows);
-  time_.Start(pool, rows);
-  start_time_.Start(pool, rows);
-  flags_.Start(pool, rows);
-  attributes_.Start(pool, rows);
-  exemplars_.Start(pool, rows);
-  envelopes_.Start(pool, rows);
-  original_.Start(pool, rows);
+  for (RunColumn* column : {&metric_name_, &unit_, &metric_}) column->Start(memory, rows);
+  time_.Start(memory, rows);
+  start_time_.Start(memory, rows);
+  flags_.Start(memory, rows);
+  attributes_.Start(memory, rows);
+  exemplars_.Start(memory, rows);
+  envelopes_.Start(memory, rows);
+  original_.Start(memory, rows);
   rows_capacity_ = rows;
 }
 
@@ -173,7 +173,7 @@ void PointColumns::EnterMetric(const Envelopes& envelopes, RequestContext* conte
   for (RunColumn* column : {&metric_name_, &unit_, &metric_}) column->Fill(metrics_filled_, rows_);
   metrics_filled_ = rows_;
   serial_ = envelopes.serial;
-  const auto text = [&](std::string_view raw) { return IsUtf8(raw) ? raw : context->Keep(RepairUtf8(raw)); };
+  const auto text = [&](std::string_view raw) { return IsUtf8(raw) ? raw : context->Repaired(raw); };
   metric_name_.Set(text(envelopes.metric_name));
   unit_.Set(text(envelopes.unit));
   metric_.Set(envelopes.metric);

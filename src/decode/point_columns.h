@@ -21,9 +21,9 @@ namespace sheaf::decode {
 template <typename T>
 class OptionalColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows) {
-    values_.Start(pool, rows);
-    valid_.Start(pool, rows);
+  void Start(RequestMemory* memory, int64_t rows) {
+    values_.Start(memory, rows);
+    valid_.Start(memory, rows);
     count_ = 0;
   }
   void Reserve(int64_t rows) {
@@ -51,7 +51,7 @@ class OptionalColumn {
 /// A list of 64-bit numbers a row (counts, or the bits of doubles).
 class NumberListColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows);
+  void Start(RequestMemory* memory, int64_t rows);
   void ReserveRows(int64_t rows) { offsets_.Reserve(rows + 1); }
   void EndRow(int64_t row) { offsets_[row + 1] = static_cast<int32_t>(size_); }
   void Append(uint64_t value) {
@@ -88,7 +88,7 @@ struct NumberValue {
 /// The exemplars column.
 class ExemplarColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows);
+  void Start(RequestMemory* memory, int64_t rows);
   void ReserveRows(int64_t rows) { offsets_.Reserve(rows + 1); }
   /// Adds one Exemplar message to the row. Returns false where the request must fail.
   bool Add(std::string_view message, RequestContext* context);
@@ -115,7 +115,7 @@ class ExemplarColumn {
 /// fields into `time`, `start_time`, `flags`, AddAttribute, AddExemplar; End().
 class PointColumns {
  public:
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   /// Makes room for the next point. True where the table's other columns must follow to `rows_capacity()`.
   bool Grow();
   bool Begin(const Envelopes& envelopes, RequestContext* context);

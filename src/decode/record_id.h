@@ -39,9 +39,9 @@ Id ToId(std::string_view bytes) {
 template <typename Id>
 class IdColumn {
  public:
-  void Start(arrow::MemoryPool* pool, int64_t rows) {
-    ids_.Start(pool, rows);
-    valid_.Start(pool, rows);
+  void Start(RequestMemory* memory, int64_t rows) {
+    ids_.Start(memory, rows);
+    valid_.Start(memory, rows);
     count_ = 0;
   }
   void Reserve(int64_t rows) {

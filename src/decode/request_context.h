@@ -15,18 +15,18 @@
 #include <string_view>
 #include <utility>
 
-#include <arrow/memory_pool.h>
-
 #include "core/status.h"
 #include "decode/decoder.h"
+#include "decode/request_memory.h"
 #include "decode/utf8.h"
 
 namespace sheaf::decode {
 
-/// Not thread-safe. Views that Text() and Keep() return live until Start().
+/// Not thread-safe. Views that Text(), Repaired() and Join() return live until Start().
 class RequestContext {
  public:
-  explicit RequestContext(Limits limits) : limits(limits) {}
+  /// Borrows `memory`, which is charged with the texts kept here.
+  RequestContext(Limits limits, RequestMemory* memory) : limits(limits), memory(memory) {}
 
   void Start(std::string_view request, bool careful_pass) {
     request_ = request;
@@ -36,6 +36,12 @@ class RequestContext {
     records = rejected = 0;
     rejected_reason.clear();
     error = Status::OK();
+    Forget();
+  }
+  /// Gives back the texts that were kept.
+  void Forget() {
+    for (std::string& text : kept_) memory->Forget(&text);
+    memory->Release(static_cast<int64_t>(kept_.size()) * kTextBytes);
     kept_.clear();
   }
 
@@ -43,13 +49,19 @@ class RequestContext {
   std::string_view Text(std::string_view raw) {
     if (!careful || IsUtf8(raw)) [[likely]] return raw;
     odd = true;
-    return Keep(RepairUtf8(raw));
+    return Repaired(raw);
   }
-  std::string_view Keep(std::string bytes) { return kept_.emplace_back(std::move(bytes)); }
+  /// `raw` as UTF-8, kept.
+  std::string_view Repaired(std::string_view raw) {
+    std::string* text = Keep(kRepairedBytesMax * raw.size());
+    RepairUtf8(raw, text);
+    return *text;
+  }
   /// `whole` followed by `piece`. Appends in place where `whole` is what was joined or kept last, so that
   /// many small pieces do not take quadratic time.
   std::string_view Join(std::string_view whole, std::string_view piece) {
-    if (kept_.empty() || kept_.back().data() != whole.data()) Keep(std::string(whole));
+    if (kept_.empty() || kept_.back().data() != whole.data()) *Keep(whole.size()) = whole;
+    memory->Reserve(&kept_.back(), piece.size());
     return kept_.back() += piece;
   }
 
@@ -86,6 +98,7 @@ class RequestContext {
   }
 
   const Limits limits;
+  RequestMemory* const memory;  // Borrowed.
   bool careful = false;
   uintptr_t readable_end = 0;  // How far column copies may read; 0 in the careful pass.
   bool suspect = false;        // Set in the plain pass: decode again, carefully.
@@ -95,6 +108,17 @@ class RequestContext {
   Status error;
 
  private:
+  static constexpr int64_t kTextBytes = sizeof(std::string);
+  static constexpr size_t kRepairedBytesMax = 3;  // Of a byte that is no character.
+
+  /// An empty text with room for `bytes`.
+  std::string* Keep(size_t bytes) {
+    memory->Charge(kTextBytes);
+    kept_.emplace_back();
+    memory->Reserve(&kept_.back(), bytes);
+    return &kept_.back();
+  }
+
   std::string_view request_;
   std::deque<std::string> kept_;
 };

@@ -23,43 +23,43 @@ struct TraceDecoder::Fields {
 
 TraceDecoder::TraceDecoder() : kind_(SpanKindNames()), status_code_(StatusCodeNames()) {}
 
-void TraceDecoder::Start(arrow::MemoryPool* pool) {
+void TraceDecoder::Start(RequestMemory* memory) {
   const int64_t rows = std::max(kRowsMin, trace_id_.capacity());
   const int64_t events = std::max(kNestedMin, event_time_.capacity());
   const int64_t links = std::max(kNestedMin, link_trace_id_.capacity());
   rows_ = roots_ = events_ = links_ = 0;
-  trace_id_.Start(pool, rows);
-  span_id_.Start(pool, rows);
-  parent_span_id_.Start(pool, rows);
-  has_parent_.Start(pool, rows);
-  has_status_.Start(pool, rows);
-  trace_state_.Start(pool, rows, kTextBytesMin);
-  status_message_.Start(pool, rows, kTextBytesMin);
-  for (Column<uint32_t>* column : {&flags_, &dropped_attributes_, &dropped_events_, &dropped_links_}) column->Start(pool, rows);
-  for (Column<uint64_t>* column : {&start_time_, &end_time_, &duration_}) column->Start(pool, rows);
-  name_.Start(pool, rows);
-  kind_.Start(pool, rows);
-  status_code_.Start(pool, rows);
-  attributes_.Start(pool, rows);
-  envelopes_.Start(pool, rows);
-  original_.Start(pool, rows);
-  event_offsets_.Start(pool, rows + 1);
-  link_offsets_.Start(pool, rows + 1);
+  trace_id_.Start(memory, rows);
+  span_id_.Start(memory, rows);
+  parent_span_id_.Start(memory, rows);
+  has_parent_.Start(memory, rows);
+  has_status_.Start(memory, rows);
+  trace_state_.Start(memory, rows, kTextBytesMin);
+  status_message_.Start(memory, rows, kTextBytesMin);
+  for (Column<uint32_t>* column : {&flags_, &dropped_attributes_, &dropped_events_, &dropped_links_}) column->Start(memory, rows);
+  for (Column<uint64_t>* column : {&start_time_, &end_time_, &duration_}) column->Start(memory, rows);
+  name_.Start(memory, rows);
+  kind_.Start(memory, rows);
+  status_code_.Start(memory, rows);
+  attributes_.Start(memory, rows);
+  envelopes_.Start(memory, rows);
+  original_.Start(memory, rows);
+  event_offsets_.Start(memory, rows + 1);
+  link_offsets_.Start(memory, rows + 1);
   event_offsets_[0] = link_offsets_[0] = 0;
   rows_capacity_ = rows;
 
-  event_time_.Start(pool, events);
-  event_name_.Start(pool, events);
-  event_attributes_.Start(pool, events);
-  event_dropped_.Start(pool, events);
+  event_time_.Start(memory, events);
+  event_name_.Start(memory, events);
+  event_attributes_.Start(memory, events);
+  event_dropped_.Start(memory, events);
   events_capacity_ = events;
 
-  link_trace_id_.Start(pool, links);
-  link_span_id_.Start(pool, links);
-  link_trace_state_.Start(pool, links, kTextBytesMin);
-  link_flags_.Start(pool, links);
-  link_dropped_.Start(pool, links);
-  link_attributes_.Start(pool, links);
+  link_trace_id_.Start(memory, links);
+  link_span_id_.Start(memory, links);
+  link_trace_state_.Start(memory, links, kTextBytesMin);
+  link_flags_.Start(memory, links);
+  link_dropped_.Start(memory, links);
+  link_attributes_.Start(memory, links);
   links_capacity_ = links;
 }
 

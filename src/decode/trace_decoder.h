@@ -21,7 +21,7 @@ namespace sheaf::decode {
 class TraceDecoder {
  public:
   TraceDecoder();
-  void Start(arrow::MemoryPool* pool);
+  void Start(RequestMemory* memory);
   /// Adds one Span message, or counts it as rejected. Returns false where the request must fail.
   bool Span(std::string_view message, const Envelopes& envelopes, RequestContext* context);
   int64_t rows() const { return rows_; }

@@ -27,21 +27,19 @@ size_t CharacterLength(const uint8_t* p, size_t left) {
 
 bool IsUtf8(std::string_view text) { return IsAscii(text) || simdjson::validate_utf8(text.data(), text.size()); }
 
-std::string RepairUtf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() + 16);
+void RepairUtf8(std::string_view text, std::string* out) {
+  out->clear();
   const auto* p = reinterpret_cast<const uint8_t*>(text.data());
   for (size_t i = 0; i < text.size();) {
     const size_t length = CharacterLength(p + i, text.size() - i);
     if (length == 0) {
-      out += "\xef\xbf\xbd";
+      *out += "\xef\xbf\xbd";
       ++i;
     } else {
-      out.append(text.substr(i, length));
+      out->append(text.substr(i, length));
       i += length;
     }
   }
-  return out;
 }
 
 }  // namespace sheaf::decode

@@ -31,7 +31,7 @@ inline bool IsAscii(std::string_view text) {
 /// Whether `text` is valid UTF-8 (no surrogates, no overlong forms, at most U+10FFFF).
 bool IsUtf8(std::string_view text);
 
-/// Returns `text` with every byte that belongs to no valid character replaced by U+FFFD.
-std::string RepairUtf8(std::string_view text);
+/// Sets `out` to `text` with every byte that belongs to no valid character replaced by U+FFFD.
+void RepairUtf8(std::string_view text, std::string* out);
 
 }  // namespace sheaf::decode

@@ -19,4 +19,7 @@ class Clock {
 /// The system's clock (CLOCK_REALTIME, CLOCK_BOOTTIME). Lives for ever.
 Clock* SystemClock();
 
+/// Processor time of the calling thread, in nanoseconds: what it worked, without what it waited. For limiting background work.
+int64_t ThreadCpuNs();
+
 }  // namespace sheaf::io

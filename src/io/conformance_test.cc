@@ -1,5 +1,6 @@
 /// What file_system.h promises, on each file system alike. What only one has: posix_test.cc, sim_test.cc.
 
+#include <algorithm>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -116,6 +117,35 @@ TYPED_TEST(FileSystemConformance, MappingOutlivesItsFile) {
   ASSERT_TRUE(this->files()->Remove(this->Path("a")).ok());
   EXPECT_EQ(buffer->ToString(), "mapped");
   EXPECT_EQ(nothing->size(), 0);
+}
+
+TYPED_TEST(FileSystemConformance, BypassingTheCacheChangesNoBytes) {
+  const auto file = this->Create("a");
+  ASSERT_TRUE(file->Allocate(4 * kDirectAlignment).ok());
+  const Status direct = file->BypassCache();
+  ASSERT_TRUE(direct.ok() || KindOf(direct) == ErrorKind::kUnsupported) << direct;
+  const auto buffer = arrow::AllocateBuffer(2 * kDirectAlignment, kDirectAlignment).ValueOrDie();
+  const std::span<std::byte> bytes(reinterpret_cast<std::byte*>(buffer->mutable_data()), static_cast<size_t>(buffer->size()));
+  std::fill(bytes.begin(), bytes.end(), std::byte{'x'});
+  ASSERT_TRUE(file->WriteAt(kDirectAlignment, bytes).ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  std::fill(bytes.begin(), bytes.end(), std::byte{0});
+  EXPECT_EQ(file->ReadAt(2 * kDirectAlignment, bytes).ValueOrDie(), 2 * kDirectAlignment);
+  EXPECT_EQ(this->Read("a"), std::string(kDirectAlignment, '\0') + std::string(2 * kDirectAlignment, 'x') +
+                                 std::string(kDirectAlignment, '\0'));
+  EXPECT_EQ(bytes.front(), std::byte{'x'});
+  EXPECT_EQ(bytes.back(), std::byte{0});
+}
+
+TYPED_TEST(FileSystemConformance, RenamesAndLinksAcrossFolders) {
+  ASSERT_TRUE(this->files()->MakeDirectories(this->Path("x")).ok());
+  this->Write("a", "text");
+  ASSERT_TRUE(this->files()->Link(this->Path("a"), this->Path("x/b")).ok());
+  ASSERT_TRUE(this->files()->Rename(this->Path("a"), this->Path("x/c")).ok());
+  EXPECT_EQ(this->Read("x/b"), "text");
+  EXPECT_EQ(this->Read("x/c"), "text");
+  EXPECT_THAT(this->Names(this->Path("x")), ElementsAre("b", "c"));
+  EXPECT_EQ(KindOf(this->files()->Stat(this->Path("a")).status()), ErrorKind::kNotFound);
 }
 
 TYPED_TEST(FileSystemConformance, RenameReplaces) {

@@ -26,6 +26,9 @@ enum class OpenMode {
   kReadWrite,     // Must exist; opened for reading and writing.
 };
 
+/// What File::BypassCache() asks of offsets, lengths and memory.
+inline constexpr int64_t kDirectAlignment = 4096;
+
 /// How pages of a mapping or reads of a file will be used; advice only.
 enum class Access { kNormal, kSequential, kRandom };
 
@@ -55,6 +58,10 @@ class File {
   /// Maps the first `length` bytes read-only. The buffer keeps the mapping alive after the file is
   /// closed or removed. Bytes past the end of the file must never be asked for.
   virtual Result<std::shared_ptr<arrow::Buffer>> Map(int64_t length, Access access = Access::kNormal) = 0;
+  /// Lets reads and writes go past the page cache from now on (O_DIRECT): offset, length and memory of each must then
+  /// be multiples of kDirectAlignment. Unsupported where the file system refuses; the file then works as before.
+  /// Not while others read or write.
+  virtual Status BypassCache() = 0;
   /// Closes and reports a late error. The destructor closes too, but cannot report.
   virtual Status Close() = 0;
   virtual const std::string& path() const = 0;

@@ -133,6 +133,13 @@ class PosixFile : public File {
     return std::make_shared<Mapping>(address, length);
   }
 
+  Status BypassCache() override {
+    const int flags = ::fcntl(descriptor_, F_GETFL);
+    if (flags >= 0 && ::fcntl(descriptor_, F_SETFL, flags | O_DIRECT) == 0) return Status::OK();
+    if (errno == EINVAL) return MakeError(ErrorKind::kUnsupported, "{}: this file system has no direct I/O", path_);
+    return PosixError(errno, "set direct", path_);
+  }
+
   Status Close() override {
     if (descriptor_ < 0) return Status::OK();
     // Never again after EINTR: Linux has released the descriptor by then.

@@ -179,6 +179,7 @@ class SimFileSystem::SimFile : public File {
 
   Result<int64_t> ReadAt(int64_t offset, std::span<std::byte> out) override {
     SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kRead, path_, offset, static_cast<int64_t>(out.size())}));
+    SHEAF_RETURN_NOT_OK(CheckAlignment(offset, out));
     const MutexLock lock(&state_->mutex);
     const int64_t left = std::max<int64_t>(0, static_cast<int64_t>(node_->data.size()) - offset);
     const int64_t bytes = std::min(left, static_cast<int64_t>(out.size()));
@@ -189,7 +190,10 @@ class SimFileSystem::SimFile : public File {
   using File::WriteAt;
   Status WriteAt(int64_t offset, std::span<const std::span<const std::byte>> parts) override {
     PendingChange change{offset, {}, {}};
-    for (const std::span<const std::byte> part : parts) change.bytes.insert(change.bytes.end(), part.begin(), part.end());
+    for (const std::span<const std::byte> part : parts) {
+      SHEAF_RETURN_NOT_OK(CheckAlignment(offset, part));
+      change.bytes.insert(change.bytes.end(), part.begin(), part.end());
+    }
     const auto length = static_cast<int64_t>(change.bytes.size());
     const Status fault = state_->Begin({SimOp::kWrite, path_, offset, length});
     const MutexLock lock(&state_->mutex);
@@ -248,10 +252,25 @@ class SimFileSystem::SimFile : public File {
     return std::shared_ptr<arrow::Buffer>(std::move(copy));
   }
 
+  /// Changes nothing but what is asked of callers.
+  Status BypassCache() override {
+    direct_ = true;
+    return Status::OK();
+  }
+
   Status Close() override { return Status::OK(); }
   const std::string& path() const override { return path_; }
 
  private:
+  /// Of bytes that are read or written once BypassCache() was called.
+  Status CheckAlignment(int64_t offset, std::span<const std::byte> bytes) const {
+    const bool aligned = offset % kDirectAlignment == 0 && bytes.size() % kDirectAlignment == 0 &&
+                         reinterpret_cast<uintptr_t>(bytes.data()) % kDirectAlignment == 0;
+    if (!direct_ || aligned) return Status::OK();
+    return MakeError(ErrorKind::kIo, "{}: direct I/O at offset {} of {} bytes that are not aligned to {}", path_, offset, bytes.size(),
+                     kDirectAlignment);
+  }
+
   void Resize(int64_t length) SHEAF_REQUIRES(state_->mutex) {
     const PendingChange change{0, {}, length};
     Apply(change, &node_->data);
@@ -262,6 +281,7 @@ class SimFileSystem::SimFile : public File {
   const std::shared_ptr<Node> node_;
   const std::string path_;
   const bool writable_;
+  bool direct_ = false;
 };
 
 class SimFileSystem::SimLock : public FileLock {

@@ -25,4 +25,6 @@ Clock* SystemClock() {
   return &clock;
 }
 
+int64_t ThreadCpuNs() { return Read(CLOCK_THREAD_CPUTIME_ID); }
+
 }  // namespace sheaf::io

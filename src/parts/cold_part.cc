@@ -15,6 +15,7 @@
 
 #include "columns/dictionaries.h"
 #include "core/check.h"
+#include "core/memory.h"
 #include "parts/conform.h"
 
 namespace sheaf::parts {
@@ -23,6 +24,12 @@ namespace {
 constexpr int kZstdLevel = 3;
 constexpr double kBloomFalsePositives = 0.01;
 constexpr size_t kIdleReadersMax = 4;
+
+/// Of columns that queries read, and of the pages on the way there.
+TrackingPool& ReadPool() {
+  static TrackingPool& pool = NamedPool("cold_read");
+  return pool;
+}
 
 /// Leaves of the Parquet schema under one column.
 void AddLeaves(const parquet::arrow::SchemaField& field, std::vector<int>* leaves) {
@@ -55,7 +62,9 @@ Result<std::shared_ptr<parquet::WriterProperties>> MakeProperties(const arrow::S
     const auto& mine = leaves[static_cast<size_t>(c)];
     if (mine.size() != 1) continue;
     const auto path = descriptor->Column(mine[0])->path();
-    if (IsTimeOrInteger64(type)) builder.disable_dictionary(path)->encoding(path, parquet::Encoding::DELTA_BINARY_PACKED);
+    if (IsTimeOrInteger64(type) || schema.field(c)->name() == kLsnColumn) {
+      builder.disable_dictionary(path)->encoding(path, parquet::Encoding::DELTA_BINARY_PACKED);
+    }
     if (type.id() != arrow::Type::FIXED_SIZE_BINARY) continue;
     // Ids are all different but for the one that rows are clustered by.
     if (c != layout.trace_column) builder.disable_dictionary(path)->encoding(path, parquet::Encoding::PLAIN);
@@ -192,6 +201,7 @@ Result<std::unique_ptr<parquet::arrow::FileReader>> ColdPart::TakeReader() const
   properties.set_pre_buffer(false);
   properties.set_batch_size(std::max<int64_t>(index_->info().rows, 1));
   parquet::arrow::FileReaderBuilder builder;
+  builder.memory_pool(&ReadPool());
   SHEAF_RETURN_NOT_OK(builder.Open(std::make_shared<CheckedFile>(data_.get()), CheckingProperties(), footer));
   std::unique_ptr<parquet::arrow::FileReader> reader;
   SHEAF_RETURN_NOT_OK(builder.properties(properties)->Build(&reader));
@@ -243,7 +253,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> ColdPart::Read(int granule, const st
                        (*table)->num_rows(), rows);
     }
     for (size_t i = 0; i < sorted.size(); ++i) {
-      auto column = Conform(*(*table)->column(static_cast<int>(i)), schema_->field(sorted[i])->type(), arrow::default_memory_pool());
+      auto column = Conform(*(*table)->column(static_cast<int>(i)), schema_->field(sorted[i])->type(), &ReadPool());
       if (!column.ok()) return failed(column.status());
       read[static_cast<size_t>(sorted[i])] = std::move(*column);
     }

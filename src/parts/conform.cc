@@ -62,6 +62,27 @@ Result<ArrayDataPtr> DaysToMilliseconds(const ArrayDataPtr& days, const std::sha
   return result;
 }
 
+/// Parquet has no seconds: they were written as milliseconds.
+template <typename T>
+Result<ArrayDataPtr> MillisecondsToSeconds(const ArrayDataPtr& data, const std::shared_ptr<arrow::DataType>& type,
+                                           arrow::MemoryPool* pool) {
+  const int64_t end = data->offset + data->length;
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> buffer,
+                         arrow::AllocateBuffer(end * static_cast<int64_t>(sizeof(T)), pool));
+  auto* out = reinterpret_cast<T*>(buffer->mutable_data());
+  for (int64_t i = 0; i < end; ++i) out[i] = data->GetValues<T>(1, 0)[i] / 1000;
+  auto result = data->Copy();
+  result->type = type;
+  result->buffers[1] = std::move(buffer);
+  return result;
+}
+
+template <typename Type>
+bool IsMillisecondsForSeconds(const arrow::DataType& got, const arrow::DataType& wanted) {
+  return got.id() == Type::type_id && wanted.id() == Type::type_id && static_cast<const Type&>(got).unit() == arrow::TimeUnit::MILLI &&
+         static_cast<const Type&>(wanted).unit() == arrow::TimeUnit::SECOND;
+}
+
 bool SameLayout(const arrow::DataType& a, const arrow::DataType& b) { return a.id() == b.id() && a.num_fields() == b.num_fields(); }
 
 Result<ArrayDataPtr> Retype(const ArrayDataPtr& data, const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) {
@@ -72,6 +93,8 @@ Result<ArrayDataPtr> Retype(const ArrayDataPtr& data, const std::shared_ptr<arro
     out->type = type;
     return out;
   }
+  if (IsMillisecondsForSeconds<arrow::TimestampType>(*data->type, *type)) return MillisecondsToSeconds<int64_t>(data, type, pool);
+  if (IsMillisecondsForSeconds<arrow::Time32Type>(*data->type, *type)) return MillisecondsToSeconds<int32_t>(data, type, pool);
   if (type->id() == arrow::Type::DATE64 && data->type->id() == arrow::Type::DATE32) return DaysToMilliseconds(data, type, pool);
   if (type->id() == arrow::Type::DICTIONARY) {
     const auto& wanted = static_cast<const arrow::DictionaryType&>(*type);

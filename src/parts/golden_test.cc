@@ -1,4 +1,4 @@
-/// Parts and manifests of every released format still open, with the same rows; what a newer program wrote
+/// Parts, delete vectors and manifests of every released format still open, with the same rows; what a newer program wrote
 /// is refused as such. After a wanted change of a format (with a new version), SHEAF_WRITE_GOLDEN=1 writes
 /// the files of the new version, and from them the seeds of the fuzz targets. tests/golden/test_open_parts.py
 /// opens the same data files without Sheaf.
@@ -24,6 +24,8 @@
 #include "core/crc32c.h"
 #include "io/posix.h"
 #include "io/sim_testing.h"
+#include "parts/delete_vector.h"
+#include "parts/keyed_part.h"
 #include "parts/manifest.h"
 #include "parts/part.h"
 #include "parts/part_index.h"
@@ -35,6 +37,9 @@ using testing::ElementsAre;
 
 constexpr const char* kFolder = "/db";
 constexpr const char* kFiles[] = {"MANIFEST-000001", "CURRENT", "part-1.arrow", "part-1.idx", "part-2.parquet", "part-2.idx"};
+constexpr const char* kFilesOfKeyedTables[] = {"part-3.arrow",   "part-3.idx", "part-3-1.del",  // Since version 2.
+                                               "part-4.parquet", "part-4.idx", "part-4-1.del"};
+constexpr int kVersion = 2;  // What is written now.
 constexpr const char* kServices[] = {"cart", "checkout", "payment"};
 constexpr int kRows = 10;
 constexpr int kTrace = 0, kTime = 1, kService = 2;
@@ -43,10 +48,16 @@ std::string SourcePath(const std::string& path) {
   const char* source = std::getenv("SHEAF_SOURCE_DIR");
   return io::Join(source != nullptr ? source : ".", path);
 }
-std::string GoldenFolder() { return SourcePath("tests/golden/parts/v1"); }
+std::string GoldenFolder(int version) { return SourcePath(fmt::format("tests/golden/parts/v{}", version)); }
 
-std::string ReadGolden(const std::string& name) {
-  return io::ReadFile(io::PosixFileSystem(), io::Join(GoldenFolder(), name), 1 << 20).ValueOrDie()->ToString();
+std::string ReadGolden(int version, const std::string& name) {
+  return io::ReadFile(io::PosixFileSystem(), io::Join(GoldenFolder(version), name), 1 << 20).ValueOrDie()->ToString();
+}
+
+std::vector<std::string> FilesOf(int version) {
+  std::vector<std::string> out(std::begin(kFiles), std::end(kFiles));
+  if (version > 1) out.insert(out.end(), std::begin(kFilesOfKeyedTables), std::end(kFilesOfKeyedTables));
+  return out;
 }
 
 std::shared_ptr<arrow::Schema> GoldenSchema() {
@@ -87,6 +98,52 @@ std::shared_ptr<arrow::RecordBatch> GoldenRows() {
                                    ratio.Finish().ValueOrDie(), message.Finish().ValueOrDie(), tags.Finish().ValueOrDie()});
 }
 
+/// A table with a key of two columns, in the order of time.
+std::shared_ptr<arrow::Schema> KeyedGoldenSchema() {
+  return arrow::schema({arrow::field("order_id", arrow::int64(), false), arrow::field("quantity", arrow::int32()),
+                        arrow::field("book", arrow::utf8(), false)});
+}
+constexpr int kKeyColumns[] = {2, 0};
+
+std::shared_ptr<arrow::RecordBatch> KeyedGoldenRows() {
+  arrow::Int64Builder order;
+  arrow::Int32Builder quantity;
+  arrow::StringBuilder book;
+  arrow::UInt64Builder lsn;
+  const auto ok = [](const arrow::Status& status) { SHEAF_CHECK(status.ok()); };
+  for (int i = 0; i < kRows; ++i) {
+    ok(order.Append(i * 7 % kRows - 3));
+    ok(i % 4 == 3 ? quantity.AppendNull() : quantity.Append(100 + i));
+    ok(book.Append(i % 3 == 0 ? std::string("ask\0", 4) : "bid"));
+    ok(lsn.Append(static_cast<uint64_t>(i + 1)));
+  }
+  return arrow::RecordBatch::Make(KeyedSchema(*KeyedGoldenSchema()), kRows,
+                                  {order.Finish().ValueOrDie(), quantity.Finish().ValueOrDie(), book.Finish().ValueOrDie(),
+                                   lsn.Finish().ValueOrDie()});
+}
+
+PartInfo WriteKeyed(io::SimFileSystem* disk, Format format, const std::string& database_uuid) {
+  PartInfo info;
+  info.id = PartId(format == Format::kHot ? 3 : 4);
+  info.table = TableId(8);
+  info.format = format;
+  info.level = format == Format::kHot ? 0 : 1;
+  info.file_uuid = format == Format::kHot ? "golden hot keyed" : "golden cold keys";
+  info.database_uuid = database_uuid;
+  info.min_lsn = Lsn(1);
+  info.max_lsn = Lsn(10);
+  info.created_ns = 1'700'000'000'000'000'000;
+  Layout layout;
+  layout.key_columns.assign(std::begin(kKeyColumns), std::end(kKeyColumns));
+  layout.sort_columns = layout.key_columns;
+  layout.granule_rows = 4;
+  const auto schema = KeyedSchema(*KeyedGoldenSchema());
+  info = WritePart(disk, kFolder, info, layout, schema, {KeyedGoldenRows()}).ValueOrDie();
+  const auto part = OpenPart(disk, kFolder, info, schema).ValueOrDie();
+  SHEAF_CHECK(WriteDeadRows(disk, kFolder, *part, 1, *columns::DeadRows().With({{0, 1}, {2, 0}}), Lsn(15), &info).ok());
+  return info;
+}
+
 ManifestState WriteDatabase(io::SimFileSystem* disk) {
   SHEAF_CHECK(disk->MakeDirectories(kFolder).ok());
   Layout layout;
@@ -100,8 +157,8 @@ ManifestState WriteDatabase(io::SimFileSystem* disk) {
   state.epoch = Epoch(3);
   state.covered = Lsn(20);
   state.durable = Lsn(25);
-  state.next_part = PartId(3);
-  state.next_table = TableId(8);
+  state.next_part = PartId(5);
+  state.next_table = TableId(9);
   state.extra_json = R"({"sealed":{"7":20}})";
   state.tables.push_back({TableId(7), "otel", "golden", 2, arrow::ipc::SerializeSchema(*GoldenSchema()).ValueOrDie()->ToString(),
                           R"({"retention":"30d"})"});
@@ -119,6 +176,9 @@ ManifestState WriteDatabase(io::SimFileSystem* disk) {
     info.created_ns = 1'700'000'000'000'000'000;
     state.parts.push_back(WritePart(disk, kFolder, info, layout, GoldenSchema(), {GoldenRows()}).ValueOrDie());
   }
+  state.tables.push_back({TableId(8), "trading", "golden", 1,
+                          arrow::ipc::SerializeSchema(*KeyedGoldenSchema()).ValueOrDie()->ToString(), R"({"kind":"keyed"})"});
+  for (const Format format : {Format::kHot, Format::kCold}) state.parts.push_back(WriteKeyed(disk, format, state.database_uuid));
   SHEAF_CHECK(CommitManifest(disk, kFolder, state).ok());
   return state;
 }
@@ -143,6 +203,9 @@ void SaveSeeds(const io::SimFileSystem& disk) {
   Save(indexes, "hot", with(0, file("part-1.idx")));
   Save(indexes, "hot_mended", with(1, file("part-1.idx")));
   Save(indexes, "cold_mended", with(1, file("part-2.idx")));
+  Save(indexes, "keyed_mended", with(1, file("part-3.idx")));
+  Save(SourcePath("src/parts/corpus/delete_vector"), "as_written", with(0, file("part-3-1.del")));
+  Save(SourcePath("src/parts/corpus/delete_vector"), "mended", with(1, file("part-4-1.del")));
 }
 
 IndexContents ContentsOf(const PartIndex& index) {
@@ -160,6 +223,9 @@ IndexContents ContentsOf(const PartIndex& index) {
     for (int g = -1; g < index.granules(); ++g) zones.push_back(*index.zone(g, c));
     if (index.has_filter(c)) out.filters.emplace_back(c, index.FilterBytes(c).ValueOrDie());
   }
+  if (index.keys() == nullptr) return out;
+  out.keys = *index.keys();
+  out.key_filter = index.KeyFilterBytes().ValueOrDie();
   return out;
 }
 
@@ -169,23 +235,32 @@ class Golden : public testing::Test {
     if (std::getenv("SHEAF_WRITE_GOLDEN") == nullptr) return;
     io::SimFileSystem disk;
     WriteDatabase(&disk);
-    for (const char* name : kFiles) Save(GoldenFolder(), name, disk.Contents(io::Join(kFolder, name)).ValueOrDie());
+    for (const std::string& name : FilesOf(kVersion)) {
+      Save(GoldenFolder(kVersion), name, disk.Contents(io::Join(kFolder, name)).ValueOrDie());
+    }
     SaveSeeds(disk);
   }
-  void SetUp() override {
+  void SetUp() override { Place(kVersion); }
+  void Place(int version) {
     ASSERT_TRUE(disk_.MakeDirectories(kFolder).ok());
-    for (const char* name : kFiles) disk_.SetContents(io::Join(kFolder, name), ReadGolden(name));
+    for (const std::string& name : FilesOf(version)) disk_.SetContents(io::Join(kFolder, name), ReadGolden(version, name));
   }
   Result<ManifestLoad> Load() { return LoadManifest(&disk_, kFolder); }
 
   io::SimFileSystem disk_;
 };
 
-TEST_F(Golden, VersionOneOpensWithItsTableAndItsRows) {
+class EachVersion : public Golden, public testing::WithParamInterface<int> {
+ protected:
+  void SetUp() override { Place(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Golden, EachVersion, testing::Range(1, kVersion + 1), testing::PrintToStringParamName());
+
+TEST_P(EachVersion, OpensWithItsTableAndItsRows) {
   const ManifestLoad load = Load().ValueOrDie();
   EXPECT_FALSE(load.fell_back);
-  ASSERT_EQ(load.state.tables.size(), 1u);
-  ASSERT_EQ(load.state.parts.size(), 2u);
+  ASSERT_EQ(load.state.tables.size(), GetParam() == 1 ? 1u : 2u);
+  ASSERT_EQ(load.state.parts.size(), GetParam() == 1 ? 2u : 4u);
   EXPECT_EQ(load.state.covered, Lsn(20));
   EXPECT_EQ(load.state.extra_json, R"({"sealed":{"7":20}})");
   const TableRecord& table = load.state.tables[0];
@@ -203,6 +278,8 @@ TEST_F(Golden, VersionOneOpensWithItsTableAndItsRows) {
   for (const PartInfo& info : load.state.parts) {
     const Status verified = VerifyPart(&disk_, kFolder, info);
     EXPECT_TRUE(verified.ok()) << verified.ToString();
+    if (info.table != table.id) continue;
+    EXPECT_TRUE(info.dead_file.empty() && info.key_max.empty());
     const auto source = OpenPart(&disk_, kFolder, info, schema).ValueOrDie();
     std::vector<std::shared_ptr<arrow::RecordBatch>> read;
     for (int g = 0; g < source->num_granules(); ++g) read.push_back(source->Read(g, {0, 1, 2, 3, 4, 5, 6}).ValueOrDie());
@@ -214,12 +291,38 @@ TEST_F(Golden, VersionOneOpensWithItsTableAndItsRows) {
   }
 }
 
-TEST_F(Golden, IndexAndManifestAreStillWrittenAsVersionOne) {
-  EXPECT_EQ(EncodeManifest(DecodeManifest(ReadGolden("MANIFEST-000001")).ValueOrDie()), ReadGolden("MANIFEST-000001"));
-  for (const char* name : {"part-1.idx", "part-2.idx"}) {
-    const std::string bytes = ReadGolden(name);
+TEST_F(Golden, PartsOfKeyedTablesOpenWithTheirKeysAndDeadRows) {
+  const auto codec = columns::KeyCodec::Make(KeyedGoldenSchema(), {std::begin(kKeyColumns), std::end(kKeyColumns)}).ValueOrDie();
+  const auto rows = KeyedGoldenRows();
+  const columns::KeyColumn keys = codec->Encode(*rows).ValueOrDie();
+  for (const PartInfo& info : Load().ValueOrDie().state.parts) {
+    if (info.table != TableId(8)) continue;
+    const auto part = KeyedPart::Open(&disk_, kFolder, info, {.keys = codec, .schema = KeyedGoldenSchema()}).ValueOrDie();
+    for (int64_t i = 0; i < kRows; ++i) {
+      const auto found = part->Find(keys[i]).ValueOrDie();
+      ASSERT_TRUE(found.has_value()) << codec->ToText(keys[i]);
+      const KeyedPartRow row = part->Row(*found).ValueOrDie();
+      EXPECT_EQ(columns::RowText(*row.batch, row.row), columns::RowText(*rows->RemoveColumn(3).ValueOrDie(), i));
+      EXPECT_EQ(row.lsn, Lsn(static_cast<uint64_t>(i + 1)));
+    }
+    const auto dead = ReadDeadRows(&disk_, kFolder, info, *part->source()).ValueOrDie();
+    EXPECT_EQ(dead->count(), 2);
+    EXPECT_TRUE(dead->IsDead(0, 1) && dead->IsDead(2, 0));
+    EXPECT_EQ(info.dead_through, Lsn(15));
+  }
+}
+
+TEST_F(Golden, FilesAreStillWrittenTheSame) {
+  const auto golden = [](const std::string& name) { return ReadGolden(kVersion, name); };
+  EXPECT_EQ(EncodeManifest(DecodeManifest(golden("MANIFEST-000001")).ValueOrDie()), golden("MANIFEST-000001"));
+  for (const char* name : {"part-1.idx", "part-2.idx", "part-3.idx", "part-4.idx"}) {
+    const std::string bytes = golden(name);
     const auto index = PartIndex::Open(arrow::Buffer::FromString(bytes), name).ValueOrDie();
     EXPECT_EQ(EncodeIndex(ContentsOf(*index)), bytes) << name;
+  }
+  EXPECT_EQ(*EncodeDeadFile(DecodeDeadFile(golden("part-3-1.del"), "").ValueOrDie()), golden("part-3-1.del"));
+  for (const char* name : {"part-1.idx", "part-2.idx"}) {
+    EXPECT_EQ(golden(name), ReadGolden(1, name)) << "indexes of other tables are of version 1 still";
   }
 }
 
@@ -234,7 +337,7 @@ TEST_F(Golden, ANewerManifestIsRefusedAndNotTakenForDamage) {
   next.number = 2;
   ASSERT_TRUE(CommitManifest(&disk_, kFolder, next).ok());
   std::string newer = EncodeManifest(next);
-  newer[8] = 2;
+  newer[8] = kVersion + 1;
   SetDigest(&newer);
   EXPECT_EQ(KindOf(DecodeManifest(newer).status()), ErrorKind::kUnsupported);
   disk_.SetContents(io::Join(kFolder, "MANIFEST-000002"), newer);
@@ -272,6 +375,16 @@ TEST_F(Golden, BytesOfAManifestThatNoFieldAccountsForAreRefused) {
   EXPECT_EQ(KindOf(DecodeManifest(ManifestWith({})).status()), ErrorKind::kCorruption) << "no end";
 }
 
+TEST_F(Golden, ANewerDeleteVectorIsRefusedAsUnsupported) {
+  const ManifestLoad load = Load().ValueOrDie();
+  const PartInfo& info = load.state.parts.back();
+  std::string bytes = ReadGolden(kVersion, info.dead_file);
+  bytes[8] = 2;
+  SetDigest(&bytes);
+  disk_.SetContents(io::Join(kFolder, info.dead_file), bytes);
+  EXPECT_EQ(KindOf(VerifyPart(&disk_, kFolder, info)), ErrorKind::kUnsupported);
+}
+
 TEST_F(Golden, ANewerPartIsRefusedAsUnsupported) {
   const ManifestLoad load = Load().ValueOrDie();
   for (const PartInfo& info : load.state.parts) {
@@ -283,7 +396,7 @@ TEST_F(Golden, ANewerPartIsRefusedAsUnsupported) {
     const uint64_t sum = XXH3_64bits(bytes.data(), head_bytes - sizeof(uint64_t));
     std::memcpy(bytes.data() + head_bytes - sizeof sum, &sum, sizeof sum);
     disk_.SetContents(path, bytes);
-    EXPECT_EQ(KindOf(OpenPart(&disk_, kFolder, info, GoldenSchema()).status()), ErrorKind::kUnsupported);
+    if (info.table == TableId(7)) EXPECT_EQ(KindOf(OpenPart(&disk_, kFolder, info, GoldenSchema()).status()), ErrorKind::kUnsupported);
     EXPECT_EQ(KindOf(VerifyPart(&disk_, kFolder, info)), ErrorKind::kUnsupported);
   }
 }

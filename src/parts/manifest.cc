@@ -213,7 +213,10 @@ Result<ManifestLoad> LoadManifest(io::FileSystem* files, const std::string& dire
   for (const uint64_t number : numbers) {
     auto loaded = ReadManifest(files, directory, number, "");
     if (!loaded.ok()) continue;  // Reported above where it matters.
-    for (const PartInfo& part : loaded->state.parts) named.insert(part.file_name);
+    for (const PartInfo& part : loaded->state.parts) {
+      named.insert(part.file_name);
+      if (!part.dead_file.empty()) named.insert(part.dead_file);
+    }
   }
   out->named_files.assign(named.begin(), named.end());
   return std::move(*out);

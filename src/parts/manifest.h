@@ -57,7 +57,7 @@ struct ManifestLoad {
   bool fell_back = false;            // The newest was damaged; this is the one before. Logged and counted.
   bool current_damaged = false;      // CURRENT is there and cannot be read; the manifests' own numbers decided. Logged.
   uint64_t number_max = 0;           // Highest number any file has, even one that never became current.
-  std::vector<std::string> named_files;  // Data files named by any manifest that can be read; only others are orphans.
+  std::vector<std::string> named_files;  // Data files and delete vectors named by any manifest that can be read; only others are orphans.
 };
 
 /// Loads the current manifest, or the one before where the newest is damaged. NotFound: there is none

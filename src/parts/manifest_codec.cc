@@ -14,8 +14,10 @@ namespace sheaf::parts {
 namespace {
 
 constexpr std::string_view kMagic = "SHEAFMAN";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersionWithoutKeys = 1;
 constexpr size_t kUuidBytes = 16;
+constexpr size_t kDigestBytes = 16;
 constexpr size_t kFrameBytes = 12;   // CRC, length, kind.
 constexpr size_t kFooterBytes = 16;  // XXH3-128 of all before it.
 
@@ -103,11 +105,17 @@ std::string EncodePart(const PartInfo& part) {
   w.Number(part.time_min);
   w.Number(part.time_max);
   w.Number(part.created_ns);
-  w.Fixed(part.digest, 16);
+  w.Fixed(part.digest, kDigestBytes);
+  w.Text(part.key_min);
+  w.Text(part.key_max);
+  w.Text(part.dead_file);
+  w.Fixed(part.dead_digest, kDigestBytes);
+  w.Number(part.dead_rows);
+  w.Number(part.dead_through.value);
   return out;
 }
 
-bool DecodePart(ByteReader* in, PartInfo* part) {
+bool DecodePart(ByteReader* in, uint32_t version, PartInfo* part) {
   part->id = PartId(in->Number<uint64_t>());
   part->table = TableId(in->Number<uint64_t>());
   part->schema_version = in->Number<uint32_t>();
@@ -124,8 +132,18 @@ bool DecodePart(ByteReader* in, PartInfo* part) {
   part->time_min = in->Number<int64_t>();
   part->time_max = in->Number<int64_t>();
   part->created_ns = in->Number<int64_t>();
-  part->digest = in->Raw(16);
-  const bool plain_name = part->file_name.find('/') == std::string::npos;  // Never a way out of the folder.
+  part->digest = in->Raw(kDigestBytes);
+  if (version > kVersionWithoutKeys) {
+    part->key_min = in->Text();
+    part->key_max = in->Text();
+    part->dead_file = in->Text();
+    part->dead_digest = in->Raw(kDigestBytes);
+    if (part->dead_file.empty()) part->dead_digest.clear();
+    part->dead_rows = in->Number<int64_t>();
+    part->dead_through = Lsn(in->Number<uint64_t>());
+  }
+  const bool plain_name = (part->file_name + part->dead_file).find('/') == std::string::npos;  // Never a way out of the folder.
+  if (part->dead_rows < 0 || part->dead_rows > part->rows || part->key_min > part->key_max) return false;
   return (format == 1 || format == 2) && plain_name && part->rows >= 0 && part->data_bytes >= 0 && part->index_bytes >= 0;
 }
 
@@ -156,8 +174,8 @@ Result<ManifestState> DecodeManifest(std::string_view bytes) {
   const std::string_view body = bytes.substr(0, bytes.size() - kFooterBytes);
   if (Digest(body) != bytes.substr(body.size())) return Damaged(body.size(), "the digest of the whole does not match");
   const auto version = ByteReader(bytes.substr(kMagic.size())).Number<uint32_t>();
-  if (version != kVersion) {
-    return MakeError(ErrorKind::kUnsupported, "manifest version {}; this program reads {}: use the program that wrote it",
+  if (version != kVersion && version != kVersionWithoutKeys) {
+    return MakeError(ErrorKind::kUnsupported, "manifest version {}; this program reads up to {}: use the program that wrote it",
                      version, kVersion);
   }
   ManifestState state;
@@ -178,7 +196,7 @@ Result<ManifestState> DecodeManifest(std::string_view bytes) {
     switch (kind) {
       case RecordKind::kState: DecodeState(&in, &state); break;
       case RecordKind::kTable: DecodeTable(&in, &state.tables.emplace_back()); break;
-      case RecordKind::kPart: sane &= DecodePart(&in, &state.parts.emplace_back()); break;
+      case RecordKind::kPart: sane &= DecodePart(&in, version, &state.parts.emplace_back()); break;
       case RecordKind::kEnd:
         ended = true;
         sane &= in.Number<uint64_t>() == records;

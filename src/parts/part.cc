@@ -8,6 +8,7 @@
 #include "columns/row_union.h"
 #include "core/hex.h"
 #include "parts/cold_part.h"
+#include "parts/delete_vector.h"
 #include "parts/hot_part.h"
 #include "parts/part_index.h"
 #include "parts/part_stream.h"
@@ -35,7 +36,8 @@ Result<std::shared_ptr<arrow::Buffer>> MapWhole(io::FileSystem* files, const std
 
 Status CheckIdentity(const PartInfo& want, const PartInfo& got, const std::string& path) {
   const bool same = got.file_uuid == want.file_uuid && got.id == want.id && got.table == want.table && got.format == want.format &&
-                    got.rows == want.rows && got.data_bytes == want.data_bytes && got.digest == want.digest &&
+                    got.key_min == want.key_min && got.key_max == want.key_max && got.rows == want.rows &&
+                    got.data_bytes == want.data_bytes && got.digest == want.digest &&
                     (want.database_uuid.empty() || got.database_uuid.empty() || got.database_uuid == want.database_uuid);
   if (same) return Status::OK();
   return MakeError(ErrorKind::kCorruption,
@@ -60,7 +62,7 @@ Result<OpenedFiles> OpenFiles(io::FileSystem* files, const std::string& director
   return out;
 }
 
-std::shared_ptr<const columns::GranuleSource> MakeSource(const PartInfo& info, const std::shared_ptr<arrow::Schema>& schema,
+std::shared_ptr<const PartSource> MakeSource(const PartInfo& info, const std::shared_ptr<arrow::Schema>& schema,
                                                          OpenedFiles files) {
   if (info.format == Format::kHot) return std::make_shared<HotPart>(info, schema, std::move(files.index), std::move(files.data));
   return std::make_shared<ColdPart>(info, schema, std::move(files.index), std::move(files.data));
@@ -91,6 +93,11 @@ Result<PartInfo> WritePart(io::FileSystem* files, const std::string& directory, 
 
 Result<std::shared_ptr<const columns::GranuleSource>> OpenPart(io::FileSystem* files, const std::string& directory, const PartInfo& info,
                                                                const std::shared_ptr<arrow::Schema>& schema) {
+  return OpenPartSource(files, directory, info, schema);
+}
+
+Result<std::shared_ptr<const PartSource>> OpenPartSource(io::FileSystem* files, const std::string& directory, const PartInfo& info,
+                                                         const std::shared_ptr<arrow::Schema>& schema) {
   auto opened = OpenFiles(files, directory, info);
   if (!opened.ok()) return WithContext(opened.status(), fmt::format("opening part {}", info.id));
   if (opened->index->columns() != schema->num_fields()) {
@@ -105,7 +112,8 @@ Status VerifyPart(io::FileSystem* files, const std::string& directory, const Par
   auto opened = OpenFiles(files, directory, info);
   if (!opened.ok()) return WithContext(opened.status(), fmt::format("part {}", info.id));
   SHEAF_RETURN_NOT_OK(opened->index->Verify());
-  return opened->data->CheckAll();
+  SHEAF_RETURN_NOT_OK(opened->data->CheckAll());
+  return VerifyDeadRows(files, directory, info);
 }
 
 }  // namespace sheaf::parts

@@ -120,6 +120,15 @@ bool ReadIdentity(ByteReader* in, PartInfo* info) {
   return in->ok() && (format == 1 || format == 2) && block_bytes == kBlockBytes && info->rows >= 0 && info->data_bytes >= 0;
 }
 
+void WriteKeys(const PartInfo& info, const PartKeys& keys, ByteWriter* out) {
+  out->Number(static_cast<uint32_t>(keys.columns.size()));
+  for (const int column : keys.columns) out->Number(static_cast<uint32_t>(column));
+  out->Text(info.key_min);
+  out->Text(info.key_max);
+  for (const uint32_t end : keys.separators.ends) out->Number(end);
+  out->Raw(keys.separators.bytes);
+}
+
 std::vector<uint64_t> ReadSums(ByteReader* in, uint64_t count) {
   const std::string_view raw = in->Raw(count * sizeof(uint64_t));
   std::vector<uint64_t> sums(raw.size() / sizeof(uint64_t));
@@ -159,6 +168,14 @@ std::string EncodeIndex(const IndexContents& contents) {
   for (const auto& [column, filter] : contents.filters) {
     begin(PartIndex::SectionKind::kFilter, column);
     out.Raw(filter);
+    end();
+  }
+  if (contents.keys) {
+    begin(PartIndex::SectionKind::kKeys, -1);
+    WriteKeys(contents.info, *contents.keys, &out);
+    end();
+    begin(PartIndex::SectionKind::kKeyFilter, -1);
+    out.Raw(contents.key_filter);
     end();
   }
 
@@ -279,6 +296,35 @@ Status PartIndex::ReadGranules(std::string_view bytes, int64_t count) {
   return Status::OK();
 }
 
+Status PartIndex::ReadKeys(std::string_view bytes) {
+  const auto damaged = [this](const char* what) { return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: {}", name_, what); };
+  ByteReader in(bytes);
+  const auto count = in.Number<uint32_t>();
+  if (count == 0 || count > in.left() / sizeof(uint32_t)) return damaged("its keys have no columns");
+  PartKeys keys;
+  for (uint32_t i = 0; i < count; ++i) {
+    keys.columns.push_back(static_cast<int>(in.Number<uint32_t>()));
+    if (keys.columns.back() < 0 || keys.columns.back() >= columns_) return damaged("a key column is none of its columns");
+  }
+  info_.key_min = in.Text();
+  info_.key_max = in.Text();
+  const std::string_view ends = in.Raw(granules_.size() * sizeof(uint32_t));
+  keys.separators.ends.resize(ends.size() / sizeof(uint32_t));
+  if (!ends.empty()) std::memcpy(keys.separators.ends.data(), ends.data(), ends.size());
+  keys.separators.bytes = in.Raw(in.left());
+  if (!in.ok() || info_.key_min > info_.key_max) return damaged("its keys make no sense");
+  uint32_t before = 0;
+  for (const uint32_t end : keys.separators.ends) {
+    if (end < before || end > keys.separators.bytes.size()) return damaged("separators of its keys lie outside");
+    before = end;
+  }
+  for (int64_t i = 1; i < keys.separators.size(); ++i) {
+    if (keys.separators[i - 1] >= keys.separators[i]) return damaged("separators of its keys are out of order");
+  }
+  keys_ = std::move(keys);
+  return Status::OK();
+}
+
 Status PartIndex::ReadSections(const std::vector<Section>& sections) {
   zone_sections_.resize(static_cast<size_t>(columns_));
   filter_sections_.resize(static_cast<size_t>(columns_));
@@ -286,7 +332,7 @@ Status PartIndex::ReadSections(const std::vector<Section>& sections) {
   bool found_granules = false;
   for (const Section& s : sections) {
     const std::string_view bytes(reinterpret_cast<const char*>(body_->data()) + s.offset, static_cast<size_t>(s.bytes));
-    if (s.kind != SectionKind::kFilter) SHEAF_RETURN_NOT_OK(body_->Check(s.offset, s.bytes));
+    if (s.kind != SectionKind::kFilter && s.kind != SectionKind::kKeyFilter) SHEAF_RETURN_NOT_OK(body_->Check(s.offset, s.bytes));
     const bool of_column = s.kind == SectionKind::kZones || s.kind == SectionKind::kFilter;
     if (of_column && (s.column < 0 || s.column >= columns_)) {
       return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: a section of column {} of {}", name_, s.column, columns_);
@@ -301,9 +347,18 @@ Status PartIndex::ReadSections(const std::vector<Section>& sections) {
         break;
       case SectionKind::kZones: zone_sections_[static_cast<size_t>(s.column)] = s; break;
       case SectionKind::kFilter: filter_sections_[static_cast<size_t>(s.column)] = s; break;
+      case SectionKind::kKeys: SHEAF_RETURN_NOT_OK(ReadKeys(bytes)); break;
+      case SectionKind::kKeyFilter: key_filter_section_ = s; break;
     }  // Kinds of a later minor version are skipped: they can only make things faster.
   }
   if (!found_granules) return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: it lists no granules", name_);
+  if (!keys_ || !key_filter_section_) return Status::OK();
+  const Section& filter = *key_filter_section_;
+  const auto head_bytes = std::min<int64_t>(filter.bytes, columns::IdFilterView::kHeadBytes);
+  SHEAF_RETURN_NOT_OK(body_->Check(filter.offset, head_bytes));
+  auto view = columns::IdFilterView::Make(Bytes(filter));
+  if (!view.ok()) return WithContext(view.status(), name_);
+  key_filter_ = *view;
   return Status::OK();
 }
 
@@ -353,6 +408,46 @@ Status PartIndex::Find(int column, std::string_view value, std::vector<int>* gra
       return MakeError(ErrorKind::kCorruption, "{}: an id filter names granule {}", name_, (*granules)[i]);
   }
   return Status::OK();
+}
+
+int PartIndex::GranuleOfLowerBound(std::string_view key) const {
+  SHEAF_CHECK(keys_.has_value());
+  int low = 0, high = granules();  // The last granule whose separator is <= key lies in [low, high); the first where there is none.
+  while (high - low > 1) {
+    const int middle = low + (high - low) / 2;
+    if (keys_->separators[middle] <= key) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+Result<int> PartIndex::FindKey(std::string_view key) const {
+  SHEAF_CHECK(keys_.has_value());
+  if (granules() == 0 || key > info_.key_max || key < info_.key_min) return -1;
+  if (!key_filter_) return GranuleOfLowerBound(key);
+  int granule = -1;
+  bool sane = true;
+  const columns::KeyColumn& separators = keys_->separators;
+  const auto check = [&](size_t offset, size_t bytes) {
+    return body_->Check(key_filter_section_->offset + static_cast<int64_t>(offset), static_cast<int64_t>(bytes));
+  };
+  SHEAF_RETURN_NOT_OK(key_filter_->Find(key, check, [&](int g) {
+    sane &= g < granules();
+    if (!sane || separators[g] > key || (g + 1 < granules() && separators[g + 1] <= key)) return;
+    granule = g;  // The separators leave one granule; another with the same fingerprint is a false hit.
+  }));
+  if (!sane) return MakeError(ErrorKind::kCorruption, "{}: the key filter names a granule that is not there", name_);
+  return granule;
+}
+
+Result<std::string_view> PartIndex::KeyFilterBytes() const {
+  if (!key_filter_section_) return std::string_view();
+  SHEAF_RETURN_NOT_OK(body_->Check(key_filter_section_->offset, key_filter_section_->bytes));
+  const auto bytes = Bytes(*key_filter_section_);
+  return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
 Result<std::string_view> PartIndex::FilterBytes(int column) const {

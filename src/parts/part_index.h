@@ -1,5 +1,5 @@
 /// The index beside a part's data file: who the part is, checksums of its blocks, where its granules lie,
-/// zone maps and id filters. Read by one mapping; look-ups touch only the pages they need.
+/// zone maps, id filters and keys. Read by one mapping; look-ups touch only the pages they need.
 /// Format: docs/formats/part.md.
 
 #pragma once
@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@
 #include <arrow/memory_pool.h>
 
 #include "columns/granules.h"
+#include "columns/id_filter.h"
+#include "columns/key_codec.h"
 #include "core/status.h"
 #include "parts/blocks.h"
 #include "parts/part.h"
@@ -30,6 +33,12 @@ struct GranulePlace {
   int64_t bytes = 0;
 };
 
+/// Where keys lie in a part of a keyed table.
+struct PartKeys {
+  std::vector<int> columns;                        // Positions in the part's schema, in key order.
+  columns::KeyColumn separators;                   // One a granule: above the last key of the granule before, at most its own first.
+};
+
 /// What WritePart() collects and EncodeIndex() turns into bytes.
 struct IndexContents {
   PartInfo info;                                   // index_bytes and digest are ignored.
@@ -39,6 +48,8 @@ struct IndexContents {
   std::vector<std::vector<int64_t>> column_bytes;  // [granule][column]
   std::vector<std::vector<columns::Zone>> zones;   // [column][0: the part; 1 + granule]
   std::vector<std::pair<int, std::string>> filters;  // Column, bytes.
+  std::optional<PartKeys> keys;                    // Of keyed tables. Their bounds are in `info`.
+  std::string key_filter;
 };
 
 std::string EncodeIndex(const IndexContents& contents);
@@ -63,6 +74,21 @@ class PartIndex {
   bool has_filter(int column) const { return FilterOf(column) != nullptr; }
   /// As GranuleSource::FindGranules().
   Status Find(int column, std::string_view value, std::vector<int>* granules) const;
+
+  /// Null where the part is of no keyed table.
+  const PartKeys* keys() const { return keys_ ? &*keys_ : nullptr; }
+  /// The one granule that may hold the encoded key, or -1: the part does not hold it. Allocates nothing. Requires: keys().
+  /// Error: Corruption.
+  Result<int> FindKey(std::string_view key) const;
+  /// Has the processor fetch what FindKey() reads first.
+  void PrefetchKey(std::string_view key) const {
+    if (key_filter_) key_filter_->Prefetch(key);
+  }
+  /// The granule with the first key >= `key`, unless all of its keys are below: then that is the next granule's first.
+  int GranuleOfLowerBound(std::string_view key) const;
+  /// The key filter's bytes, checked; empty where there is none. For `inspect`.
+  Result<std::string_view> KeyFilterBytes() const;
+
   /// The filter's bytes, checked; for `inspect`. Requires: has_filter(column).
   Result<std::string_view> FilterBytes(int column) const;
 
@@ -70,7 +96,7 @@ class PartIndex {
   Status Verify() const { return body_->CheckAll(); }
 
  private:
-  enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4 };
+  enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4, kKeys = 5, kKeyFilter = 6 };
   struct Section {
     SectionKind kind;
     int column = -1;
@@ -86,7 +112,11 @@ class PartIndex {
   /// `head` is the beginning of `file`, which the body keeps alive.
   Status ReadHead(const std::shared_ptr<arrow::Buffer>& file, std::string_view head);
   Status ReadGranules(std::string_view bytes, int64_t count);
+  Status ReadKeys(std::string_view bytes);
   Status ReadSections(const std::vector<Section>& sections);
+  std::span<const uint8_t> Bytes(const Section& section) const {
+    return {body_->data() + section.offset, static_cast<size_t>(section.bytes)};
+  }
   const Section* FilterOf(int column) const;
 
   std::string name_;
@@ -98,6 +128,9 @@ class PartIndex {
   std::optional<Section> column_bytes_;
   std::vector<std::optional<Section>> zone_sections_, filter_sections_;  // By column.
   mutable std::vector<ColumnZones> zones_;                               // Parsed when first asked for.
+  std::optional<PartKeys> keys_;
+  std::optional<Section> key_filter_section_;
+  std::optional<columns::IdFilterView> key_filter_;
 };
 
 }  // namespace sheaf::parts

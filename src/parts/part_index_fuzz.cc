@@ -75,6 +75,14 @@ void AskAll(const parts::PartIndex& index) {
     const auto filter = index.FilterBytes(c);
     if (filter.ok()) (void)sheaf::columns::ShapeOfFilter({reinterpret_cast<const uint8_t*>(filter->data()), filter->size()});
   }
+  if (index.keys() == nullptr) return;
+  for (const std::string_view key : {"", "bid", "bid\x80", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"}) {
+    const int bound = index.granules() > 0 ? index.GranuleOfLowerBound(key) : 0;
+    SHEAF_CHECK(bound >= 0 && bound <= index.granules());
+    const auto found = index.FindKey(key);
+    if (found.ok()) SHEAF_CHECK(*found >= -1 && *found < index.granules());
+  }
+  (void)index.KeyFilterBytes();
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ class PartSource : public columns::GranuleSource {
     return bytes;
   }
 
+  const PartIndex& index() const { return *index_; }
+
  protected:
   PartSource(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
       : info_(std::move(info)), schema_(std::move(schema)), index_(std::move(index)), data_(std::move(data)) {}
@@ -44,5 +46,9 @@ class PartSource : public columns::GranuleSource {
   const std::unique_ptr<PartIndex> index_;
   const std::unique_ptr<CheckedBytes> data_;
 };
+
+/// OpenPart() for those in this module who ask the index more.
+Result<std::shared_ptr<const PartSource>> OpenPartSource(io::FileSystem* files, const std::string& directory, const PartInfo& info,
+                                                         const std::shared_ptr<arrow::Schema>& schema);
 
 }  // namespace sheaf::parts

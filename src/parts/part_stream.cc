@@ -11,6 +11,7 @@
 #include "io/clock.h"
 #include "parts/cold_part.h"
 #include "parts/hot_part.h"
+#include "parts/key_bounds.h"
 
 namespace sheaf::parts {
 namespace {
@@ -36,6 +37,24 @@ std::shared_ptr<arrow::Schema> Signed(const arrow::Schema& schema, const PartInf
       {"sheaf.format_version", "sheaf.part", "sheaf.table", "sheaf.schema_version", "sheaf.file_uuid", "sheaf.database_uuid", "sheaf.lsn"},
       {"1", fmt::format("{}", info.id), fmt::format("{}", info.table), fmt::format("{}", info.schema_version), ToHex(info.file_uuid),
        ToHex(info.database_uuid), fmt::format("{}..{}", info.min_lsn, info.max_lsn)}));
+}
+
+/// Nanoseconds of one unit of a time column.
+int64_t UnitNs(const arrow::DataType& type) {
+  if (type.id() != arrow::Type::TIMESTAMP) return 1;
+  switch (static_cast<const arrow::TimestampType&>(type).unit()) {
+    case arrow::TimeUnit::SECOND: return 1'000'000'000;
+    case arrow::TimeUnit::MILLI: return 1'000'000;
+    case arrow::TimeUnit::MICRO: return 1'000;
+    default: return 1;
+  }
+}
+
+/// Times that nanoseconds cannot reach become the first or last that they can.
+int64_t ToNs(int64_t time, int64_t unit_ns) {
+  int64_t ns = 0;
+  if (!__builtin_mul_overflow(time, unit_ns, &ns)) return ns;
+  return time < 0 ? INT64_MIN : INT64_MAX;
 }
 
 }  // namespace
@@ -104,6 +123,12 @@ Result<std::unique_ptr<PartStream>> PartStream::Open(io::FileSystem* files, cons
 
 Status PartStream::Start() {
   info_.rows = 0;
+  info_.key_min.clear();
+  info_.key_max.clear();
+  if (!layout_.key_columns.empty()) {
+    SHEAF_ASSIGN_OR_RETURN(key_codec_, columns::KeyCodec::Make(schema_, layout_.key_columns));
+    contents_.keys.emplace().columns = layout_.key_columns;
+  }
   info_.file_name = DataFileName(info_.id, info_.format);
   if (info_.file_uuid.empty()) info_.file_uuid = MakeUuid();
   if (info_.created_ns == 0) info_.created_ns = io::SystemClock()->NowNs();
@@ -149,10 +174,33 @@ Status PartStream::Measure(const arrow::RecordBatch& granule) {
   for (size_t f = 0; f < filters_.size(); ++f) {
     SHEAF_RETURN_NOT_OK(filters_[f].Add(*granule.column_data(layout_.filter_columns[f]), static_cast<uint32_t>(written_.size())));
   }
+  return key_codec_ ? MeasureKeys(granule) : Status::OK();
+}
+
+Status PartStream::MeasureKeys(const arrow::RecordBatch& granule) {
+  SHEAF_ASSIGN_OR_RETURN(const columns::KeyColumn keys, key_codec_->Encode(granule));
+  const auto number = static_cast<uint32_t>(written_.size());
+  std::string_view before = last_key_;
+  for (int64_t i = 0; i < keys.size(); ++i) {
+    const std::string_view key = keys[i];
+    if ((i > 0 || number > 0) && before >= key) {
+      return MakeError(ErrorKind::kInvalid, "part {}: key {} {} {}: keys of a part must rise", info_.id, key_codec_->ToText(key),
+                       before == key ? "comes twice, after" : "follows", key_codec_->ToText(before));
+    }
+    key_filter_.AddValue(key, number);
+    before = key;
+  }
+  contents_.keys->separators.Add(number == 0 ? std::string_view() : KeySeparator(last_key_, keys[0]));
+  if (number == 0) info_.key_min = LowerKeyBound(keys[0]);
+  last_key_ = before;
   return Status::OK();
 }
 
 Status PartStream::WriteIndex() {
+  if (key_codec_) {
+    info_.key_max = UpperKeyBound(last_key_);
+    contents_.key_filter = key_filter_.Finish();
+  }
   contents_.info = info_;
   contents_.data_sums = stream_->sums();
   for (WrittenGranule& g : written_) {
@@ -174,9 +222,10 @@ Result<PartInfo> PartStream::Finish() {
   SHEAF_ASSIGN_OR_RETURN(info_.data_bytes, data_->file()->Size());
   info_.digest = DigestOf(stream_->sums());
   if (layout_.time_column >= 0) {
+    const int64_t unit_ns = UnitNs(*schema_->field(layout_.time_column)->type());
     const columns::Zone& time = contents_.zones[static_cast<size_t>(layout_.time_column)][0];
-    info_.time_min = time.int_min;
-    info_.time_max = time.int_max;
+    info_.time_min = ToNs(time.int_min, unit_ns);
+    info_.time_max = time.null_count > 0 ? INT64_MAX : ToNs(time.int_max, unit_ns);  // Rows without a time never expire.
   }
   SHEAF_RETURN_NOT_OK(WriteIndex());
   SHEAF_RETURN_NOT_OK(data_->SyncAndClose());
@@ -190,6 +239,9 @@ Result<PartInfo> PartStream::Finish() {
 }
 
 Status CheckLayout(const Layout& layout, const arrow::Schema& schema) {
+  if (!layout.key_columns.empty() && (layout.cluster_traces || layout.sort_columns != layout.key_columns)) {
+    return MakeError(ErrorKind::kInvalid, "a keyed table is sorted by its key, and by nothing else");
+  }
   std::vector<int> all = layout.sort_columns;
   all.insert(all.end(), layout.filter_columns.begin(), layout.filter_columns.end());
   if (layout.time_column >= 0) all.push_back(layout.time_column);

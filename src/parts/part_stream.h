@@ -12,6 +12,7 @@
 #include <arrow/type.h>
 
 #include "columns/id_filter.h"
+#include "columns/key_codec.h"
 #include "core/status.h"
 #include "io/file_system.h"
 #include "parts/blocks.h"
@@ -33,7 +34,7 @@ class PartStream {
 
   /// Appends a granule whose rows follow the last one's in the layout's order. Those of a hot part must share their
   /// dictionaries. After an error the part cannot be finished any more.
-  /// Errors: Invalid (another schema, no rows), Unsupported, TooLarge, Io, Unavailable.
+  /// Errors: Invalid (another schema, no rows, keys that do not rise), Unsupported, TooLarge, Io, Unavailable.
   Status Write(const std::shared_ptr<arrow::RecordBatch>& granule);
   int64_t rows() const { return info_.rows; }
   /// Bytes of data so far.
@@ -49,6 +50,7 @@ class PartStream {
   Status Start();
   /// Takes the granule into zones and filters.
   Status Measure(const arrow::RecordBatch& granule);
+  Status MeasureKeys(const arrow::RecordBatch& granule);
   Status WriteIndex();
 
   io::FileSystem* const files_;  // Borrowed.
@@ -64,6 +66,9 @@ class PartStream {
 
   IndexContents contents_;
   std::vector<columns::IdFilterBuilder> filters_;
+  std::shared_ptr<const columns::KeyCodec> key_codec_;  // Null: no keyed table.
+  columns::IdFilterBuilder key_filter_;
+  std::string last_key_;
   std::vector<WrittenGranule> written_;
   bool failed_ = false;
 };

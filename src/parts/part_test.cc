@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include <arrow/array/array_binary.h>
+#include <arrow/array/util.h>
+#include <arrow/builder.h>
 #include <arrow/compare.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -103,6 +106,30 @@ TEST_P(EachFormat, ReadsBackEveryTypeExactly) {
   }
 }
 
+TEST_P(EachFormat, SecondsComeBackAsSeconds) {  // Parquet knows milliseconds and finer ones only.
+  const auto utc = arrow::timestamp(arrow::TimeUnit::SECOND, "UTC");
+  arrow::TimestampBuilder time(arrow::timestamp(arrow::TimeUnit::SECOND), arrow::default_memory_pool());
+  arrow::TimestampBuilder zoned(utc, arrow::default_memory_pool());
+  arrow::Time32Builder clock(arrow::time32(arrow::TimeUnit::SECOND), arrow::default_memory_pool());
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE((i % 5 == 0 ? time.AppendNull() : time.Append((i - 20) * int64_t{1'000'000'007})).ok());
+    ASSERT_TRUE((i % 7 == 0 ? zoned.AppendNull() : zoned.Append(i * 3 - 40)).ok());
+    ASSERT_TRUE((i % 3 == 0 ? clock.AppendNull() : clock.Append(i * 1000)).ok());
+  }
+  const auto schema = arrow::schema({arrow::field("time", time.type()), arrow::field("zoned", utc), arrow::field("clock", clock.type())});
+  const auto batch = arrow::RecordBatch::Make(
+      schema, 50, {time.Finish().ValueOrDie(), zoned.Finish().ValueOrDie(), clock.Finish().ValueOrDie()});
+  Layout layout;
+  layout.granule_rows = 20;
+  const PartInfo info = WritePart(&disk_, kFolder, NewInfo(GetParam()), layout, schema, {batch}).ValueOrDie();
+  const Source source = OpenPart(&disk_, kFolder, info, schema).ValueOrDie();
+  const Batches read = ReadAll(*source, AllColumns(*schema));
+  ASSERT_EQ(read.size(), 3u);
+  EXPECT_TRUE(read[0]->schema()->Equals(*schema)) << read[0]->schema()->ToString();
+  EXPECT_TRUE(read[0]->column(0)->type()->Equals(*schema->field(0)->type()));
+  EXPECT_EQ(RowTexts(read), RowTexts({batch}));
+}
+
 TEST_P(EachFormat, ReadsAnyColumnsInTheOrderAsked) {
   Random random(TestSeed());
   const auto schema = EveryType();
@@ -125,6 +152,31 @@ TEST_P(EachFormat, ReadsAnyColumnsInTheOrderAsked) {
     }
     EXPECT_GE(source->granule_bytes(1, AllColumns(*schema)), source->granule_bytes(1, columns));
   }
+}
+
+TEST_P(EachFormat, TimesAreNanosecondsWhateverTheColumnsUnit) {
+  const auto Times = [&](const std::shared_ptr<arrow::DataType>& type, const std::vector<std::optional<int64_t>>& values) {
+    arrow::Int64Builder builder;
+    for (const auto& value : values) EXPECT_TRUE((value ? builder.Append(*value) : builder.AppendNull()).ok());
+    const auto numbers = builder.Finish().ValueOrDie();
+    const auto schema = arrow::schema({arrow::field("time", type)});
+    auto column = numbers->data()->Copy();
+    column->type = type;
+    Layout layout;
+    layout.time_column = 0;
+    const auto batch = arrow::RecordBatch::Make(schema, numbers->length(), {arrow::MakeArray(column)});
+    const PartInfo info = WritePart(&disk_, kFolder, NewInfo(GetParam()), layout, schema, {batch}).ValueOrDie();
+    return std::pair{info.time_min, info.time_max};
+  };
+  using Range = std::pair<int64_t, int64_t>;
+  EXPECT_EQ(Times(arrow::timestamp(arrow::TimeUnit::SECOND), {-1, 2}), Range(-1'000'000'000, 2'000'000'000));
+  EXPECT_EQ(Times(arrow::timestamp(arrow::TimeUnit::MILLI), {1, 2}), Range(1'000'000, 2'000'000));
+  EXPECT_EQ(Times(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), {1, 2}), Range(1'000, 2'000));
+  EXPECT_EQ(Times(arrow::timestamp(arrow::TimeUnit::NANO), {1, 2}), Range(1, 2));
+  EXPECT_EQ(Times(arrow::int64(), {1, 2}), Range(1, 2));
+  EXPECT_EQ(Times(arrow::timestamp(arrow::TimeUnit::SECOND), {INT64_MIN / 1000, INT64_MAX / 1000}), Range(INT64_MIN, INT64_MAX));
+  EXPECT_EQ(Times(arrow::timestamp(arrow::TimeUnit::NANO), {1, std::nullopt}).second, INT64_MAX) << "what has no time never expires";
+  EXPECT_EQ(Times(arrow::timestamp(arrow::TimeUnit::NANO), {std::nullopt}).second, INT64_MAX);
 }
 
 TEST_P(EachFormat, ZonesBoundAndFiltersFindEveryRow) {

@@ -31,6 +31,14 @@ void ConvertValidity(const arrow::Array& array, const Rows& rows, duckdb::Vector
   }
 }
 
+/// For structs and arrays: what is inside of a NULL is NULL, as DuckDB has it and Arrow does not.
+void ConvertNestedValidity(const arrow::Array& array, const Rows& rows, duckdb::Vector* out) {
+  if (array.null_count() == 0) return;
+  for (int64_t i = 0; i < rows.count; ++i) {
+    if (array.IsNull(rows[i])) FlatVector::SetNull(*out, static_cast<idx_t>(i), true);
+  }
+}
+
 template <typename T>
 void ConvertFixed(const arrow::Array& array, const Rows& rows, duckdb::Vector* out) {
   const T* from = array.data()->GetValues<T>(1);
@@ -110,20 +118,55 @@ void ConvertList(const arrow::ListArray& array, const Rows& rows, duckdb::Vector
 void ConvertStruct(const arrow::StructArray& array, const Rows& rows, duckdb::Vector* out) {
   auto& children = duckdb::StructVector::GetEntries(*out);
   for (int i = 0; i < array.num_fields(); ++i) ConvertArray(array.field(i), rows, children[static_cast<size_t>(i)].get());
-  ConvertValidity(array, rows, out);
+  ConvertNestedValidity(array, rows, out);
+}
+
+void ConvertFixedList(const arrow::FixedSizeListArray& array, const Rows& rows, duckdb::Vector* out) {
+  const int64_t size = array.list_type()->list_size();
+  duckdb::Vector* elements = &duckdb::ArrayVector::GetEntry(*out);
+  if (rows.list == nullptr) {
+    ConvertArray(array.values(), {.offset = array.value_offset(rows.offset), .count = rows.count * size}, elements);
+  } else {
+    std::vector<int64_t> list;
+    list.reserve(static_cast<size_t>(rows.count * size));
+    for (int64_t i = 0; i < rows.count; ++i) {
+      for (int64_t k = 0; k < size; ++k) list.push_back(array.value_offset(rows.list[i]) + k);
+    }
+    ConvertArray(array.values(), {.count = static_cast<int64_t>(list.size()), .list = list.data()}, elements);
+  }
+  ConvertNestedValidity(array, rows, out);
+}
+
+/// DuckDB keeps a decimal in the narrowest integer that its digits fit; Arrow's low bits hold the same value.
+template <typename T>
+void ConvertDecimalTo(const arrow::Decimal128Array& array, const Rows& rows, duckdb::Vector* out) {
+  T* to = FlatVector::GetData<T>(*out);
+  for (int64_t i = 0; i < rows.count; ++i) to[i] = static_cast<T>(arrow::Decimal128(array.GetValue(rows[i])).low_bits());
 }
 
 void ConvertDecimal(const arrow::Decimal128Array& array, const Rows& rows, duckdb::Vector* out) {
+  switch (out->GetType().InternalType()) {
+    case duckdb::PhysicalType::INT16: return ConvertDecimalTo<int16_t>(array, rows, out);
+    case duckdb::PhysicalType::INT32: return ConvertDecimalTo<int32_t>(array, rows, out);
+    case duckdb::PhysicalType::INT64: return ConvertDecimalTo<int64_t>(array, rows, out);
+    default: break;
+  }
+  auto* to = FlatVector::GetData<duckdb::hugeint_t>(*out);
   for (int64_t i = 0; i < rows.count; ++i) {
     const arrow::Decimal128 value(array.GetValue(rows[i]));
-    if (out->GetType().InternalType() == duckdb::PhysicalType::INT64) {
-      FlatVector::GetData<int64_t>(*out)[i] = static_cast<int64_t>(value.low_bits());
-    } else {
-      duckdb::hugeint_t wide;
-      wide.upper = value.high_bits();
-      wide.lower = value.low_bits();
-      FlatVector::GetData<duckdb::hugeint_t>(*out)[i] = wide;
-    }
+    to[i].upper = value.high_bits();
+    to[i].lower = value.low_bits();
+  }
+}
+
+/// Arrow's timestamps with a zone are UTC too. Only microseconds have a type with a zone in SQL; others show the UTC time.
+duckdb::LogicalType TimestampType(const arrow::TimestampType& type) {
+  using duckdb::LogicalType;
+  switch (type.unit()) {
+    case arrow::TimeUnit::SECOND: return LogicalType::TIMESTAMP_S;
+    case arrow::TimeUnit::MILLI: return LogicalType::TIMESTAMP_MS;
+    case arrow::TimeUnit::MICRO: return type.timezone().empty() ? LogicalType::TIMESTAMP : LogicalType::TIMESTAMP_TZ;
+    default: return LogicalType::TIMESTAMP_NS;
   }
 }
 
@@ -158,20 +201,20 @@ Result<duckdb::LogicalType> SqlType(const arrow::DataType& type) {
     case arrow::Type::DOUBLE: return LogicalType(LogicalType::DOUBLE);
     case arrow::Type::STRING: return LogicalType(LogicalType::VARCHAR);
     case arrow::Type::BINARY: return LogicalType(LogicalType::BLOB);
-    case arrow::Type::TIMESTAMP:
-      if (static_cast<const arrow::TimestampType&>(type).unit() == arrow::TimeUnit::NANO) {
-        return LogicalType(LogicalType::TIMESTAMP_NS);
-      }
-      break;
+    case arrow::Type::DATE32: return LogicalType(LogicalType::DATE);
+    case arrow::Type::TIME64:
+      return LogicalType(static_cast<const arrow::Time64Type&>(type).unit() == arrow::TimeUnit::NANO ? LogicalType::TIME_NS
+                                                                                                    : LogicalType::TIME);
+    case arrow::Type::TIMESTAMP: return TimestampType(static_cast<const arrow::TimestampType&>(type));
     case arrow::Type::FIXED_SIZE_BINARY: {
       const int width = static_cast<const arrow::FixedSizeBinaryType&>(type).byte_width();
       if (width == 16) return TraceIdType();
       if (width == 8) return SpanIdType();
-      break;
+      return LogicalType(LogicalType::BLOB);
     }
     case arrow::Type::DECIMAL128: {
       const auto& decimal = static_cast<const arrow::Decimal128Type&>(type);
-      if (decimal.precision() < 10) break;
+      if (decimal.scale() < 0 || decimal.scale() > decimal.precision()) break;
       return LogicalType::DECIMAL(static_cast<uint8_t>(decimal.precision()), static_cast<uint8_t>(decimal.scale()));
     }
     case arrow::Type::DICTIONARY: return SqlType(*static_cast<const arrow::DictionaryType&>(type).value_type());
@@ -179,6 +222,17 @@ Result<duckdb::LogicalType> SqlType(const arrow::DataType& type) {
       if (IsAttributes(type)) return LogicalType::MAP(LogicalType::VARCHAR, LogicalType::VARCHAR);
       SHEAF_ASSIGN_OR_RETURN(auto element, SqlType(*static_cast<const arrow::ListType&>(type).value_type()));
       return LogicalType::LIST(element);
+    }
+    case arrow::Type::FIXED_SIZE_LIST: {
+      const auto& list = static_cast<const arrow::FixedSizeListType&>(type);
+      SHEAF_ASSIGN_OR_RETURN(auto element, SqlType(*list.value_type()));
+      if (list.list_size() < 1 || static_cast<idx_t>(list.list_size()) > duckdb::ArrayType::MAX_ARRAY_SIZE) break;
+      return LogicalType::ARRAY(element, static_cast<idx_t>(list.list_size()));
+    }
+    case arrow::Type::MAP: {
+      SHEAF_ASSIGN_OR_RETURN(auto key, SqlType(*static_cast<const arrow::MapType&>(type).key_type()));
+      SHEAF_ASSIGN_OR_RETURN(auto item, SqlType(*static_cast<const arrow::MapType&>(type).item_type()));
+      return LogicalType::MAP(key, item);
     }
     case arrow::Type::STRUCT: return StructType(type);
     default: break;
@@ -200,12 +254,22 @@ void ConvertArray(const std::shared_ptr<arrow::Array>& array, const Rows& rows, 
     case arrow::Type::FLOAT: ConvertFixed<float>(*array, rows, out); break;
     case arrow::Type::DOUBLE: ConvertFixed<double>(*array, rows, out); break;
     case arrow::Type::TIMESTAMP: ConvertFixed<duckdb::timestamp_ns_t>(*array, rows, out); break;
-    case arrow::Type::FIXED_SIZE_BINARY: ConvertIds(static_cast<const arrow::FixedSizeBinaryArray&>(*array), rows, out); break;
+    case arrow::Type::DATE32: ConvertFixed<duckdb::date_t>(*array, rows, out); break;
+    case arrow::Type::TIME64: ConvertFixed<duckdb::dtime_t>(*array, rows, out); break;
+    case arrow::Type::FIXED_SIZE_BINARY:
+      if (out->GetType().InternalType() == duckdb::PhysicalType::VARCHAR) {
+        ConvertBytes<arrow::FixedSizeBinaryArray>(array, rows, out);
+      } else {
+        ConvertIds(static_cast<const arrow::FixedSizeBinaryArray&>(*array), rows, out);
+      }
+      break;
     case arrow::Type::STRING: ConvertBytes<arrow::StringArray>(array, rows, out); break;
     case arrow::Type::BINARY: ConvertBytes<arrow::BinaryArray>(array, rows, out); break;
     case arrow::Type::DECIMAL128: ConvertDecimal(static_cast<const arrow::Decimal128Array&>(*array), rows, out); break;
     case arrow::Type::DICTIONARY: ConvertDictionary(static_cast<const arrow::DictionaryArray&>(*array), rows, out); break;
     case arrow::Type::STRUCT: return ConvertStruct(static_cast<const arrow::StructArray&>(*array), rows, out);
+    case arrow::Type::FIXED_SIZE_LIST: return ConvertFixedList(static_cast<const arrow::FixedSizeListArray&>(*array), rows, out);
+    case arrow::Type::MAP: ConvertList(static_cast<const arrow::MapArray&>(*array), rows, out); break;
     case arrow::Type::LIST:
       if (IsAttributes(*array->type())) {
         AttributesView(array).ToMap(rows, AttributeText::kValue, out);

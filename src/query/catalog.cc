@@ -3,9 +3,12 @@
 #include <map>
 
 #include "core/mutex.h"
-#include "query/column_reader.h"
 #include "query/models.h"
-#include "query/scan.h"
+#include "query/statement_state.h"
+#include "query/store_table.h"
+#include "query/store_transaction.h"
+#include "query/table_definitions.h"
+#include "query/write_operators.h"
 
 namespace sheaf::query {
 
@@ -17,95 +20,9 @@ using duckdb::CatalogType;
 using duckdb::ClientContext;
 using duckdb::optional_ptr;
 
-[[noreturn]] void RefuseWrite() {
-  throw duckdb::PermissionException("SQL cannot change this database yet: tables are written through OTLP and the HTTP and Flight APIs");
+[[noreturn]] void Refuse(const char* what, const char* instead) {
+  throw duckdb::NotImplementedException("%s: %s", what, instead);
 }
-
-/// A statement's view of the store.
-class SnapshotTransaction : public duckdb::Transaction {
- public:
-  SnapshotTransaction(duckdb::TransactionManager& manager, ClientContext& context, std::shared_ptr<const store::Snapshot> snapshot)
-      : duckdb::Transaction(manager, context), snapshot_(std::move(snapshot)) {}
-  const store::Snapshot& snapshot() const { return *snapshot_; }
-
- private:
-  const std::shared_ptr<const store::Snapshot> snapshot_;
-};
-
-class SnapshotTransactions : public duckdb::TransactionManager {
- public:
-  SnapshotTransactions(duckdb::AttachedDatabase& attached, store::Database* database)
-      : duckdb::TransactionManager(attached), database_(database) {}
-
-  duckdb::Transaction& StartTransaction(ClientContext& context) override {
-    auto transaction = std::make_unique<SnapshotTransaction>(*this, context, database_->GetSnapshot());
-    duckdb::Transaction& started = *transaction;
-    MutexLock lock(&mutex_);
-    open_.emplace(&started, std::move(transaction));
-    return started;
-  }
-  duckdb::ErrorData CommitTransaction(ClientContext&, duckdb::Transaction& transaction) override {
-    End(transaction);
-    return duckdb::ErrorData();
-  }
-  void RollbackTransaction(duckdb::Transaction& transaction) override { End(transaction); }
-  void Checkpoint(ClientContext&, bool) override {}
-
- private:
-  void End(duckdb::Transaction& transaction) {
-    std::unique_ptr<duckdb::Transaction> ended;  // Lets go of the snapshot outside the lock.
-    MutexLock lock(&mutex_);
-    auto node = open_.extract(&transaction);
-    if (!node.empty()) ended = std::move(node.mapped());
-  }
-
-  store::Database* const database_;  // Borrowed.
-  Mutex mutex_;
-  std::map<duckdb::Transaction*, std::unique_ptr<duckdb::Transaction>> open_ SHEAF_GUARDED_BY(mutex_);
-};
-
-duckdb::virtual_column_map_t RowIdColumn() {
-  duckdb::virtual_column_map_t columns;
-  columns.insert({duckdb::COLUMN_IDENTIFIER_ROW_ID, duckdb::TableColumn("rowid", duckdb::LogicalType::BIGINT)});
-  return columns;
-}
-
-/// One version of a table of the store.
-class StoreTable : public duckdb::TableCatalogEntry {
- public:
-  StoreTable(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema, duckdb::CreateTableInfo& create,
-             std::shared_ptr<const store::TableInfo> info, std::shared_ptr<const LogicalTable> logical)
-      : duckdb::TableCatalogEntry(catalog, schema, create), info_(std::move(info)), logical_(std::move(logical)) {}
-
-  duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(ClientContext&, duckdb::column_t) override { return nullptr; }
-
-  duckdb::TableFunction GetScanFunction(ClientContext& context, duckdb::unique_ptr<duckdb::FunctionData>& data) override {
-    auto& transaction = duckdb::Transaction::Get(context, catalog).Cast<SnapshotTransaction>();
-    auto table = transaction.snapshot().Table(info_->id);
-    if (!table.ok()) throw duckdb::IOException("%s", table.status().message());
-    auto bind = duckdb::make_uniq<ScanBind>();
-    bind->table = std::move(table).ValueUnsafe();
-    bind->logical = logical_;
-    bind->entry = this;
-    data = std::move(bind);
-    return MakeScanFunction();
-  }
-
-  duckdb::TableStorageInfo GetStorageInfo(ClientContext&) override { return duckdb::TableStorageInfo(); }
-
-  duckdb::virtual_column_map_t GetVirtualColumns() const override {
-    auto columns = RowIdColumn();
-    for (size_t i = 0; i < logical_->hidden.size(); ++i) {
-      const LogicalColumn& hidden = logical_->hidden[i];
-      columns.insert({kHiddenBase + i, duckdb::TableColumn(hidden.name, LogicalColumnType(hidden, *info_->schema).ValueOrDie())});
-    }
-    return columns;
-  }
-
- private:
-  const std::shared_ptr<const store::TableInfo> info_;
-  const std::shared_ptr<const LogicalTable> logical_;
-};
 
 class RowsTable : public duckdb::TableCatalogEntry {
  public:
@@ -126,7 +43,18 @@ class RowsTable : public duckdb::TableCatalogEntry {
 /// Tables come from the snapshot; views and macros from models/ and system tables are fixed.
 class StoreSchema : public duckdb::SchemaCatalogEntry {
  public:
-  StoreSchema(duckdb::Catalog& catalog, duckdb::CreateSchemaInfo& create) : duckdb::SchemaCatalogEntry(catalog, create) {}
+  StoreSchema(duckdb::Catalog& catalog, duckdb::CreateSchemaInfo& create, store::Database* database)
+      : duckdb::SchemaCatalogEntry(catalog, create), database_(database) {}
+
+  /// Throws where a table of that name cannot be made here.
+  void CheckFree(const std::string& table) const {
+    if (name == kSystemSchema) throw duckdb::PermissionException("the schema sheaf holds system tables: take main");
+    for (const auto& entry : fixed_) {
+      if (Answers(CatalogType::TABLE_ENTRY, entry->type) && duckdb::StringUtil::CIEquals(entry->name, table)) {
+        throw duckdb::CatalogException("%s.%s is a view that is built in: take another name", name, table);
+      }
+    }
+  }
 
   void AddFixed(duckdb::unique_ptr<CatalogEntry> entry) { fixed_.push_back(std::move(entry)); }
 
@@ -136,8 +64,8 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
       if (duckdb::StringUtil::CIEquals(entry->name, wanted) && Answers(lookup.GetCatalogType(), entry->type)) return entry.get();
     }
     if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY || !transaction.transaction) return nullptr;
-    for (const auto& info : transaction.transaction->Cast<SnapshotTransaction>().snapshot().tables()) {
-      if (info->schema_name == name && duckdb::StringUtil::CIEquals(info->name, wanted)) return &Table(info);
+    for (const auto& info : transaction.transaction->Cast<StoreTransaction>().snapshot().tables()) {
+      if (duckdb::StringUtil::CIEquals(info->schema_name, name) && duckdb::StringUtil::CIEquals(info->name, wanted)) return &Table(info);
     }
     return nullptr;
   }
@@ -145,9 +73,9 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   void Scan(ClientContext& context, CatalogType type, const std::function<void(CatalogEntry&)>& callback) override {
     Scan(type, callback);
     if (type != CatalogType::TABLE_ENTRY) return;
-    auto& transaction = duckdb::Transaction::Get(context, catalog).Cast<SnapshotTransaction>();
+    auto& transaction = duckdb::Transaction::Get(context, catalog).Cast<StoreTransaction>();
     for (const auto& info : transaction.snapshot().tables()) {
-      if (info->schema_name == name) callback(Table(info));
+      if (duckdb::StringUtil::CIEquals(info->schema_name, name)) callback(Table(info));
     }
   }
   void Scan(CatalogType type, const std::function<void(CatalogEntry&)>& callback) override {
@@ -156,22 +84,67 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     }
   }
 
-  optional_ptr<CatalogEntry> CreateIndex(CatalogTransaction, duckdb::CreateIndexInfo&, duckdb::TableCatalogEntry&) override {
-    RefuseWrite();
+  /// Definitions are durable and visible to others when these return; a statement that fails later does not undo them.
+  optional_ptr<CatalogEntry> CreateTable(CatalogTransaction transaction, duckdb::BoundCreateTableInfo& create) override {
+    ClientContext& context = transaction.GetContext();
+    CheckFree(create.Base().table);
+    auto wanted = ToNewTable(context, create.Base());
+    if (!wanted.ok()) ThrowStatus(context, wanted.status());
+    auto made = database_->CreateTable(*wanted);
+    if (!made.ok()) ThrowStatus(context, made.status());
+    return &Table(*made);
   }
-  optional_ptr<CatalogEntry> CreateFunction(CatalogTransaction, duckdb::CreateFunctionInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreateTable(CatalogTransaction, duckdb::BoundCreateTableInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreateView(CatalogTransaction, duckdb::CreateViewInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreateSequence(CatalogTransaction, duckdb::CreateSequenceInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreateTableFunction(CatalogTransaction, duckdb::CreateTableFunctionInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreateCopyFunction(CatalogTransaction, duckdb::CreateCopyFunctionInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreatePragmaFunction(CatalogTransaction, duckdb::CreatePragmaFunctionInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreateCollation(CatalogTransaction, duckdb::CreateCollationInfo&) override { RefuseWrite(); }
-  optional_ptr<CatalogEntry> CreateType(CatalogTransaction, duckdb::CreateTypeInfo&) override { RefuseWrite(); }
-  void DropEntry(ClientContext&, duckdb::DropInfo&) override { RefuseWrite(); }
-  void Alter(CatalogTransaction, duckdb::AlterInfo&) override { RefuseWrite(); }
+  void DropEntry(ClientContext& context, duckdb::DropInfo& drop) override {
+    auto* table = Wanted(context, drop.name, drop.if_not_found);
+    if (table == nullptr) return;
+    const Status dropped = database_->DropTable(table->info()->id);
+    if (!dropped.ok() && !(KindOf(dropped) == ErrorKind::kNotFound && drop.if_not_found == duckdb::OnEntryNotFound::RETURN_NULL)) {
+      ThrowStatus(context, dropped);
+    }
+  }
+  void Alter(CatalogTransaction transaction, duckdb::AlterInfo& alter) override {
+    ClientContext& context = transaction.GetContext();
+    if (alter.type != duckdb::AlterType::ALTER_TABLE) Refuse("COMMENT and other changes of entries", "ALTER TABLE is what there is");
+    auto* table = Wanted(context, alter.name, alter.if_not_found);
+    if (table == nullptr) return;
+    auto change = ToAlterTable(context, alter.Cast<duckdb::AlterTableInfo>(), *table->info());
+    if (!change.ok()) ThrowStatus(context, change.status());
+    const auto altered = database_->Alter(table->info()->id, *change);
+    if (!altered.ok()) ThrowStatus(context, altered.status());
+  }
+
+  optional_ptr<CatalogEntry> CreateIndex(CatalogTransaction, duckdb::CreateIndexInfo&, duckdb::TableCatalogEntry&) override {
+    Refuse("CREATE INDEX", "rows are found by PRIMARY KEY, and WITH (filters = 'a, b') gives columns an index for =");
+  }
+  optional_ptr<CatalogEntry> CreateView(CatalogTransaction, duckdb::CreateViewInfo&) override {
+    Refuse("CREATE VIEW", "views are not kept yet; write the query as WITH … AS (SELECT …)");
+  }
+  optional_ptr<CatalogEntry> CreateSequence(CatalogTransaction, duckdb::CreateSequenceInfo&) override {
+    Refuse("CREATE SEQUENCE", "make keys where the rows are made");
+  }
+  optional_ptr<CatalogEntry> CreateType(CatalogTransaction, duckdb::CreateTypeInfo&) override {
+    Refuse("CREATE TYPE", "name the type in each column");
+  }
+  optional_ptr<CatalogEntry> CreateFunction(CatalogTransaction, duckdb::CreateFunctionInfo&) override { RefuseFunction(); }
+  optional_ptr<CatalogEntry> CreateTableFunction(CatalogTransaction, duckdb::CreateTableFunctionInfo&) override { RefuseFunction(); }
+  optional_ptr<CatalogEntry> CreateCopyFunction(CatalogTransaction, duckdb::CreateCopyFunctionInfo&) override { RefuseFunction(); }
+  optional_ptr<CatalogEntry> CreatePragmaFunction(CatalogTransaction, duckdb::CreatePragmaFunctionInfo&) override { RefuseFunction(); }
+  optional_ptr<CatalogEntry> CreateCollation(CatalogTransaction, duckdb::CreateCollationInfo&) override { RefuseFunction(); }
 
  private:
+  [[noreturn]] static void RefuseFunction() { Refuse("CREATE FUNCTION or MACRO", "macros are not kept yet"); }
+
+  /// The table to drop or alter; null where there is none and that is no error.
+  StoreTable* Wanted(ClientContext& context, const std::string& wanted, duckdb::OnEntryNotFound if_not_found) {
+    const duckdb::EntryLookupInfo lookup(CatalogType::TABLE_ENTRY, wanted);
+    auto entry = LookupEntry(GetCatalogTransaction(context), lookup);
+    if (!entry && if_not_found == duckdb::OnEntryNotFound::RETURN_NULL) return nullptr;
+    if (!entry) throw duckdb::CatalogException("there is no table %s.%s", name, wanted);
+    auto* table = dynamic_cast<StoreTable*>(entry.get());
+    if (table == nullptr) throw duckdb::PermissionException("%s.%s is built in and stays as it is", name, wanted);
+    return table;
+  }
+
   /// Whether an entry of type `have` is an answer to a look-up for `wanted`, as DuckDB's own sets have it.
   static bool Answers(CatalogType wanted, CatalogType have) {
     switch (wanted) {
@@ -190,32 +163,24 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     MutexLock lock(&mutex_);
     auto& entry = tables_[info];
     if (entry) return *entry;
-    auto made = MakeLogicalTable(*info);
-    if (!made.ok()) throw duckdb::InternalException("%s", made.status().message());
-    auto logical = std::make_shared<const LogicalTable>(std::move(made).ValueUnsafe());
-    duckdb::CreateTableInfo create(*this, info->name);
-    for (const LogicalColumn& column : logical->columns) {
-      auto type = LogicalColumnType(column, *info->schema);
-      if (!type.ok()) throw duckdb::NotImplementedException("%s.%s.%s: %s", name, info->name, column.name, type.status().message());
-      create.columns.AddColumn(duckdb::ColumnDefinition(column.name, *type));
-    }
-    entry = std::make_unique<StoreTable>(catalog, *this, create, info, std::move(logical));
+    entry = StoreTable::Make(catalog, *this, info);
     return *entry;
   }
 
+  store::Database* const database_;  // Borrowed.
   std::vector<duckdb::unique_ptr<CatalogEntry>> fixed_;
   Mutex mutex_;
-  std::map<std::shared_ptr<const store::TableInfo>, std::unique_ptr<StoreTable>> tables_ SHEAF_GUARDED_BY(mutex_);
+  std::map<std::shared_ptr<const store::TableInfo>, duckdb::unique_ptr<StoreTable>> tables_ SHEAF_GUARDED_BY(mutex_);
 };
 
 class StoreCatalog : public duckdb::Catalog {
  public:
-  StoreCatalog(duckdb::AttachedDatabase& attached, const SystemTables* system_tables)
-      : duckdb::Catalog(attached), system_tables_(system_tables) {}
+  StoreCatalog(duckdb::AttachedDatabase& attached, store::Database* database, const SystemTables* system_tables)
+      : duckdb::Catalog(attached), database_(database), system_tables_(system_tables) {}
 
   void Initialize(bool) override {
     for (const char* schema : kSearchedSchemas) AddSchema(schema);
-    StoreSchema& system = AddSchema("sheaf");
+    StoreSchema& system = AddSchema(kSystemSchema);
     for (const SystemTable& table : *system_tables_) {
       duckdb::CreateTableInfo create(system, table.name);
       for (size_t i = 0; i < table.columns.size(); ++i) {
@@ -240,23 +205,38 @@ class StoreCatalog : public duckdb::Catalog {
     for (const auto& schema : schemas_) callback(*schema);
   }
 
-  optional_ptr<CatalogEntry> CreateSchema(CatalogTransaction, duckdb::CreateSchemaInfo&) override { RefuseWrite(); }
-  void DropSchema(ClientContext&, duckdb::DropInfo&) override { RefuseWrite(); }
-  duckdb::PhysicalOperator& PlanCreateTableAs(ClientContext&, duckdb::PhysicalPlanGenerator&, duckdb::LogicalCreateTable&,
-                                              duckdb::PhysicalOperator&) override {
-    RefuseWrite();
+  optional_ptr<CatalogEntry> CreateSchema(CatalogTransaction, duckdb::CreateSchemaInfo& create) override {
+    for (const auto& schema : schemas_) {
+      if (!duckdb::StringUtil::CIEquals(schema->name, create.schema)) continue;
+      if (create.on_conflict == duckdb::OnCreateConflict::IGNORE_ON_CONFLICT) return nullptr;
+      throw duckdb::CatalogException("the schema %s is there already", create.schema);
+    }
+    Refuse("CREATE SCHEMA", "the schemas are main, trading and memory (and otel for telemetry); make the table in one of them");
   }
-  duckdb::PhysicalOperator& PlanInsert(ClientContext&, duckdb::PhysicalPlanGenerator&, duckdb::LogicalInsert&,
-                                       optional_ptr<duckdb::PhysicalOperator>) override {
-    RefuseWrite();
+  void DropSchema(ClientContext&, duckdb::DropInfo&) override { Refuse("DROP SCHEMA", "drop the tables; the schemas stay"); }
+  /// Table settings and the like are looked at when the table is made.
+  duckdb::ErrorData SupportsCreateTable(duckdb::BoundCreateTableInfo&) override { return duckdb::ErrorData(); }
+
+  duckdb::PhysicalOperator& PlanCreateTableAs(ClientContext& context, duckdb::PhysicalPlanGenerator& planner,
+                                              duckdb::LogicalCreateTable& op, duckdb::PhysicalOperator& plan) override {
+    op.schema.Cast<StoreSchema>().CheckFree(op.info->Base().table);
+    return PlanStoreCreateTableAs(context, planner, op, plan);
   }
-  duckdb::PhysicalOperator& PlanDelete(ClientContext&, duckdb::PhysicalPlanGenerator&, duckdb::LogicalDelete&,
-                                       duckdb::PhysicalOperator&) override {
-    RefuseWrite();
+  duckdb::PhysicalOperator& PlanInsert(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalInsert& op,
+                                       optional_ptr<duckdb::PhysicalOperator> plan) override {
+    return PlanStoreInsert(context, planner, op, plan);
   }
-  duckdb::PhysicalOperator& PlanUpdate(ClientContext&, duckdb::PhysicalPlanGenerator&, duckdb::LogicalUpdate&,
-                                       duckdb::PhysicalOperator&) override {
-    RefuseWrite();
+  duckdb::PhysicalOperator& PlanDelete(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalDelete& op,
+                                       duckdb::PhysicalOperator& plan) override {
+    return PlanStoreDelete(context, planner, op, plan);
+  }
+  duckdb::PhysicalOperator& PlanUpdate(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalUpdate& op,
+                                       duckdb::PhysicalOperator& plan) override {
+    return PlanStoreUpdate(context, planner, op, plan);
+  }
+  duckdb::PhysicalOperator& PlanMergeInto(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalMergeInto& op,
+                                          duckdb::PhysicalOperator& plan) override {
+    return PlanStoreMerge(context, planner, op, plan);
   }
   duckdb::DatabaseSize GetDatabaseSize(ClientContext&) override { return duckdb::DatabaseSize(); }
   bool InMemory() override { return true; }
@@ -266,7 +246,7 @@ class StoreCatalog : public duckdb::Catalog {
   StoreSchema& AddSchema(const std::string& name) {
     duckdb::CreateSchemaInfo create;
     create.schema = name;
-    schemas_.push_back(duckdb::make_uniq<StoreSchema>(*this, create));
+    schemas_.push_back(duckdb::make_uniq<StoreSchema>(*this, create, database_));
     return *schemas_.back();
   }
 
@@ -301,7 +281,8 @@ class StoreCatalog : public duckdb::Catalog {
     }
   }
 
-  const SystemTables* const system_tables_;  // Borrowed.
+  store::Database* const database_;          // Borrowed, as is the next.
+  const SystemTables* const system_tables_;
   std::vector<duckdb::unique_ptr<StoreSchema>> schemas_;  // Fixed after Initialize().
 };
 
@@ -321,11 +302,11 @@ void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* databa
   extension->attach = [](optional_ptr<duckdb::StorageExtensionInfo> storage, ClientContext&, duckdb::AttachedDatabase& attached,
                          const std::string&, duckdb::AttachInfo&, duckdb::AttachOptions&) -> duckdb::unique_ptr<duckdb::Catalog> {
     const auto& ours = static_cast<const StoreExtensionInfo&>(*storage);
-    return duckdb::make_uniq<StoreCatalog>(attached, ours.system_tables);
+    return duckdb::make_uniq<StoreCatalog>(attached, ours.database, ours.system_tables);
   };
   extension->create_transaction_manager = [](optional_ptr<duckdb::StorageExtensionInfo> storage, duckdb::AttachedDatabase& attached,
                                              duckdb::Catalog&) -> duckdb::unique_ptr<duckdb::TransactionManager> {
-    return duckdb::make_uniq<SnapshotTransactions>(attached, static_cast<const StoreExtensionInfo&>(*storage).database);
+    return MakeStoreTransactions(attached, static_cast<const StoreExtensionInfo&>(*storage).database);
   };
   duckdb::StorageExtension::Register(duckdb::DBConfig::GetConfig(*instance), "sheaf", std::move(extension));
 }

@@ -1,5 +1,5 @@
-/// Our tables, views and macros as a DuckDB catalog. Read-only to SQL; each transaction (and so each
-/// statement) sees one snapshot of the store.
+/// Our tables, views and macros as a DuckDB catalog. Each transaction (and so each statement) sees one snapshot
+/// of the store.
 
 #pragma once
 
@@ -18,6 +18,9 @@ inline constexpr char kCatalogName[] = "sheaf_db";
 
 /// Schemas whose tables can be named without them, in this order.
 inline constexpr const char* kSearchedSchemas[] = {"main", "otel", "trading", "memory"};
+
+/// Holds the system tables; nobody else's.
+inline constexpr const char* kSystemSchema = "sheaf";
 
 /// Registers the storage extension that makes the catalog. Borrows both, for the instance's life.
 void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables);

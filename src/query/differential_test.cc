@@ -80,7 +80,9 @@ TEST(Differential, PushedFiltersAnswerAsDuckDbItselfDoes) {
   }
   auto engine = Engine::Open(&database, {.threads = 2});
   ASSERT_TRUE(engine.ok()) << engine.status().ToString();
-  ASSERT_TRUE(RunAll(engine->get(), {.sql = "CREATE TABLE memory.main.copy AS SELECT * FROM otel.traces; SELECT 1", .trusted = true}).ok());
+  ASSERT_TRUE(
+      RunAll(engine->get(), {.sql = "CREATE TABLE scratch.main.copy AS SELECT * FROM otel.traces; SELECT 1", .trusted = true})
+          .ok());
   Generator generator(seed);
   for (int i = 0; i < 150; ++i) {
     const std::string sql = generator.Shape(generator.Condition(2));
@@ -91,7 +93,7 @@ TEST(Differential, PushedFiltersAnswerAsDuckDbItselfDoes) {
                     Format::kNdjson);
       return text.ok() ? *text : text.status().ToString();
     };
-    ASSERT_EQ(run("otel.traces"), run("memory.main.copy")) << sql;
+    ASSERT_EQ(run("otel.traces"), run("scratch.main.copy")) << sql;
   }
 }
 

@@ -12,6 +12,7 @@
 #include "query/catalog.h"
 #include "query/deadlines.h"
 #include "query/error_map.h"
+#include "query/insert_conflicts.h"
 #include "query/instance.h"
 #include "query/lockdown.h"
 #include "query/query_log.h"
@@ -48,6 +49,12 @@ struct Claim {
   int64_t timeout_ms = 0;
 };
 
+/// A statement that is planned, and how to plan it once more.
+struct Begun {
+  duckdb::unique_ptr<duckdb::PendingQueryResult> pending;
+  Restart restart;
+};
+
 class EngineOverDuckDb : public Engine {
  public:
   EngineOverDuckDb(store::Database* database, const EngineOptions& options)
@@ -64,11 +71,17 @@ class EngineOverDuckDb : public Engine {
  private:
   Result<Instance*> InstanceFor(bool trusted) SHEAF_EXCLUDES(mutex_);
   Result<std::unique_ptr<Query>> Run(const QueryRequest& request, Instance* instance, Claim* claim);
+  StatementLimits LimitsOf(const Claim& claim) const {
+    return {.timeout_ms = claim.timeout_ms, .memory_bytes_max = options_.memory_bytes_max, .temp_bytes_max = options_.temp_bytes_max};
+  }
+  Result<Begun> Begin(duckdb::unique_ptr<duckdb::SQLStatement> statement, const std::vector<Parameter>& parameters, const std::string& sql,
+                      Claim* claim);
   void Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome, int64_t rows);
 
   store::Database* const database_;  // Borrowed.
   const EngineOptions options_;
   Admission admission_;
+  WriteTurn turn_;
   QueryLog log_;
   const SystemTables system_tables_;
   Deadlines deadlines_;
@@ -117,11 +130,35 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   }
   auto query = WithoutExceptions([&] { return Run(request, instance, &claim); }, request.sql);
   if (query.ok()) return query;
-  const Status error = ExplainFailure(query.status(), *claim.interrupter, *claim.record, claim.timeout_ms);
+  const Status error = ExplainFailure(query.status(), *claim.interrupter, *claim.record, LimitsOf(claim));
   if (claim.deadline) deadlines_.Remove(*claim.deadline);
   claim.interrupter->Detach();
   Return(instance, std::move(claim.session), claim.log_id, error, 0);
   return error;
+}
+
+Result<Begun> EngineOverDuckDb::Begin(duckdb::unique_ptr<duckdb::SQLStatement> statement, const std::vector<Parameter>& parameters,
+                                      const std::string& sql, Claim* claim) {
+  auto* connection = claim->session->connection.get();
+  auto* state = claim->session->state.get();
+  SHEAF_ASSIGN_OR_RETURN(const Writing writing, SimplifyInsert(*connection->context, statement.get()));
+  duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
+  for (size_t i = 0; i < parameters.size(); ++i) values[std::to_string(i + 1)] = duckdb::BoundParameterData(ToValue(parameters[i]));
+  auto start = [connection, state, writing, values, sql](duckdb::unique_ptr<duckdb::SQLStatement> planned)
+      -> Result<duckdb::unique_ptr<duckdb::PendingQueryResult>> {
+    state->SetWriting(writing.writes, writing.insert_missing);
+    auto given = values;
+    auto pending = given.empty() ? connection->context->PendingQuery(std::move(planned), duckdb::QueryParameters(true))
+                                 : connection->context->PendingQuery(std::move(planned), given, duckdb::QueryParameters(true));
+    if (pending->HasError()) return FromDuckDb(pending->GetErrorObject(), sql);
+    return pending;
+  };
+  Begun begun;
+  if (writing.writes) {
+    begun.restart = [start, kept = std::shared_ptr<duckdb::SQLStatement>(statement->Copy().release())] { return start(kept->Copy()); };
+  }
+  SHEAF_ASSIGN_OR_RETURN(begun.pending, start(std::move(statement)));
+  return begun;
 }
 
 Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request, Instance* instance, Claim* claim) {
@@ -140,19 +177,20 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   }
   statements = connection.ExtractStatements(request.sql);
   if (statements.empty()) return MakeError(ErrorKind::kInvalid, "the request holds no SQL statement");
+  for (const auto& statement : statements) SHEAF_RETURN_NOT_OK(CheckOwnersStatement(*statement));
   const double parse_seconds = SecondsSince(parse_start);
   const auto plan_start = Clock::now();
   for (size_t i = 0; i + 1 < statements.size(); ++i) {
-    auto result = connection.Query(std::move(statements[i]));
+    SHEAF_ASSIGN_OR_RETURN(auto begun, Begin(std::move(statements[i]), {}, request.sql, claim));
+    SHEAF_ASSIGN_OR_RETURN(auto result, RunToResult(std::move(begun.pending), begun.restart, &turn_, *claim->interrupter,
+                                                    claim->record.get()));
+    while (auto chunk = result->Fetch()) {
+      if (chunk->size() == 0) break;
+    }
     if (result->HasError()) return FromDuckDb(result->GetErrorObject());
   }
-  duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
-  for (size_t i = 0; i < request.parameters.size(); ++i) {
-    values[std::to_string(i + 1)] = duckdb::BoundParameterData(ToValue(request.parameters[i]));
-  }
-  auto pending = values.empty() ? connection.context->PendingQuery(std::move(statements.back()), duckdb::QueryParameters(true))
-                                : connection.context->PendingQuery(std::move(statements.back()), values, duckdb::QueryParameters(true));
-  if (pending->HasError()) return FromDuckDb(pending->GetErrorObject(), request.sql);
+  SHEAF_ASSIGN_OR_RETURN(auto begun, Begin(std::move(statements.back()), request.parameters, request.sql, claim));
+  auto pending = std::move(begun.pending);
   // DuckDB forgets an interrupt that came before the statement began.
   if (claim->interrupter->reason() != Interrupter::Reason::kNone) {
     pending->Close();
@@ -164,7 +202,9 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   parts.interrupter = claim->interrupter;
   parts.deadline = claim->deadline;
   parts.deadlines = &deadlines_;
-  parts.timeout_ms = claim->timeout_ms;
+  parts.limits = LimitsOf(*claim);
+  parts.restart = std::move(begun.restart);
+  parts.turn = &turn_;
   parts.parse_seconds = parse_seconds;
   parts.plan_seconds = SecondsSince(plan_start);
   parts.release = [this, instance, log_id = claim->log_id](std::unique_ptr<Session> session, const Status& outcome, int64_t rows) {

@@ -31,7 +31,7 @@ using Parameter = std::variant<std::monostate, bool, int64_t, double, std::strin
 struct QueryRequest {
   std::string sql;
   std::vector<Parameter> parameters;
-  bool trusted = false;          // The owner of the directory: files, COPY, several statements. Otherwise one read statement.
+  bool trusted = false;          // The owner of the directory: files, COPY, several statements. Otherwise one on our tables.
   int64_t timeout_ms = -1;       // -1: the engine's default.
 };
 
@@ -39,6 +39,7 @@ struct QueryRequest {
 struct QueryStats {
   int64_t rows = 0, rows_scanned = 0, bytes_read = 0;
   int64_t parts = 0, parts_pruned = 0, granules = 0, granules_pruned = 0;
+  Lsn lsn;                       // Of what the statement wrote; 0: nothing. Known once its first batch or its end was read.
   double parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;
 };
 
@@ -64,7 +65,8 @@ class Engine {
   static Result<std::unique_ptr<Engine>> Open(store::Database* database, const EngineOptions& options);
   virtual ~Engine() = default;
 
-  /// Plans and starts a statement over a snapshot taken now. The error of a wrong statement is kInvalid;
+  /// Plans and starts a statement over a snapshot taken now. What it writes is committed, atomically and as durable as the table asks for,
+  /// before its first batch comes: the number of rows, or those of RETURNING. The error of a wrong statement is kInvalid;
   /// its message is DuckDB's with the nearest known names, and ErrorPosition() finds the place in the text.
   virtual Result<std::unique_ptr<Query>> Start(const QueryRequest& request) = 0;
 };

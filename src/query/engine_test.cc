@@ -2,11 +2,13 @@
 
 #include <thread>
 
+#include <arrow/buffer.h>
 #include <arrow/table.h>
 #include <arrow/util/key_value_metadata.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/memory.h"
 #include "query/testing.h"
 
 namespace sheaf::query {
@@ -111,6 +113,14 @@ TEST_F(EngineTest, ShowTablesListsOurs) {
 TEST_F(EngineTest, SystemTablesAnswer) {
   EXPECT_EQ(Ndjson("SELECT table_name, rows FROM sheaf.parts"), "{\"table_name\":\"otel.traces\",\"rows\":2}\n");
   EXPECT_THAT(Ndjson("SELECT * FROM sheaf.settings"), HasSubstr("query.timeout_ms"));
+  EXPECT_THAT(Ndjson("SELECT * FROM sheaf.memory WHERE component = 'query'"),
+              HasSubstr(fmt::format("\"limit_bytes\":{}", options_.memory_bytes_max)));
+  TrackingPool& pool = NamedPool("engine_test");
+  const auto held = arrow::AllocateBuffer(1000, &pool).ValueOrDie();
+  (void)arrow::AllocateBuffer(1000, &pool).ValueOrDie();
+  EXPECT_EQ(Ndjson("SELECT current_bytes = total_bytes - freed_bytes AS adds_up, freed_bytes > 0 AS freed, peak_bytes >= 2000 AS peak, "
+                   "allocations, limit_bytes FROM sheaf.memory WHERE component = 'engine_test'"),
+            "{\"adds_up\":true,\"freed\":true,\"peak\":true,\"allocations\":2,\"limit_bytes\":null}\n");
   EXPECT_THAT(Ndjson("SELECT state, sql FROM sheaf.queries"), HasSubstr("\"state\":\"running\",\"sql\":\"SELECT state, sql"));
 }
 

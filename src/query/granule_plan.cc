@@ -35,6 +35,12 @@ int64_t RowId(size_t source, int granule, int64_t row) {
   return (static_cast<int64_t>(source) << kGranuleBits | granule) << kRowBits | row;
 }
 
+RowPlace PlaceOf(int64_t row_id) {
+  return {.source = static_cast<size_t>(row_id >> (kGranuleBits + kRowBits)),
+          .granule = static_cast<int>(row_id >> kRowBits & ((int64_t{1} << kGranuleBits) - 1)),
+          .row = row_id & ((int64_t{1} << kRowBits) - 1)};
+}
+
 GranulePlan::GranulePlan(const ScanBind& bind, const std::vector<PushedFilter>& filters, StatementRecord* record)
     : bind_(bind), filters_(filters), record_(record), live_(bind.table.sources.size()) {
   for (const PushedFilter& filter : filters_) keys_.push_back(ImpliedKeys(*filter.filter, kKeysMax));

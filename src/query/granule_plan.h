@@ -27,6 +27,14 @@ struct PushedFilter {
 /// A row's number within a snapshot: source, granule and row, so that it orders like them.
 int64_t RowId(size_t source, int granule, int64_t row);
 
+/// What a row's number says.
+struct RowPlace {
+  size_t source = 0;
+  int granule = 0;
+  int64_t row = 0;
+};
+RowPlace PlaceOf(int64_t row_id);
+
 /// The granules of one scan. Take() is thread-safe.
 class GranulePlan {
  public:

@@ -1,7 +1,9 @@
 #include "query/instance.h"
 
 #include <thread>
+#include <utility>
 
+#include "duckdb/storage/buffer_manager.hpp"
 #include <fmt/format.h>
 
 #include "query/attribute_rewrite.h"
@@ -24,6 +26,24 @@ Status CheckLibrary() {
   return MakeError(ErrorKind::kUnsupported, "libduckdb is {} ({}), but this program was built for {} ({}): install that one", version,
                    source, kDuckDbVersion, kDuckDbSourceId);
 }
+
+/// What DuckDB's buffer manager counts: operators' state, results under way. Not the rows that scans borrow from parts.
+class DuckDbMemory : public MemorySource {
+ public:
+  explicit DuckDbMemory(const duckdb::shared_ptr<duckdb::DatabaseInstance>& duckdb) : duckdb_(duckdb) {}
+  MemoryUse Use() const override {
+    MemoryUse use{.component = "query"};
+    if (const auto duckdb = duckdb_.lock()) {
+      const duckdb::BufferManager& buffers = duckdb::BufferManager::GetBufferManager(*duckdb);
+      use.current_bytes = static_cast<int64_t>(buffers.GetUsedMemory());
+      use.limit_bytes = static_cast<int64_t>(buffers.GetMaxMemory());
+    }
+    return use;
+  }
+
+ private:
+  const duckdb::weak_ptr<duckdb::DatabaseInstance> duckdb_;  // Its last owner is the instance.
+};
 
 /// Runs after binding and before DuckDB's own optimizers, for every plan.
 void BeforeOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) {
@@ -51,8 +71,13 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
     // A first connection attaches the catalog; only then is the door shut.
     duckdb::Connection setup(*instance->duckdb_);
     setup.context->registered_state->Insert(SessionState::kKey, duckdb::make_shared_ptr<SessionState>(true));
-    std::vector<std::string> statements = {fmt::format("ATTACH '' AS {} (TYPE sheaf)", kCatalogName)};
-    if (!trusted) {
+    // DuckDB's own database is called `memory`, as one of our schemas is, and `memory.records` would mean either.
+    std::vector<std::string> statements = {fmt::format("ATTACH '' AS {} (TYPE sheaf)", kCatalogName), fmt::format("USE {}", kCatalogName),
+                                           "DETACH memory",
+                                           fmt::format("SET max_temp_directory_size='{}B'", options.temp_bytes_max)};
+    if (trusted) {
+      statements.push_back("ATTACH ':memory:' AS scratch");
+    } else {
       statements.push_back("SET enable_external_access=false");
       statements.push_back("SET lock_configuration=true");
     }
@@ -71,13 +96,14 @@ void Instance::Configure(const EngineOptions& options, const std::string& temp_d
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   config.options.maximum_threads = static_cast<duckdb::idx_t>(options.threads > 0 ? options.threads : cores);
   config.options.maximum_memory = static_cast<duckdb::idx_t>(options.memory_bytes_max);
-  config.options.maximum_swap_space = static_cast<duckdb::idx_t>(options.temp_bytes_max);
   config.options.use_temporary_directory = true;
   config.options.temporary_directory = temp_directory;
   for (const char* name : {"autoinstall_known_extensions", "autoload_known_extensions"}) {
     config.SetOptionByName(name, duckdb::Value::BOOLEAN(false));
   }
   duckdb_ = std::make_unique<duckdb::DuckDB>(nullptr, &config);
+  memory_ = std::make_shared<DuckDbMemory>(duckdb_->instance);
+  AddMemorySource(memory_);
 }
 
 std::unique_ptr<Session> Instance::MakeSession() {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/memory.h"
 #include "core/mutex.h"
 #include "core/status.h"
 #include "query/duckdb_headers.h"
@@ -41,6 +42,7 @@ class Instance {
   const bool trusted_;
   const size_t idle_max_;
   std::unique_ptr<duckdb::DuckDB> duckdb_;
+  std::shared_ptr<const MemorySource> memory_;  // Shows DuckDB's memory as component "query".
   Mutex mutex_;
   std::vector<std::unique_ptr<Session>> idle_ SHEAF_GUARDED_BY(mutex_);  // Most recently used last.
 };

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "query/catalog.h"
 #include "query/scan.h"
 
 namespace sheaf::query {
@@ -52,11 +53,85 @@ bool LooksLikeFile(const std::string& name) {
 Status Refused(const std::string& what) {
   return MakeError(ErrorKind::kDenied,
                    "{} is not allowed here: a request may hold one statement that reads tables (SELECT, WITH, VALUES, EXPLAIN, "
-                   "SHOW, DESCRIBE, SUMMARIZE); the owner of the data directory can use 'sheaf sql --data'", what);
+                   "SHOW, DESCRIBE, SUMMARIZE) or writes them (INSERT, UPDATE, DELETE, MERGE, CREATE, ALTER and DROP TABLE); "
+                   "the owner of the data directory can use 'sheaf sql --data'", what);
 }
 
 class Checker {
  public:
+  Status Insert(duckdb::InsertStatement& insert) {
+    Target(insert.catalog, insert.schema, insert.table);
+    Ctes(insert.cte_map);
+    if (insert.select_statement) (void)Query(*insert.select_statement->node);
+    if (insert.on_conflict_info) {
+      Optional(insert.on_conflict_info->condition);
+      Set(insert.on_conflict_info->set_info);
+    }
+    All(insert.returning_list);
+    return refusal_;
+  }
+  Status Update(duckdb::UpdateStatement& update) {
+    Target(*update.table);
+    Ctes(update.cte_map);
+    if (update.from_table) AnyTable(*update.from_table);
+    Set(update.set_info);
+    All(update.returning_list);
+    return refusal_;
+  }
+  Status Delete(duckdb::DeleteStatement& erase) {
+    Target(*erase.table);
+    Ctes(erase.cte_map);
+    for (const auto& ref : erase.using_clauses) AnyTable(*ref);
+    Optional(erase.condition);
+    All(erase.returning_list);
+    return refusal_;
+  }
+  Status Merge(duckdb::MergeIntoStatement& merge) {
+    Target(*merge.target);
+    Ctes(merge.cte_map);
+    if (merge.source) AnyTable(*merge.source);
+    Optional(merge.join_condition);
+    for (const auto& [when, actions] : merge.actions) {
+      for (const auto& action : actions) {
+        Optional(action->condition);
+        Set(action->update_info);
+        All(action->expressions);
+      }
+    }
+    All(merge.returning_list);
+    return refusal_;
+  }
+  Status Create(duckdb::CreateInfo& create) {
+    if (create.type != duckdb::CatalogType::TABLE_ENTRY) return Refused("CREATE of anything but a table");
+    if (create.temporary) return Refused("a temporary table");
+    auto& table = create.Cast<duckdb::CreateTableInfo>();
+    Target(table.catalog, table.schema, table.table);
+    for (const auto& column : table.columns.Logical()) {
+      if (!column.Generated() && column.HasDefaultValue()) Expression(const_cast<ParsedExpression&>(column.DefaultValue()));
+    }
+    if (table.query) (void)Query(*table.query->node);
+    return refusal_;
+  }
+  Status Drop(const duckdb::DropInfo& drop) {
+    if (drop.type != duckdb::CatalogType::TABLE_ENTRY) return Refused("DROP of anything but a table");
+    Target(drop.catalog, drop.schema, drop.name);
+    return refusal_;
+  }
+  Status Alter(duckdb::AlterInfo& alter) {
+    if (alter.type != duckdb::AlterType::ALTER_TABLE) return Refused("ALTER of anything but a table");
+    Target(alter.catalog, alter.schema, alter.name);
+    auto& table = alter.Cast<duckdb::AlterTableInfo>();
+    if (table.alter_table_type == duckdb::AlterTableType::ADD_COLUMN) {
+      const auto& column = table.Cast<duckdb::AddColumnInfo>().new_column;
+      if (!column.Generated() && column.HasDefaultValue()) Expression(const_cast<ParsedExpression&>(column.DefaultValue()));
+    } else if (table.alter_table_type == duckdb::AlterTableType::SET_DEFAULT) {
+      Optional(table.Cast<duckdb::SetDefaultInfo>().expression);
+    } else if (table.alter_table_type == duckdb::AlterTableType::ALTER_COLUMN_TYPE) {
+      Optional(table.Cast<duckdb::ChangeColumnTypeInfo>().expression);
+    }
+    return refusal_;
+  }
+
   Status Query(duckdb::QueryNode& node) {
     duckdb::ParsedExpressionIterator::EnumerateQueryNodeChildren(
         node, [&](duckdb::unique_ptr<ParsedExpression>& child) { Expression(*child); }, [&](TableRef& ref) { Table(ref); });
@@ -64,6 +139,49 @@ class Checker {
   }
 
  private:
+  /// Only our own catalog can be written: DuckDB's, in memory, would forget.
+  void Target(const std::string& catalog, const std::string& schema, const std::string& table) {
+    const auto is_ours = [](const std::string& name) {
+      if (name.empty() || duckdb::StringUtil::CIEquals(name, kCatalogName)) return true;
+      for (const char* known : kSearchedSchemas) {
+        if (duckdb::StringUtil::CIEquals(name, known)) return true;
+      }
+      return false;
+    };
+    if (!catalog.empty() && !duckdb::StringUtil::CIEquals(catalog, kCatalogName)) Refuse("writing to the database " + catalog);
+    if (!is_ours(schema)) Refuse("writing to the schema " + schema);
+    if (LooksLikeFile(table)) Refuse("writing the file '" + table + "'");
+  }
+  void Target(const TableRef& ref) {
+    if (ref.type != TableReferenceType::BASE_TABLE) return Refuse("writing to anything but a table");
+    const auto& table = ref.Cast<duckdb::BaseTableRef>();
+    Target(table.catalog_name, table.schema_name, table.table_name);
+  }
+
+  void Ctes(duckdb::CommonTableExpressionMap& ctes) {
+    for (auto& [name, cte] : ctes.map) {
+      if (cte->query) (void)Query(*cte->query->node);
+    }
+  }
+  void Optional(const duckdb::unique_ptr<ParsedExpression>& expression) {
+    if (expression) Expression(*expression);
+  }
+  void All(const duckdb::vector<duckdb::unique_ptr<ParsedExpression>>& expressions) {
+    for (const auto& expression : expressions) Optional(expression);
+  }
+  void Set(const duckdb::unique_ptr<duckdb::UpdateSetInfo>& set) {
+    if (!set) return;
+    Optional(set->condition);
+    All(set->expressions);
+  }
+  /// A table reference and all inside it.
+  void AnyTable(TableRef& ref) {
+    duckdb::ParsedExpressionIterator::EnumerateTableRefChildren(
+        ref, [&](duckdb::unique_ptr<ParsedExpression>& child) { Expression(*child); }, [&](TableRef& inner) { Table(inner); });
+    Table(ref);
+    if (ref.type == TableReferenceType::SUBQUERY) (void)Query(*ref.Cast<duckdb::SubqueryRef>().subquery->node);
+  }
+
   void Refuse(const std::string& what) {
     if (refusal_.ok()) refusal_ = Refused(what);
   }
@@ -107,12 +225,39 @@ void CheckScan(const duckdb::LogicalGet& get) {
   }
 }
 
+/// DuckDB walks parsed trees only where they may be changed; nothing here does.
+template <typename Statement>
+Statement& Mutable(const duckdb::SQLStatement& statement) {
+  return const_cast<Statement&>(statement.Cast<Statement>());
+}
+
+void CheckTarget(const duckdb::Catalog& catalog) {
+  if (!duckdb::StringUtil::CIEquals(catalog.GetName(), kCatalogName)) {
+    throw duckdb::PermissionException("%s", Refused("writing to the database " + catalog.GetName()).message());
+  }
+}
+
 }  // namespace
+
+Status CheckOwnersStatement(const duckdb::SQLStatement& statement) {
+  if (statement.type != StatementType::TRANSACTION_STATEMENT) return Status::OK();
+  return MakeError(ErrorKind::kDenied,
+                   "there are no transactions of several statements: each statement is atomic by itself; MERGE, UPDATE … FROM and "
+                   "INSERT … ON CONFLICT do more in one");
+}
 
 Status CheckStatement(const duckdb::SQLStatement& statement) {
   switch (statement.type) {
     case StatementType::SELECT_STATEMENT:
-      return Checker().Query(*const_cast<duckdb::SelectStatement&>(statement.Cast<duckdb::SelectStatement>()).node);
+      return Checker().Query(*Mutable<duckdb::SelectStatement>(statement).node);
+    case StatementType::INSERT_STATEMENT: return Checker().Insert(Mutable<duckdb::InsertStatement>(statement));
+    case StatementType::UPDATE_STATEMENT: return Checker().Update(Mutable<duckdb::UpdateStatement>(statement));
+    case StatementType::DELETE_STATEMENT: return Checker().Delete(Mutable<duckdb::DeleteStatement>(statement));
+    case StatementType::MERGE_INTO_STATEMENT: return Checker().Merge(Mutable<duckdb::MergeIntoStatement>(statement));
+    case StatementType::CREATE_STATEMENT: return Checker().Create(*Mutable<duckdb::CreateStatement>(statement).info);
+    case StatementType::ALTER_STATEMENT: return Checker().Alter(*Mutable<duckdb::AlterStatement>(statement).info);
+    case StatementType::DROP_STATEMENT: return Checker().Drop(*Mutable<duckdb::DropStatement>(statement).info);
+    case StatementType::TRANSACTION_STATEMENT: return CheckOwnersStatement(statement);
     case StatementType::EXPLAIN_STATEMENT: return CheckStatement(*statement.Cast<duckdb::ExplainStatement>().stmt);
     case StatementType::PRAGMA_STATEMENT: {
       const auto& pragma = *statement.Cast<duckdb::PragmaStatement>().info;
@@ -130,15 +275,15 @@ void CheckPlan(const duckdb::LogicalOperator& plan) {
   using Type = duckdb::LogicalOperatorType;
   switch (plan.type) {
     case Type::LOGICAL_GET: CheckScan(plan.Cast<duckdb::LogicalGet>()); break;
-    case Type::LOGICAL_INSERT:
-    case Type::LOGICAL_DELETE:
-    case Type::LOGICAL_UPDATE:
-    case Type::LOGICAL_MERGE_INTO:
+    case Type::LOGICAL_INSERT: CheckTarget(plan.Cast<duckdb::LogicalInsert>().table.catalog); break;
+    case Type::LOGICAL_DELETE: CheckTarget(plan.Cast<duckdb::LogicalDelete>().table.catalog); break;
+    case Type::LOGICAL_UPDATE: CheckTarget(plan.Cast<duckdb::LogicalUpdate>().table.catalog); break;
+    case Type::LOGICAL_MERGE_INTO: CheckTarget(plan.Cast<duckdb::LogicalMergeInto>().table.catalog); break;
+    case Type::LOGICAL_CREATE_TABLE: CheckTarget(plan.Cast<duckdb::LogicalCreateTable>().schema.catalog); break;
     case Type::LOGICAL_COPY_TO_FILE:
     case Type::LOGICAL_ATTACH:
-    case Type::LOGICAL_CREATE_TABLE:
     case Type::LOGICAL_EXPORT:
-      throw duckdb::PermissionException("%s", Refused("writing").message());
+      throw duckdb::PermissionException("%s", Refused("writing files").message());
     default: break;
   }
   for (const auto& child : plan.children) CheckPlan(*child);

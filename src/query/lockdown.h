@@ -1,4 +1,4 @@
-/// What a statement from a client may do: read our tables, and nothing else. The server's files, network,
+/// What a statement from a client may do: read and write our tables, and nothing else. The server's files, network,
 /// settings, environment and secrets are out of reach.
 
 #pragma once
@@ -11,6 +11,9 @@ namespace sheaf::query {
 /// Checks a parsed statement, sub-queries and the inside of EXPLAIN included.
 /// Error: Denied (says what is refused and what is allowed).
 Status CheckStatement(const duckdb::SQLStatement& statement);
+
+/// What not even the owner of the directory may do: BEGIN and its like, which a pool of connections could not keep. Error: Denied.
+Status CheckOwnersStatement(const duckdb::SQLStatement& statement);
 
 /// Checks a bound plan, after macros and views are expanded. Throws duckdb::PermissionException.
 void CheckPlan(const duckdb::LogicalOperator& plan);

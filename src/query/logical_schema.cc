@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "decode/schemas.h"
+
 namespace sheaf::query {
 
 namespace {
@@ -107,15 +109,21 @@ class TableMaker {
 }  // namespace
 
 bool IsAttributes(const arrow::DataType& type) {
-  if (type.id() != arrow::Type::LIST) return false;
-  const auto& element = static_cast<const arrow::ListType&>(type).value_type();
-  return element->id() == arrow::Type::STRUCT && element->num_fields() == 4 && element->field(0)->name() == "key" &&
-         element->field(1)->name() == "type" && element->field(2)->name() == "num" && element->field(3)->name() == "val";
+  // A table of anyone's may have columns of these names, so the types count too.
+  return type.id() == arrow::Type::LIST && (&type == decode::AttributesType().get() || type.Equals(*decode::AttributesType()));
+}
+
+bool IsTelemetry(const store::TableInfo& table) {
+  if (table.schema_name != "otel") return false;
+  for (int i = 0; i < decode::kSignals; ++i) {
+    if (table.name == decode::SignalTable(static_cast<decode::Signal>(i))) return true;
+  }
+  return false;
 }
 
 Result<LogicalTable> MakeLogicalTable(const store::TableInfo& table) {
   TableMaker maker(table);
-  return table.schema_name == "otel" ? maker.Telemetry() : maker.Plain();
+  return IsTelemetry(table) ? maker.Telemetry() : maker.Plain();
 }
 
 }  // namespace sheaf::query

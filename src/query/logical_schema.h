@@ -1,6 +1,6 @@
 /// From physical to logical columns: what SQL shows of a table whose stored schema is decode/schemas.h.
 ///
-/// The telemetry tables of schema `otel` show the columns of contract.md: resource, scope and metric
+/// The telemetry tables (otel.traces and the like) show the columns of contract.md: resource, scope and metric
 /// envelopes are taken apart, `original`, `body_value` and the envelopes themselves stay hidden. Other
 /// tables show their physical columns. Besides them a table has hidden columns: they can be named in a
 /// statement but are left out of `*`.
@@ -49,6 +49,9 @@ struct LogicalTable {
   std::vector<LogicalColumn> columns;  // In the order of SELECT *.
   std::vector<LogicalColumn> hidden;   // x_json and x_types for each attributes column x.
 };
+
+/// Whether the table is one of those that OTLP fills, with columns that only decode makes.
+bool IsTelemetry(const store::TableInfo& table);
 
 /// Error: Internal (a telemetry table lacks a column that decode/schemas.h promises).
 Result<LogicalTable> MakeLogicalTable(const store::TableInfo& table);

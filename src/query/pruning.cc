@@ -1,5 +1,9 @@
 #include "query/pruning.h"
 
+#include <arrow/util/utf8.h>
+
+#include "duckdb/common/types/decimal.hpp"
+
 #include "query/id_types.h"
 
 namespace sheaf::query {
@@ -98,22 +102,51 @@ bool IdBounds(const LogicalType& type, const columns::Zone& zone, Value* low, Va
   return false;
 }
 
+/// Whether DuckDB compares values of the type as the integers that zones keep.
+bool ComparesAsInteger(const LogicalType& type) {
+  switch (type.id()) {
+    case duckdb::LogicalTypeId::TIMESTAMP_SEC:
+    case duckdb::LogicalTypeId::TIMESTAMP_MS:
+    case duckdb::LogicalTypeId::TIMESTAMP:
+    case duckdb::LogicalTypeId::TIMESTAMP_NS:
+    case duckdb::LogicalTypeId::TIMESTAMP_TZ:
+    case duckdb::LogicalTypeId::DATE: return true;
+    case duckdb::LogicalTypeId::DECIMAL: return duckdb::DecimalType::GetWidth(type) <= duckdb::Decimal::MAX_WIDTH_INT64;
+    default: return type.IsIntegral();
+  }
+}
+
 bool NumericBounds(const LogicalType& type, const columns::Zone& zone, Value* low, Value* high) {
   switch (zone.kind) {
     case Kind::kInt64:
     case Kind::kUint64:
-      if (!type.IsIntegral() && type.id() != duckdb::LogicalTypeId::TIMESTAMP_NS) return false;
+      if (!ComparesAsInteger(type)) return false;
       *low = IntegerBound(type, zone.int_min);
       *high = IntegerBound(type, zone.int_max);
       return true;
     case Kind::kDouble:
       // NaN is greater than every number in SQL, and a zone does not count it in.
-      if (type.id() != duckdb::LogicalTypeId::DOUBLE || zone.has_nan) return false;
+      if (zone.has_nan) return false;
+      if (type.id() == duckdb::LogicalTypeId::FLOAT) {
+        *low = Value::FLOAT(static_cast<float>(zone.double_min));
+        *high = Value::FLOAT(static_cast<float>(zone.double_max));
+        return true;
+      }
+      if (type.id() != duckdb::LogicalTypeId::DOUBLE) return false;
       *low = Value::DOUBLE(zone.double_min);
       *high = Value::DOUBLE(zone.double_max);
       return true;
     default: return false;
   }
+}
+
+}  // namespace
+
+namespace {
+
+bool IsText(const std::string& bytes) {
+  arrow::util::InitializeUTF8();
+  return arrow::util::ValidateUTF8(bytes);
 }
 
 }  // namespace
@@ -124,6 +157,9 @@ std::optional<BaseStatistics> ZoneStatistics(const LogicalType& type, const colu
   if (zone.null_count < rows) statistics.SetHasNoNull();
   if (zone.null_count >= rows && rows > 0) return statistics;
   if (type.InternalType() == PhysicalType::VARCHAR && zone.kind == Kind::kBytes) {
+    // A long bound is cut, perhaps in the middle of a character, which DuckDB's statistics do not take.
+    const bool text = type.id() == duckdb::LogicalTypeId::VARCHAR;
+    if (text && (!IsText(zone.bytes_min) || !IsText(zone.bytes_max))) return std::nullopt;
     duckdb::StringStats::Update(statistics, duckdb::string_t(zone.bytes_min.data(), static_cast<uint32_t>(zone.bytes_min.size())));
     duckdb::StringStats::Update(statistics, duckdb::string_t(zone.bytes_max.data(), static_cast<uint32_t>(zone.bytes_max.size())));
     duckdb::StringStats::ResetMaxStringLength(statistics);
@@ -149,6 +185,12 @@ bool ZoneRulesOut(const duckdb::TableFilter& filter, const LogicalType& type, co
     if (key >= zone.bytes_min && key <= zone.bytes_max) return false;
   }
   return true;
+}
+
+std::optional<std::vector<Value>> ImpliedValues(const duckdb::TableFilter& filter, size_t values_max) {
+  std::vector<Value> values;
+  if (!CollectKeys(filter, values_max, &values)) return std::nullopt;
+  return values;
 }
 
 std::optional<std::vector<std::string>> ImpliedKeys(const duckdb::TableFilter& filter, size_t values_max) {

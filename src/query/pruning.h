@@ -22,4 +22,7 @@ std::optional<duckdb::BaseStatistics> ZoneStatistics(const duckdb::LogicalType& 
 /// nothing where the filter implies no such list or one longer than `values_max`.
 std::optional<std::vector<std::string>> ImpliedKeys(const duckdb::TableFilter& filter, size_t values_max);
 
+/// The same as SQL values, NULLs included. A value may come twice.
+std::optional<std::vector<duckdb::Value>> ImpliedValues(const duckdb::TableFilter& filter, size_t values_max);
+
 }  // namespace sheaf::query

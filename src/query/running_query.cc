@@ -9,6 +9,21 @@ namespace {
 
 constexpr int64_t kBatchRowsMax = 16'384;  // Chunks of 2,048 rows are gathered to this, where they are there already.
 
+/// DuckDB's advice is to change its settings, which no client may: ours names those of the configuration.
+Status ExplainMemory(const Status& error, const StatementLimits& limits) {
+  if (error.message().find("max_temp_directory_size") != std::string::npos) {
+    return MakeError(ErrorKind::kOutOfMemory,
+                     "the statement spills more to temporary files than the {} bytes that all statements may (query.temp_bytes): narrow "
+                     "it down, or ask for a higher limit",
+                     limits.temp_bytes_max);
+  }
+  const std::string detail = error.message().substr(0, error.message().find('\n'));
+  return MakeError(ErrorKind::kOutOfMemory,
+                   "the statement needs more memory than the {} bytes that all statements share (query.memory_bytes), for something that "
+                   "cannot be written to temporary files: narrow it down, or ask for a higher limit ({})",
+                   limits.memory_bytes_max, detail);
+}
+
 }  // namespace
 
 void Interrupter::Interrupt(Reason reason) {
@@ -28,15 +43,35 @@ Interrupter::Reason Interrupter::reason() const {
   return reason_;
 }
 
-Status ExplainFailure(const Status& error, const Interrupter& interrupter, const StatementRecord& record, int64_t timeout_ms) {
+Status ExplainFailure(const Status& error, const Interrupter& interrupter, const StatementRecord& record,
+                      const StatementLimits& limits) {
   const Status of_scan = record.error();
   if (!of_scan.ok()) return of_scan;
+  if (KindOf(error) == ErrorKind::kOutOfMemory) return ExplainMemory(error, limits);
   if (KindOf(error) != ErrorKind::kCancelled) return error;
   if (interrupter.reason() == Interrupter::Reason::kTimeout) {
     return MakeError(ErrorKind::kTimeout, "the statement was stopped after its time-out of {} ms: narrow it down or ask for more time",
-                     timeout_ms);
+                     limits.timeout_ms);
   }
   return MakeError(ErrorKind::kCancelled, "the statement was cancelled");
+}
+
+Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<duckdb::PendingQueryResult> pending,
+                                                            const Restart& restart, WriteTurn* turn, const Interrupter& interrupter,
+                                                            StatementRecord* record) {
+  std::optional<WriteTurn::Hold> hold;
+  while (true) {
+    auto result = pending->Execute();
+    pending.reset();
+    if (!result->HasError()) return result;
+    if (!restart || KindOf(record->error()) != ErrorKind::kConflict || interrupter.reason() != Interrupter::Reason::kNone) {
+      return FromDuckDb(result->GetErrorObject());
+    }
+    result.reset();
+    while (!hold && interrupter.reason() == Interrupter::Reason::kNone) hold = turn->Take(std::chrono::milliseconds(10));
+    record->ClearError();
+    SHEAF_ASSIGN_OR_RETURN(pending, restart());
+  }
 }
 
 RunningQuery::RunningQuery(Parts parts, duckdb::unique_ptr<duckdb::PendingQueryResult> pending)
@@ -58,7 +93,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
   auto batch = WithoutExceptions([&] { return Fetch(); });
   execute_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!batch.ok()) {
-    outcome_ = ExplainFailure(batch.status(), *parts_.interrupter, *parts_.record, parts_.timeout_ms);
+    outcome_ = ExplainFailure(batch.status(), *parts_.interrupter, *parts_.record, parts_.limits);
     Finish(outcome_);
     return outcome_;
   }
@@ -72,9 +107,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
 
 Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Fetch() {
   if (pending_) {
-    result_ = pending_->Execute();
-    pending_.reset();
-    if (result_->HasError()) return FromDuckDb(result_->GetErrorObject());
+    SHEAF_ASSIGN_OR_RETURN(result_, RunToResult(std::move(pending_), parts_.restart, parts_.turn, *parts_.interrupter,
+                                                parts_.record.get()));
   }
   arrow::RecordBatchVector batches;
   int64_t rows = 0;
@@ -105,9 +139,10 @@ void RunningQuery::Finish(const Status& outcome) {
     pending_.reset();
     return Status::OK();
   });
-  // A connection that could not be closed cleanly is not used again.
-  parts_.release(closed.ok() ? std::move(parts_.session) : nullptr, outcome, rows_);
-  parts_.session.reset();
+  // A connection whose statement was stopped keeps what it had gathered until it runs another: it is not used again, and goes
+  // before anybody hears of the end.
+  if (!closed.ok() || !outcome.ok()) parts_.session.reset();
+  parts_.release(std::move(parts_.session), outcome, rows_);
 }
 
 QueryStats RunningQuery::stats() const {
@@ -119,6 +154,7 @@ QueryStats RunningQuery::stats() const {
           .parts_pruned = counters.parts_pruned,
           .granules = counters.granules,
           .granules_pruned = counters.granules_pruned,
+          .lsn = parts_.record->lsn(),
           .parse_seconds = parts_.parse_seconds,
           .plan_seconds = parts_.plan_seconds,
           .execute_seconds = execute_seconds_};

@@ -13,6 +13,7 @@
 #include "query/engine.h"
 #include "query/instance.h"
 #include "query/statement_state.h"
+#include "query/write_turn.h"
 
 namespace sheaf::query {
 
@@ -35,8 +36,23 @@ class Interrupter {
   Reason reason_ SHEAF_GUARDED_BY(mutex_) = Reason::kNone;
 };
 
+/// What a statement may use, as its errors name it.
+struct StatementLimits {
+  int64_t timeout_ms = 0;
+  int64_t memory_bytes_max = 0, temp_bytes_max = 0;
+};
+
 /// What a RunningQuery gives back when it ends. Called once.
 using Release = std::function<void(std::unique_ptr<Session> session, const Status& outcome, int64_t rows)>;
+
+/// Plans the statement once more, on a new snapshot.
+using Restart = std::function<Result<duckdb::unique_ptr<duckdb::PendingQueryResult>>()>;
+
+/// Runs `pending` to its result. Where others changed what the statement had read (kConflict), it is planned again by `restart` and run
+/// again, from the second time on in turn with others that lost such a race, until it wins or is interrupted.
+Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<duckdb::PendingQueryResult> pending,
+                                                            const Restart& restart, WriteTurn* turn, const Interrupter& interrupter,
+                                                            StatementRecord* record);
 
 class RunningQuery : public Query {
  public:
@@ -46,8 +62,10 @@ class RunningQuery : public Query {
     std::shared_ptr<Interrupter> interrupter;
     std::optional<Deadlines::Ticket> deadline;
     Deadlines* deadlines = nullptr;  // Borrowed from the engine.
-    int64_t timeout_ms = 0;
+    StatementLimits limits;
     Release release;
+    Restart restart;                 // Empty: the statement only reads.
+    WriteTurn* turn = nullptr;       // Borrowed from the engine.
     double parse_seconds = 0, plan_seconds = 0;
   };
 
@@ -74,6 +92,7 @@ class RunningQuery : public Query {
 };
 
 /// The error to give for a statement that failed: what stopped it counts more than what DuckDB says of it.
-Status ExplainFailure(const Status& error, const Interrupter& interrupter, const StatementRecord& record, int64_t timeout_ms);
+Status ExplainFailure(const Status& error, const Interrupter& interrupter, const StatementRecord& record,
+                      const StatementLimits& limits);
 
 }  // namespace sheaf::query

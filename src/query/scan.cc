@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <numeric>
 
+#include "columns/dead_rows.h"
+#include "query/alive_rows.h"
 #include "query/column_reader.h"
 #include "query/error_map.h"
 #include "query/granule_plan.h"
+#include "query/key_lookup.h"
 #include "query/pruning.h"
 #include "query/statement_state.h"
+#include "query/store_transaction.h"
 
 namespace sheaf::query {
 
@@ -53,12 +57,13 @@ class ScanState : public duckdb::GlobalTableFunctionState {
       columns_.push_back(std::move(column));
     }
     if (input.filters) AddFilters(*input.filters);
+    LookUpKeys(context);
     for (size_t i = 0; i < columns_.size(); ++i) {
       ScanColumn& column = columns_[i];
       column.delivered = projection_.empty() || std::find(projection_.begin(), projection_.end(), i) != projection_.end();
       if (column.logical != nullptr) column.slot = SlotOf(column.logical->physical, column.filtered ? &early_ : &late_);
     }
-    auto plan = GranulePlan::Make(bind_, filters_, record_.get());
+    auto plan = GranulePlan::Make(*scanned_, filters_, record_.get());
     if (!plan.ok()) Throw(plan.status());
     plan_ = std::move(plan).ValueUnsafe();
   }
@@ -72,14 +77,19 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   }
 
   std::shared_ptr<arrow::RecordBatch> Read(const GranulePlan::Granule& granule, const std::vector<int>& columns) const {
-    const auto& source = *bind_.table.sources[granule.source].source;
+    const auto& source = *scanned_->table.sources[granule.source].source;
     auto batch = source.Read(granule.granule, columns);
     if (!batch.ok()) Throw(batch.status());
     plan_->CountRead(0, source.granule_bytes(granule.granule, columns));
     return std::move(batch).ValueUnsafe();
   }
 
-  const ScanBind& bind() const { return bind_; }
+  const ScanBind& bind() const { return *scanned_; }
+  /// The number of a row of a granule.
+  int64_t RowNumber(const GranulePlan::Granule& granule, int64_t row) const {
+    return found_numbers_.empty() ? RowId(granule.source, granule.granule, row) : found_numbers_[static_cast<size_t>(granule.granule)];
+  }
+  const char* access_name() const { return AccessName(bind_, filters_, scanned_ != &bind_); }
   const std::vector<ScanColumn>& columns() const { return columns_; }
   const std::vector<PushedFilter>& filters() const { return filters_; }
   const std::vector<idx_t>& projection() const { return projection_; }
@@ -88,6 +98,26 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   GranulePlan& plan() const { return *plan_; }
 
  private:
+  /// Takes the rows that the filters name by key in place of the table's sources. Row numbers of such rows mean something only to UPDATE,
+  /// DELETE and MERGE: other statements may compare them with those of a scan.
+  void LookUpKeys(ClientContext& context) {
+    const auto is_number = [](const auto& column) { return column.logical == nullptr; };
+    const bool numbered = std::any_of(columns_.begin(), columns_.end(), is_number);
+    const bool filtered = std::any_of(filters_.begin(), filters_.end(), is_number);
+    if (filtered || (numbered && !SessionState::Of(context).writes())) return;
+    auto found = FindByKey(context, bind_, filters_);
+    if (!found.ok()) Throw(found.status());
+    if (!*found) return;
+    auto copy = duckdb::unique_ptr_cast<duckdb::FunctionData, ScanBind>(bind_.Copy());
+    copy->table.sources.assign(1, store::SourceView{.source = (*found)->source, .dead = nullptr});
+    copy->order = nullptr;
+    found_ = std::move(copy);
+    scanned_ = found_.get();
+    if (!numbered) return;
+    auto& transaction = StoreTransaction::Get(context, bind_.entry->catalog);
+    for (auto& row : (*found)->rows) found_numbers_.push_back(transaction.KeepFoundRow(std::move(row)));
+  }
+
   void AddFilters(duckdb::TableFilterSet& filters) {
     for (auto& [position, filter] : filters.filters) {
       ScanColumn& column = columns_[position];
@@ -97,6 +127,9 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   }
 
   const ScanBind& bind_;
+  duckdb::unique_ptr<ScanBind> found_;       // Null: the table's sources are scanned.
+  const ScanBind* scanned_ = &bind_;
+  std::vector<int64_t> found_numbers_;
   const std::shared_ptr<StatementRecord> record_;
   std::vector<ScanColumn> columns_;
   std::vector<idx_t> projection_;
@@ -124,10 +157,10 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   void Next(DataChunk* out) {
     DataChunk* target = scan_.projection().empty() ? out : &all_;
     while (EnsureGranule()) {
-      const int64_t count = std::min<int64_t>(STANDARD_VECTOR_SIZE, rows_ - position_);
+      const Rows rows = alive_.Take(STANDARD_VECTOR_SIZE);
+      if (rows.count == 0) continue;
       target->Reset();
-      const idx_t passed = Produce(count, target);
-      position_ += count;
+      const idx_t passed = Produce(rows, target);
       if (passed == 0) continue;
       if (target != out) {
         for (idx_t i = 0; i < scan_.projection().size(); ++i) out->data[i].Reference(target->data[scan_.projection()[i]]);
@@ -142,15 +175,14 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
 
  private:
   bool EnsureGranule() {
-    if (position_ < rows_) return true;
+    if (alive_.HasMore()) return true;
     const auto taken = scan_.plan().Take();
     if (!taken) return false;
     granule_ = *taken;
-    const auto& source = *scan_.bind().table.sources[granule_.source].source;
-    rows_ = source.granule_rows(granule_.granule);
-    position_ = 0;
+    const auto& [source, dead] = scan_.bind().table.sources[granule_.source];
+    alive_ = AliveRows(source->granule_rows(granule_.granule), dead ? dead->granule(granule_.granule) : nullptr);
     late_loaded_ = false;
-    scan_.plan().CountRead(rows_, 0);
+    scan_.plan().CountRead(source->granule_rows(granule_.granule), 0);
     if (!scan_.early().empty()) Load(*scan_.Read(granule_, scan_.early()), true);
     return true;
   }
@@ -162,9 +194,9 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     }
   }
 
-  /// Converts `count` rows from the position on into `target`; returns how many pass.
-  idx_t Produce(int64_t count, DataChunk* target) {
-    const Rows rows{.offset = position_, .count = count};
+  /// Converts `rows` of the granule into `target`; returns how many pass.
+  idx_t Produce(const Rows& rows, DataChunk* target) {
+    const int64_t count = rows.count;
     duckdb::SelectionVector passing;
     idx_t passed = static_cast<idx_t>(count);
     ConvertColumns(rows, true, target);
@@ -183,7 +215,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
       ConvertColumns(rows, false, target);
     } else {
       chosen_.resize(passed);
-      for (idx_t i = 0; i < passed; ++i) chosen_[i] = position_ + static_cast<int64_t>(passing.get_index(i));
+      for (idx_t i = 0; i < passed; ++i) chosen_[i] = rows[static_cast<int64_t>(passing.get_index(i))];
       ConvertColumns({.count = static_cast<int64_t>(passed), .list = chosen_.data()}, false, target);
       for (size_t i = 0; i < readers_.size(); ++i) {
         if (scan_.columns()[i].filtered && scan_.columns()[i].delivered) target->data[i].Slice(passing, passed);
@@ -200,7 +232,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
         readers_[i]->Convert(rows, &target->data[i]);
       } else {
         auto* ids = duckdb::FlatVector::GetData<int64_t>(target->data[i]);
-        for (int64_t k = 0; k < rows.count; ++k) ids[k] = RowId(granule_.source, granule_.granule, rows[k]);
+        for (int64_t k = 0; k < rows.count; ++k) ids[k] = scan_.RowNumber(granule_, rows[k]);
       }
     }
   }
@@ -210,7 +242,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   std::vector<duckdb::unique_ptr<duckdb::TableFilterState>> filter_states_;
   DataChunk all_;  // All scanned columns, where some are only filtered by.
   GranulePlan::Granule granule_;
-  int64_t rows_ = 0, position_ = 0;
+  AliveRows alive_;
   bool late_loaded_ = false;
   std::vector<int64_t> chosen_;
 };
@@ -231,8 +263,8 @@ duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(ClientContext&, const duc
   return duckdb::make_uniq<duckdb::NodeStatistics>(rows, rows);
 }
 
-/// The range over all sources, where each of them knows its own. Wrong ranges would give wrong answers:
-/// the optimizer leaves filters away that they make certain.
+/// The range over all sources, where each of them knows its own; dead rows may make it wider than what is alive. Too narrow
+/// ranges would give wrong answers: the optimizer leaves filters away that they make certain.
 duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duckdb::FunctionData* data, column_t id) {
   const auto& bind = data->Cast<ScanBind>();
   const LogicalColumn* column = bind.Find(id);
@@ -254,12 +286,12 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   return merged;
 }
 
-/// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact.
+/// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact, and so are those of dead rows.
 duckdb::vector<duckdb::PartitionStatistics> PartitionStats(ClientContext&, duckdb::GetPartitionStatsInput& input) {
   duckdb::vector<duckdb::PartitionStatistics> partitions;
   for (const auto& [source, dead] : input.bind_data->Cast<ScanBind>().table.sources) {
     duckdb::PartitionStatistics partition;
-    partition.count = static_cast<idx_t>(source->rows());
+    partition.count = static_cast<idx_t>(source->rows() - (dead ? dead->count() : 0));
     partition.count_type = duckdb::CountType::COUNT_EXACT;
     partitions.push_back(std::move(partition));
   }
@@ -276,7 +308,9 @@ duckdb::InsertionOrderPreservingMap<std::string> ToString(duckdb::TableFunctionT
 duckdb::InsertionOrderPreservingMap<std::string> ToStringAfterwards(duckdb::TableFunctionDynamicToStringInput& input) {
   duckdb::InsertionOrderPreservingMap<std::string> lines;
   if (input.global_state) {
-    for (auto& [name, text] : input.global_state->Cast<ScanState>().plan().Explain()) lines[name] = text;
+    const auto& scan = input.global_state->Cast<ScanState>();
+    lines["Access"] = scan.access_name();
+    for (auto& [name, text] : scan.plan().Explain()) lines[name] = text;
   }
   return lines;
 }
@@ -311,12 +345,12 @@ const LogicalColumn* ScanBind::Find(column_t id) const {
   return nullptr;
 }
 
-duckdb::TableFunction MakeScanFunction() {
+duckdb::TableFunction MakeScanFunction(bool late_materialization) {
   duckdb::TableFunction function(kScanName, {}, Scan, nullptr, InitGlobal, InitLocal);
   function.projection_pushdown = true;
   function.filter_pushdown = true;
   function.filter_prune = true;
-  function.late_materialization = true;
+  function.late_materialization = late_materialization;
   function.cardinality = Cardinality;
   function.statistics = Statistics;
   function.get_partition_stats = PartitionStats;

@@ -34,6 +34,8 @@ struct ScanBind : public duckdb::TableFunctionData {
 };
 
 inline constexpr char kScanName[] = "sheaf_scan";
-duckdb::TableFunction MakeScanFunction();
+/// `late_materialization`: whether DuckDB may read the same rows twice and join them by row number. Not in statements that write,
+/// where rows that were found by key are numbered otherwise.
+duckdb::TableFunction MakeScanFunction(bool late_materialization);
 
 }  // namespace sheaf::query

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "core/ids.h"
 #include "core/mutex.h"
 #include "core/status.h"
 #include "query/duckdb_headers.h"
@@ -27,6 +28,20 @@ class StatementRecord {
     MutexLock lock(&mutex_);
     if (error_.ok()) error_ = error;
   }
+  /// Before the statement is run once more.
+  void ClearError() SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    error_ = Status::OK();
+  }
+  /// What the statement wrote last.
+  void SetLsn(Lsn lsn) SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    lsn_ = lsn;
+  }
+  Lsn lsn() const SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    return lsn_;
+  }
   Status error() const SHEAF_EXCLUDES(mutex_) {
     MutexLock lock(&mutex_);
     return error_;
@@ -35,6 +50,7 @@ class StatementRecord {
  private:
   mutable Mutex mutex_;
   Status error_ SHEAF_GUARDED_BY(mutex_);
+  Lsn lsn_ SHEAF_GUARDED_BY(mutex_);
 };
 
 /// Registered in each connection's context; holds the record of the statement that runs there.
@@ -46,6 +62,10 @@ class SessionState : public duckdb::ClientContextState {
   bool trusted() const { return trusted_; }
   /// Set before a statement is planned, on the thread that plans it.
   void Begin(std::shared_ptr<StatementRecord> record) { record_ = std::move(record); }
+  /// What the statement that is planned next is: whether it changes rows, and whether its INSERT leaves out keys that are there.
+  void SetWriting(bool writes, bool insert_missing) { writes_ = writes, insert_missing_ = insert_missing; }
+  bool writes() const { return writes_; }
+  bool insert_missing() const { return insert_missing_; }
   /// Never null while a statement runs.
   const std::shared_ptr<StatementRecord>& record() const { return record_; }
 
@@ -55,7 +75,14 @@ class SessionState : public duckdb::ClientContextState {
 
  private:
   const bool trusted_;
+  bool writes_ = false, insert_missing_ = false;
   std::shared_ptr<StatementRecord> record_ = std::make_shared<StatementRecord>();
 };
+
+/// Leaves DuckDB with an error of the store, whose kind the statement's record keeps.
+[[noreturn]] inline void ThrowStatus(duckdb::ClientContext& context, const Status& error) {
+  SessionState::Of(context).record()->SetError(error);
+  throw duckdb::IOException("%s", error.message());
+}
 
 }  // namespace sheaf::query

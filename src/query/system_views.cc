@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/hex.h"
+#include "core/memory.h"
 
 namespace sheaf::query {
 
@@ -83,10 +84,29 @@ SystemTable QueriesTable(const QueryLog* log) {
   return table;
 }
 
+SystemTable MemoryTable() {
+  SystemTable table;
+  table.name = "memory";
+  table.columns = {"component", "current_bytes", "peak_bytes", "total_bytes", "freed_bytes", "allocations", "limit_bytes"};
+  table.types = {LogicalType::VARCHAR, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT,
+                 LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT};
+  table.rows = [] {
+    const auto number = [](const std::optional<int64_t>& n) { return n ? Value::BIGINT(*n) : Value(); };
+    Rows rows;
+    for (const MemoryUse& use : MemoryUses()) {
+      const Value freed = use.total_bytes ? Value::BIGINT(*use.total_bytes - use.current_bytes) : Value();
+      rows.push_back({Value(use.component), Value::BIGINT(use.current_bytes), number(use.peak_bytes), number(use.total_bytes), freed,
+                      number(use.allocations), number(use.limit_bytes)});
+    }
+    return rows;
+  };
+  return table;
+}
+
 }  // namespace
 
 SystemTables MakeSystemTables(store::Database* database, const EngineOptions* options, const QueryLog* log) {
-  return {PartsTable(database), SettingsTable(database, options), QueriesTable(log)};
+  return {PartsTable(database), SettingsTable(database, options), QueriesTable(log), MemoryTable()};
 }
 
 }  // namespace sheaf::query

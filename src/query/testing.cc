@@ -3,15 +3,20 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <utility>
 
 #include <arrow/array.h>
+#include <arrow/array/util.h>
 #include <arrow/table.h>
 #include <fmt/format.h>
 
+#include "columns/key_codec.h"
 #include "core/check.h"
 #include "core/hex.h"
 #include "decode/decoder.h"
 #include "query/formats.h"
+#include "store/names.h"
+#include "store/table_change.h"
 #include "wire/otlp_json.h"
 
 namespace sheaf::query {
@@ -172,23 +177,46 @@ std::shared_ptr<const columns::GranuleSource> MakeMemorySource(std::string name,
 
 class MemoryDatabase::MemorySnapshot : public store::Snapshot {
  public:
-  explicit MemorySnapshot(std::vector<MemoryDatabase::Table> tables) : tables_(std::move(tables)) {
+  MemorySnapshot(std::vector<MemoryDatabase::Table> tables, Lsn lsn) : tables_(std::move(tables)), lsn_(lsn) {
     for (const auto& table : tables_) infos_.push_back(table.info);
   }
-  Lsn lsn() const override { return Lsn(1); }
+  Lsn lsn() const override { return lsn_; }
   const std::vector<std::shared_ptr<const store::TableInfo>>& tables() const override { return infos_; }
   Result<store::TableSnapshot> Table(TableId id) const override {
+    SHEAF_ASSIGN_OR_RETURN(const auto* table, Find(id));
+    store::TableSnapshot snapshot{.info = table->info, .sources = table->sources};
+    for (const auto& view : table->sources) snapshot.rows += view.source->rows() - (view.dead ? view.dead->count() : 0);
+    return snapshot;
+  }
+  Result<store::KeyedRow> Get(TableId id, std::string_view key) const override {
+    SHEAF_ASSIGN_OR_RETURN(const auto* table, Find(id));
+    const auto found = table->versions->find(key);
+    if (found == table->versions->end() || found->second.deleted) return store::KeyedRow{};
+    const Version& version = found->second;
+    std::vector<int> all;
+    for (int i = 0; i < table->info->schema->num_fields(); ++i) all.push_back(i);
+    SHEAF_ASSIGN_OR_RETURN(auto batch, table->sources[version.source].source->Read(version.position.granule, all));
+    return store::KeyedRow{.lsn = version.lsn, .batch = std::move(batch), .row = version.position.row};
+  }
+  Result<std::vector<store::KeyedRow>> MultiGet(TableId id, const columns::KeyColumn& keys) const override {
+    std::vector<store::KeyedRow> rows;
+    for (int64_t i = 0; i < keys.size(); ++i) {
+      SHEAF_ASSIGN_OR_RETURN(auto row, Get(id, keys[i]));
+      rows.push_back(std::move(row));
+    }
+    return rows;
+  }
+
+ private:
+  Result<const MemoryDatabase::Table*> Find(TableId id) const {
     for (const auto& table : tables_) {
-      if (table.info->id != id) continue;
-      store::TableSnapshot snapshot{.info = table.info, .sources = table.sources};
-      for (const auto& view : table.sources) snapshot.rows += view.source->rows();
-      return snapshot;
+      if (table.info->id == id) return &table;
     }
     return MakeError(ErrorKind::kNotFound, "no table with id {}", id);
   }
 
- private:
   const std::vector<MemoryDatabase::Table> tables_;
+  const Lsn lsn_;
   std::vector<std::shared_ptr<const store::TableInfo>> infos_;
 };
 
@@ -203,7 +231,7 @@ MemoryDatabase::MemoryDatabase() {
 TableId MemoryDatabase::AddTable(const std::string& schema_name, const std::string& name, std::shared_ptr<arrow::Schema> schema) {
   MutexLock lock(&mutex_);
   auto info = std::make_shared<store::TableInfo>();
-  info->id = TableId(tables_.size() + 1);
+  info->id = TableId(next_table_++);
   info->schema_name = schema_name;
   info->name = name;
   info->schema = std::move(schema);
@@ -226,12 +254,163 @@ void MemoryDatabase::Add(decode::Signal signal, std::shared_ptr<arrow::RecordBat
 
 void MemoryDatabase::AddSource(TableId table, std::shared_ptr<const columns::GranuleSource> source) {
   MutexLock lock(&mutex_);
-  tables_.at(table.value - 1).sources.push_back({std::move(source), nullptr});
+  Find(table)->sources.push_back({std::move(source), nullptr});
 }
 
-Status MemoryDatabase::AppendAsync(const std::vector<store::TableRows>&, const store::WriteOptions&, Done) {
-  return MakeError(ErrorKind::kUnsupported, "a MemoryDatabase takes no appends");
+MemoryDatabase::Table* MemoryDatabase::Find(TableId id) {
+  for (auto& table : tables_) {
+    if (table.info->id == id) return &table;
+  }
+  return nullptr;
 }
+
+void MemoryDatabase::FailNextAppend(Status error) {
+  MutexLock lock(&mutex_);
+  next_error_ = std::move(error);
+}
+
+int64_t MemoryDatabase::appends() const {
+  MutexLock lock(&mutex_);
+  return appends_;
+}
+
+uint64_t MemoryDatabase::catalog_version() const {
+  MutexLock lock(&mutex_);
+  return catalog_version_;
+}
+
+Status MemoryDatabase::AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions&, Done done) {
+  Lsn lsn;
+  Status outcome;
+  {
+    MutexLock lock(&mutex_);
+    outcome = std::exchange(next_error_, Status::OK());
+    for (const auto& given : rows) {
+      if (outcome.ok()) outcome = Check(given);
+    }
+    if (outcome.ok()) {
+      lsn = lsn_ = lsn_.Next();
+      ++appends_;
+      for (const auto& given : rows) SHEAF_CHECK(Apply(given, lsn).ok());
+    }
+  }
+  if (outcome.ok()) {
+    done(lsn);
+  } else if (KindOf(outcome) == ErrorKind::kConflict || KindOf(outcome) == ErrorKind::kAlreadyExists) {
+    done(outcome);
+  } else {
+    return outcome;
+  }
+  return Status::OK();
+}
+
+Status MemoryDatabase::Check(const store::TableRows& rows) {
+  const Table* table = Find(rows.table);
+  if (table == nullptr) return MakeError(ErrorKind::kNotFound, "no table with id {}", rows.table);
+  const bool is_delete = rows.op == store::RowOp::kDelete;
+  const auto& info = *table->info;
+  if (!is_delete && !rows.batch->schema()->Equals(*info.schema, false)) return MakeError(ErrorKind::kInvalid, "another schema");
+  if (info.kind == store::TableKind::kAppend) return Status::OK();
+  if (is_delete && !rows.batch->schema()->Equals(*info.keys->key_schema(), false)) return MakeError(ErrorKind::kInvalid, "another key");
+  SHEAF_ASSIGN_OR_RETURN(const auto keys, is_delete ? info.keys->EncodeKeys(*rows.batch) : info.keys->Encode(*rows.batch));
+  for (int64_t i = 0; i < keys.size(); ++i) {
+    const auto found = table->versions->find(keys[i]);
+    const bool there = found != table->versions->end() && !found->second.deleted;
+    if (rows.op == store::RowOp::kInsert && there) {
+      return MakeError(ErrorKind::kAlreadyExists, "{}.{} has the key {} already", info.schema_name, info.name, info.keys->ToText(keys[i]));
+    }
+    if (rows.unchanged_since && (!there || found->second.lsn > *rows.unchanged_since)) {
+      return MakeError(ErrorKind::kConflict, "the key {} of {}.{} was changed", info.keys->ToText(keys[i]), info.schema_name, info.name);
+    }
+  }
+  return Status::OK();
+}
+
+Status MemoryDatabase::Apply(const store::TableRows& rows, Lsn lsn) {
+  constexpr int64_t kGranuleRows = 1000;
+  Table* table = Find(rows.table);
+  const bool is_delete = rows.op == store::RowOp::kDelete;
+  if (!is_delete) {
+    const uint64_t ordinal = next_ordinal_++;
+    table->sources.push_back({MakeMemorySource("memtable", ordinal, rows.batch, kGranuleRows, {}), nullptr});
+  }
+  const auto& info = *table->info;
+  if (info.kind == store::TableKind::kAppend) return Status::OK();
+  SHEAF_ASSIGN_OR_RETURN(const auto keys, is_delete ? info.keys->EncodeKeys(*rows.batch) : info.keys->Encode(*rows.batch));
+  auto versions = std::make_shared<Versions>(*table->versions);
+  for (int64_t i = 0; i < keys.size(); ++i) {
+    Version& version = (*versions)[std::string(keys[i])];
+    if (version.lsn.value > 0 && !version.deleted) {
+      auto& dead = table->sources[version.source].dead;
+      dead = (dead ? *dead : columns::DeadRows()).With({version.position});
+    }
+    version = {.lsn = lsn, .deleted = is_delete};
+    if (!is_delete) {
+      version.source = table->sources.size() - 1;
+      version.position = {static_cast<int>(i / kGranuleRows), i % kGranuleRows};
+    }
+  }
+  table->versions = std::move(versions);
+  return Status::OK();
+}
+
+Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::CreateTable(const store::NewTable& wanted) {
+  SHEAF_ASSIGN_OR_RETURN(auto made, store::MakeTable(wanted));
+  MutexLock lock(&mutex_);
+  for (auto table = tables_.begin(); table != tables_.end(); ++table) {
+    if (table->info->schema_name != made.schema_name || !store::SameName(table->info->name, made.name)) continue;
+    if (wanted.if_not_exists) return table->info;
+    if (!wanted.or_replace) return MakeError(ErrorKind::kAlreadyExists, "there is a table {}.{}", made.schema_name, made.name);
+    tables_.erase(table);
+    break;
+  }
+  made.id = TableId(next_table_++);
+  ++catalog_version_;
+  tables_.push_back({.info = std::make_shared<const store::TableInfo>(std::move(made))});
+  return tables_.back().info;
+}
+
+Status MemoryDatabase::DropTable(TableId id) {
+  MutexLock lock(&mutex_);
+  ++catalog_version_;
+  const auto dropped = std::erase_if(tables_, [&](const Table& table) { return table.info->id == id; });
+  return dropped > 0 ? Status::OK() : MakeError(ErrorKind::kNotFound, "no table with id {}", id);
+}
+
+Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::Alter(TableId id, const store::AlterTable& change) {
+  if (change.kind == store::AlterTable::Kind::kWidenColumn) return MakeError(ErrorKind::kUnsupported, "a MemoryDatabase widens nothing");
+  MutexLock lock(&mutex_);
+  Table* table = Find(id);
+  if (table == nullptr) return MakeError(ErrorKind::kNotFound, "no table with id {}", id);
+  SHEAF_ASSIGN_OR_RETURN(auto changed, store::ChangeTable(*table->info, change, lsn_));
+  ++catalog_version_;
+  const auto after = std::make_shared<const store::TableInfo>(std::move(changed));
+  const auto before = std::exchange(table->info, after);
+  if (!store::ColumnsChanged(*before, *after)) return after;
+  for (auto& [source, dead] : table->sources) {
+    arrow::RecordBatchVector granules;
+    for (int granule = 0; granule < source->num_granules(); ++granule) {
+      arrow::ArrayVector columns;
+      for (const auto& field : after->schema->fields()) {
+        int column = -1;
+        for (int i = 0; i < before->schema->num_fields(); ++i) {
+          if (store::ColumnId(*before->schema->field(i)) == store::ColumnId(*field)) column = i;
+        }
+        if (column >= 0) {
+          columns.push_back(Must(source->Read(granule, {column}))->column(0));
+        } else {
+          const auto scalar = change.default_value ? change.default_value : arrow::MakeNullScalar(field->type());
+          columns.push_back(Must(arrow::MakeArrayFromScalar(*scalar, source->granule_rows(granule))));
+        }
+      }
+      granules.push_back(arrow::RecordBatch::Make(after->schema, source->granule_rows(granule), std::move(columns)));
+    }
+    if (granules.empty()) continue;
+    source = MakeMemorySource(source->name(), source->ordinal(), Must(arrow::ConcatenateRecordBatches(granules)), 1000, {});
+  }
+  return after;
+}
+
 Status MemoryDatabase::MakeCold(std::optional<TableId>) {
   return MakeError(ErrorKind::kUnsupported, "a MemoryDatabase has no cold parts");
 }
@@ -241,11 +420,12 @@ Status MemoryDatabase::SetRetention(TableId, std::optional<int64_t>) {
 
 std::shared_ptr<const store::Snapshot> MemoryDatabase::GetSnapshot() const {
   MutexLock lock(&mutex_);
-  return std::make_shared<MemorySnapshot>(tables_);
+  return std::make_shared<MemorySnapshot>(tables_, lsn_);
 }
 
 Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::FindTable(const std::string& schema_name, const std::string& name) const {
-  for (const auto& info : GetSnapshot()->tables()) {
+  const auto snapshot = GetSnapshot();
+  for (const auto& info : snapshot->tables()) {
     if (info->schema_name == schema_name && info->name == name) return info;
   }
   return MakeError(ErrorKind::kNotFound, "no table {}.{}", schema_name, name);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -11,6 +13,7 @@
 
 #include <arrow/record_batch.h>
 
+#include "columns/dead_rows.h"
 #include "core/mutex.h"
 #include "decode/schemas.h"
 #include "query/engine.h"
@@ -24,8 +27,8 @@ std::shared_ptr<const columns::GranuleSource> MakeMemorySource(std::string name,
                                                                std::shared_ptr<arrow::RecordBatch> batch, int64_t granule_rows,
                                                                std::vector<int> indexed_columns);
 
-/// Holds what it is given and forgets it at the end. Only what SQL needs of a Database is there; the rest
-/// answers kUnsupported. Thread-safe.
+/// Holds what it is given and forgets it at the end: definitions as the store has them, keyed rows by a std::map, each append a source of
+/// its own. Only what SQL needs of a Database is there; the rest answers kUnsupported. Thread-safe.
 class MemoryDatabase : public store::Database {
  public:
   /// With the seven telemetry tables, empty.
@@ -39,10 +42,20 @@ class MemoryDatabase : public store::Database {
   /// Adds a table of another schema.
   TableId AddTable(const std::string& schema_name, const std::string& name, std::shared_ptr<arrow::Schema> schema) SHEAF_EXCLUDES(mutex_);
 
-  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) override;
+  /// The next append answers with this, once.
+  void FailNextAppend(Status error) SHEAF_EXCLUDES(mutex_);
+  /// Appends so far.
+  int64_t appends() const SHEAF_EXCLUDES(mutex_);
+
+  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) override
+      SHEAF_EXCLUDES(mutex_);
+  Result<std::shared_ptr<const store::TableInfo>> CreateTable(const store::NewTable& table) override SHEAF_EXCLUDES(mutex_);
+  Status DropTable(TableId table) override SHEAF_EXCLUDES(mutex_);
+  /// Everything but widening a column.
+  Result<std::shared_ptr<const store::TableInfo>> Alter(TableId table, const store::AlterTable& change) override SHEAF_EXCLUDES(mutex_);
   std::shared_ptr<const store::Snapshot> GetSnapshot() const override SHEAF_EXCLUDES(mutex_);
   Result<std::shared_ptr<const store::TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
-  uint64_t catalog_version() const override { return 1; }
+  uint64_t catalog_version() const override SHEAF_EXCLUDES(mutex_);
   Status Flush() override { return Status::OK(); }
   Status MakeCold(std::optional<TableId> table) override;
   Status SetRetention(TableId table, std::optional<int64_t> retention_ms) override;
@@ -52,16 +65,33 @@ class MemoryDatabase : public store::Database {
   Status Close() override { return Status::OK(); }
 
  private:
+  /// The newest row of a key, or its deletion.
+  struct Version {
+    Lsn lsn;
+    size_t source = 0;
+    columns::DeadRows::Position position;
+    bool deleted = false;
+  };
+  using Versions = std::map<std::string, Version, std::less<>>;
   struct Table {
     std::shared_ptr<const store::TableInfo> info;
     std::vector<store::SourceView> sources;
+    std::shared_ptr<const Versions> versions = std::make_shared<Versions>();
   };
   class MemorySnapshot;
+
+  Table* Find(TableId id) SHEAF_REQUIRES(mutex_);
+  Status Check(const store::TableRows& rows) SHEAF_REQUIRES(mutex_);
+  Status Apply(const store::TableRows& rows, Lsn lsn) SHEAF_REQUIRES(mutex_);
 
   store::Options options_;
   mutable Mutex mutex_;
   std::vector<Table> tables_ SHEAF_GUARDED_BY(mutex_);
-  uint64_t next_ordinal_ SHEAF_GUARDED_BY(mutex_) = 1;
+  uint64_t next_ordinal_ SHEAF_GUARDED_BY(mutex_) = 1, next_table_ SHEAF_GUARDED_BY(mutex_) = 1;
+  Lsn lsn_ SHEAF_GUARDED_BY(mutex_){1};
+  uint64_t catalog_version_ SHEAF_GUARDED_BY(mutex_) = 1;
+  int64_t appends_ SHEAF_GUARDED_BY(mutex_) = 0;
+  Status next_error_ SHEAF_GUARDED_BY(mutex_);
 };
 
 /// The rows of one telemetry table that decode makes of an OTLP/JSON export request. Aborts on what it cannot read.

@@ -30,6 +30,12 @@ struct Config {
     int64_t cold_after_ms = 3'600'000, retention_ms = -1;
     int64_t log_segment_bytes = int64_t{64} << 20, log_queue_bytes = int64_t{64} << 20;
     double free_space_min_fraction = 0.05;
+    int64_t buffered_sync_ms = 100;
+    int64_t granule_cache_bytes = int64_t{256} << 20;
+    double compaction_cpu_share = 0.10;
+    int64_t snapshot_interval_ms = 1'800'000;
+    int64_t snapshots_kept = 4;
+    std::string archive_log = "off";
   } storage;
   struct Query {
     int64_t threads = 0, memory_bytes = int64_t{1} << 30;

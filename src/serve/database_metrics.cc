@@ -1,5 +1,6 @@
 #include "serve/database_metrics.h"
 
+#include "core/memory.h"
 #include "core/metrics.h"
 
 namespace sheaf::serve {
@@ -13,9 +14,27 @@ void Advance(Counter* counter, int64_t total) {
   if (now > counter->value()) counter->Add(now - counter->value());
 }
 
+/// One gauge for each component that holds memory; the same as SQL's sheaf.memory.
+void UpdateMemoryMetrics() {
+  MetricRegistry& all = Metrics();
+  for (const MemoryUse& use : MemoryUses()) {
+    const Labels component = {{"component", use.component}};
+    all.AddGauge("sheaf_memory_bytes", "Memory held, by component.", component).Set(use.current_bytes);
+    if (use.peak_bytes) all.AddGauge("sheaf_memory_peak_bytes", "Most memory held at once, by component.", component).Set(*use.peak_bytes);
+    if (use.limit_bytes) all.AddGauge("sheaf_memory_limit_bytes", "Limit of memory, by component.", component).Set(*use.limit_bytes);
+    if (use.total_bytes) {
+      Advance(&all.AddCounter("sheaf_memory_allocated_bytes_total", "Memory allocated, by component.", component), *use.total_bytes);
+    }
+    if (use.allocations) {
+      Advance(&all.AddCounter("sheaf_memory_allocations_total", "Allocations of memory, by component.", component), *use.allocations);
+    }
+  }
+}
+
 }  // namespace
 
 void UpdateDatabaseMetrics(const store::Stats& stats) {
+  UpdateMemoryMetrics();
   MetricRegistry& all = Metrics();
   all.AddGauge("sheaf_durable_lsn", "Newest position of the log that is on disk.").Set(static_cast<int64_t>(stats.durable.value));
   all.AddGauge("sheaf_covered_lsn", "Newest position that parts hold.").Set(static_cast<int64_t>(stats.covered.value));

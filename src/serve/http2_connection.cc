@@ -60,6 +60,7 @@ class Http2Connection final : public Protocol, private wire::Http2Events {
 
   bool Fill(std::vector<uint8_t>* out, size_t bytes_max) override { return session_->Fill(out, bytes_max); }
   bool finished() const override { return input_ended_ || session_->finished(); }
+  bool idle() const override { return streams_.empty() && !session_->header_block_since(); }
   bool wants_input() const override { return !input_ended_; }
 
   bool Check(TimePoint now) override {

@@ -17,6 +17,9 @@ namespace {
 constexpr std::string_view kPage = R"(Sheaf: telemetry in, SQL out.
 
 POST /v1/sql    a statement as text, or {"sql": ..., "params": [...]}; answers JSON, NDJSON, CSV, Arrow or Parquet
+POST /v1/tables/SCHEMA.TABLE            adds rows: Arrow, Parquet, NDJSON, CSV
+GET  /v1/tables/SCHEMA.TABLE/rows/KEY   one row
+GET  /v1/snapshots   snapshots on disk; POST makes one
 GET  /metrics   Prometheus text
 GET  /healthz   is the process up
 GET  /readyz    does it serve
@@ -77,8 +80,7 @@ void HttpApi::Register(Transport* transport, const std::string& listener) {
   transport->HandleHttp(listener, "GET", "/", [](std::shared_ptr<HttpExchange> exchange) {
     exchange->Respond(200, {{"content-type", "text/plain; charset=utf-8"}}, std::string(kPage));
   });
-  transport->HandleHttp(listener, "POST", "/v1/tables/*", NotThereYet);
-  for (const char* path : {"/v1/tables/*", "/v1/subscribe", "/api/*"}) transport->HandleHttp(listener, "GET", path, NotThereYet);
+  for (const char* path : {"/v1/subscribe", "/api/*"}) transport->HandleHttp(listener, "GET", path, NotThereYet);
 }
 
 std::string HttpApi::MetricsText() {
@@ -116,20 +118,22 @@ Status HttpApi::Run(Statement* statement) {
     if (const auto query = weak.lock()) query->Cancel();
   });
 
+  // With the first batch a statement that writes is committed.
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::RecordBatch> batch, running->Next());
   const bool packed = request.format == query::Format::kParquet;  // Its pages are compressed already.
   const auto encoding = packed ? wire::Encoding::kIdentity : wire::ChooseEncoding(exchange->request.header("accept-encoding"));
   Headers headers = {
       {"content-type", query::MediaType(request.format)}, {"x-request-id", statement->id}, {"vary", "accept, accept-encoding"}};
+  if (const Lsn lsn = running->stats().lsn; lsn.value > 0) headers.emplace_back("x-sheaf-lsn", std::to_string(lsn.value));
   statement->answer = std::make_unique<AnswerStream>(statement->exchange, std::move(headers), encoding);
   AnswerStream* const answer = statement->answer.get();
   const query::Sink sink = [answer](std::string_view bytes) { return answer->Write(bytes); };
   SHEAF_ASSIGN_OR_RETURN(const auto writer, query::ResultWriter::Make(request.format, running->schema(), sink));
-  while (true) {
-    SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::RecordBatch> batch, running->Next());
-    if (batch == nullptr) break;
+  while (batch != nullptr) {
     statement->rows += batch->num_rows();
     SHEAF_RETURN_NOT_OK(writer->Write(*batch));
     SHEAF_RETURN_NOT_OK(answer->Flush());
+    SHEAF_ASSIGN_OR_RETURN(batch, running->Next());
   }
   SHEAF_RETURN_NOT_OK(writer->Finish());
   return answer->End();

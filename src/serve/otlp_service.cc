@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "core/memory.h"
 #include "serve/error_codes.h"
 #include "serve/json_text.h"
 #include "wire/nested_writer.h"
@@ -123,15 +124,24 @@ std::unique_ptr<decode::Decoder> DecoderPool::Take() {
     if (!idle_.empty()) {
       std::unique_ptr<decode::Decoder> decoder = std::move(idle_.back());
       idle_.pop_back();
+      idle_bytes_ -= decoder->kept_bytes();
       return decoder;
     }
   }
-  return std::make_unique<decode::Decoder>(limits_);
+  return std::make_unique<decode::Decoder>(limits_, &NamedPool("decode"));
 }
 
 void DecoderPool::GiveBack(std::unique_ptr<decode::Decoder> decoder) {
+  const int64_t bytes = decoder->kept_bytes();
   MutexLock lock(&mutex_);
+  if (idle_bytes_ + bytes > kIdleBytesMax) return;  // Freed by the caller's frame, after the lock.
+  idle_bytes_ += bytes;
   idle_.push_back(std::move(decoder));
+}
+
+int64_t DecoderPool::idle_bytes() const {
+  MutexLock lock(&mutex_);
+  return idle_bytes_;
 }
 
 Result<std::unique_ptr<OtlpService>> OtlpService::Make(store::Database* database, const OtlpOptions& options) {

@@ -35,14 +35,20 @@ struct IngestOutcome {
 /// Decoders to borrow: as many as there are requests being decoded at once. Thread-safe.
 class DecoderPool {
  public:
+  /// What decoders that nobody uses may keep for the next requests, all together.
+  static constexpr int64_t kIdleBytesMax = int64_t{64} << 20;
+
   explicit DecoderPool(decode::Limits limits) : limits_(limits) {}
   std::unique_ptr<decode::Decoder> Take() SHEAF_EXCLUDES(mutex_);
+  /// Drops the decoder where the idle ones would keep too much.
   void GiveBack(std::unique_ptr<decode::Decoder> decoder) SHEAF_EXCLUDES(mutex_);
+  int64_t idle_bytes() const SHEAF_EXCLUDES(mutex_);
 
  private:
   const decode::Limits limits_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<std::unique_ptr<decode::Decoder>> idle_ SHEAF_GUARDED_BY(mutex_);
+  int64_t idle_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;
 };
 
 /// Thread-safe. Must outlive the transport it is registered with, and every append that it started: close the database first.

@@ -1,12 +1,15 @@
 #include "serve/otlp_service.h"
 
+#include <span>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/hex.h"
 #include "serve/service_testing.h"
+#include "wire/nested_writer.h"
 #include <nlohmann/json.hpp>
 
 namespace sheaf::serve {
@@ -175,6 +178,54 @@ TEST_F(OtlpServiceTest, RefusalsOfTheLogTellWhetherToTryAgain) {
 TEST_F(OtlpServiceTest, MalformedProtobufIsInvalidArgument) {
   EXPECT_EQ(transport_.Grpc(kTraceExport, "\x0a\x05")->status->code, GrpcCode::kInvalidArgument);
   EXPECT_EQ(database_.appends, 0);
+}
+
+TEST_F(OtlpServiceTest, RequestBeyondItsMemoryIsTooLargeForGood) {
+  FakeTransport transport;
+  const auto service = OtlpService::Make(&database_, {.limits = {.memory_bytes_base = 1 << 20}}).ValueOrDie();
+  service->Register(&transport, "otlp_grpc", "otlp_http");
+  // A span whose events are two bytes each, and in columns ten times that.
+  std::string span = "\x0a\x10" + std::string(16, '\x11') + "\x12\x08" + std::string(8, '\x22');
+  for (int i = 0; i < 200'000; ++i) span += std::string("\x5a\0", 2);
+  wire::NestedWriter writer;
+  const size_t resource = writer.Begin(1), scope = writer.Begin(2);
+  writer.Bytes(2, span);
+  writer.End(scope);
+  writer.End(resource);
+  std::string request;
+  writer.AppendTo(&request);
+
+  const auto call = transport.Grpc(kTraceExport, request);
+  EXPECT_EQ(call->status->code, GrpcCode::kResourceExhausted);
+  EXPECT_EQ(call->status->details, "") << "RetryInfo would make the sender try again";
+  EXPECT_THAT(call->status->message, HasSubstr("bytes of memory to decode; send fewer records"));
+  const auto answer = transport.Http("otlp_http", "POST", "/v1/traces", {{"content-type", "application/x-protobuf"}}, request)->answer();
+  EXPECT_EQ(answer.status, 413);
+  EXPECT_EQ(answer.header("retry-after"), "");
+  EXPECT_EQ(transport.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(1, 0)))->status->code, GrpcCode::kOk);
+}
+
+TEST(DecoderPool, IdleDecodersKeepABoundedShareOfMemory) {
+  DecoderPool pool({});
+  // A log record whose text is as long as a decoder just keeps.
+  const std::string text(size_t{20} << 20, 'x');
+  wire::NestedWriter writer;
+  const size_t resource = writer.Begin(1), scope = writer.Begin(2), record = writer.Begin(2);
+  writer.Bytes(12, text);
+  for (const size_t mark : {record, scope, resource}) writer.End(mark);
+  std::string request;
+  writer.AppendTo(&request);
+  std::vector<std::unique_ptr<decode::Decoder>> taken;
+  for (int i = 0; i < 5; ++i) {
+    taken.push_back(pool.Take());
+    ASSERT_TRUE(taken.back()->Logs(std::as_bytes(std::span(request))).ok());
+    ASSERT_GT(taken.back()->kept_bytes(), int64_t{20} << 20);
+  }
+  for (auto& decoder : taken) pool.GiveBack(std::move(decoder));
+  EXPECT_GT(pool.idle_bytes(), int64_t{40} << 20);
+  EXPECT_LE(pool.idle_bytes(), DecoderPool::kIdleBytesMax);
+  for (int i = 0; i < 5; ++i) taken[static_cast<size_t>(i)] = pool.Take();
+  EXPECT_EQ(pool.idle_bytes(), 0);
 }
 
 TEST_F(OtlpServiceTest, FullMemoryRefusesBeforeDecoding) {

@@ -22,6 +22,12 @@ store::Options DatabaseOptions(const Config& config) {
   options.log_segment_bytes = storage.log_segment_bytes;
   options.log_queue_bytes_max = storage.log_queue_bytes;
   options.free_space_min_fraction = storage.free_space_min_fraction;
+  options.buffered_sync_ms = storage.buffered_sync_ms;
+  options.granule_cache_bytes_max = storage.granule_cache_bytes;
+  options.compaction_cpu_share = storage.compaction_cpu_share;
+  options.snapshot_interval_ms = storage.snapshot_interval_ms;
+  options.snapshots_kept = storage.snapshots_kept;
+  options.archive_log = storage.archive_log == "on";
   return options;
 }
 
@@ -128,10 +134,12 @@ Status Server::StartServices() {
   otlp.overloaded = [this] { return overloaded_.load(std::memory_order_relaxed); };
   SHEAF_ASSIGN_OR_RETURN(otlp_, OtlpService::Make(database_.get(), otlp));
   http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
+  tables_ = std::make_unique<TableApi>(database_.get(), HttpApiOptionsOf(config_).retry_after_ms);
   SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(TransportOptionsOf(config_)));
   otlp_->Register(transport_.get(), "otlp_grpc", "otlp_http");
   health_.Register(transport_.get(), "otlp_grpc", "http");
   http_->Register(transport_.get(), "http");
+  tables_->Register(transport_.get(), "http");
   return Status::OK();
 }
 

@@ -18,6 +18,7 @@
 #include "serve/health.h"
 #include "serve/http_api.h"
 #include "serve/otlp_service.h"
+#include "serve/table_api.h"
 #include "serve/transport.h"
 #include "store/database.h"
 
@@ -63,6 +64,7 @@ class Server {
   std::unique_ptr<query::Engine> engine_;
   std::unique_ptr<OtlpService> otlp_;
   std::unique_ptr<HttpApi> http_;
+  std::unique_ptr<TableApi> tables_;
   Health health_;
   std::atomic<bool> overloaded_{false};  // Recent rows are at their limit, as the watch thread last saw it.
   std::unique_ptr<Transport> transport_;

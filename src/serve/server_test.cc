@@ -1,6 +1,9 @@
 #include "serve/server.h"
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>  // NOLINT: a test's own folder.
+#include <memory>
 #include <string>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -146,6 +149,40 @@ TEST_F(ServerTest, RetentionIsSetAtStart) {
   const auto server = Start();
   ASSERT_NE(server, nullptr);
   EXPECT_EQ(server->database()->FindTable("otel", "logs").ValueOrDie()->retention_ms, 86'400'000);
+}
+
+/// A client that keeps its connection open after one answer, and does not look at it.
+struct IdleClient {
+  boost::asio::io_context context;
+  boost::asio::ip::tcp::socket socket{context};
+};
+
+std::unique_ptr<IdleClient> AskAndStayConnected(uint16_t port) {
+  auto client = std::make_unique<IdleClient>();
+  client->socket.connect({boost::asio::ip::make_address("127.0.0.1"), port});
+  boost::asio::write(client->socket, boost::asio::buffer(std::string("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")));
+  std::string answer(12, '\0');
+  boost::asio::read(client->socket, boost::asio::buffer(answer));
+  EXPECT_EQ(answer, "HTTP/1.1 200");
+  return client;
+}
+
+TEST_F(ServerTest, StopDoesNotWaitForClientsThatKeepIdleConnections) {
+  auto fastest = std::chrono::steady_clock::duration::max();  // Of several: the machine may have other things to do.
+  for (int i = 0; i < 3; ++i) {
+    auto server = Start();
+    ASSERT_NE(server, nullptr);
+    const auto client = AskAndStayConnected(server->ports().http);
+    const auto began = std::chrono::steady_clock::now();
+    ASSERT_TRUE(server->Stop().ok());
+    fastest = std::min(fastest, std::chrono::steady_clock::now() - began);
+    std::string rest;
+    boost::system::error_code error;
+    boost::asio::read(client->socket, boost::asio::dynamic_buffer(rest), error);
+    EXPECT_EQ(error, boost::asio::error::eof) << "the answer was destroyed by a reset: " << error.message();
+    EXPECT_THAT(rest, testing::EndsWith("ok\n")) << "the rest of the answer";
+  }
+  EXPECT_LT(fastest, std::chrono::seconds(1));
 }
 
 TEST(IsLoopback, KnowsTheAddressesOnlyThisMachineReaches) {

@@ -16,11 +16,18 @@ constexpr size_t kWriteBytes = 128 << 10;
 /// Reads or writes in a row before other connections have their turn.
 constexpr int kRoundsMax = 4;
 /// How long a finished connection waits for the peer to close: closing with unread input would send a TCP reset,
-/// which can destroy the last answer on its way.
+/// which can destroy the last answer on its way. Less long where PeerHasAll().
 constexpr std::chrono::seconds kLinger{2};
 constexpr size_t kLingerBytesMax = 4 << 20;
 
 TimePoint Now() { return std::chrono::steady_clock::now(); }
+
+/// Asks the socket how much the peer has not acknowledged yet, our end of the stream included.
+struct UnacknowledgedBytes {
+  int name() const { return TIOCOUTQ; }
+  void* data() { return &bytes; }
+  int bytes = 0;
+};
 
 }  // namespace
 
@@ -199,6 +206,7 @@ void TransportConnection::WriteMore() {
 
 void TransportConnection::Linger() {
   lingering_ = true;
+  ended_idle_ = protocol_ && protocol_->idle() && unwanted_bytes_ == 0;
   linger_since_ = Now();
   if (protocol_) protocol_->Closed();
   if (tls_ && tls_->handshake_done()) {
@@ -215,10 +223,18 @@ void TransportConnection::Linger() {
   WaitForInput();
 }
 
+bool TransportConnection::PeerHasAll() {
+  if (!ended_idle_ || unwanted_bytes_ > 0) return false;
+  UnacknowledgedBytes unacknowledged;
+  ErrorCode error;
+  socket_.io_control(unacknowledged, error);
+  return !error && unacknowledged.bytes == 0;
+}
+
 void TransportConnection::Check(TimePoint now) {
   const TransportOptions& options = context_->options();
   if (lingering_) {
-    if (now - linger_since_ > kLinger) Close();
+    if (now - linger_since_ > kLinger || PeerHasAll()) Close();
     return;
   }
   if (writing_ && now - write_since_ > options.write_timeout) return Close();

@@ -50,6 +50,9 @@ class TransportConnection final : public ProtocolHost, public std::enable_shared
   void WaitForOutput();
   void WriteMore();
   void Linger();
+  /// Lingering is over early: the connection ended between requests, and the peer has acknowledged all, the end too. A client
+  /// that keeps idle connections does not look at them, so waiting for it to close would hold up every stop.
+  bool PeerHasAll();
 
   boost::asio::ip::tcp::socket socket_;
   IoThread* const io_;
@@ -64,7 +67,7 @@ class TransportConnection final : public ProtocolHost, public std::enable_shared
   const TimePoint created_;
   TimePoint write_since_, linger_since_;
   bool reading_ = false, writing_ = false, changed_ = false;
-  bool input_ended_ = false, close_when_sent_ = false, lingering_ = false, closed_ = false;
+  bool input_ended_ = false, close_when_sent_ = false, lingering_ = false, ended_idle_ = false, closed_ = false;
 };
 
 }  // namespace sheaf::serve

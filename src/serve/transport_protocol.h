@@ -78,6 +78,8 @@ class Protocol {
   [[nodiscard]] virtual bool Fill(std::vector<uint8_t>* out, size_t bytes_max) = 0;
   /// Nothing more will be sent or is of interest.
   virtual bool finished() const = 0;
+  /// Between requests: nothing is half read, and no answer is owed.
+  virtual bool idle() const = 0;
   /// False while the peer has sent more than is wanted.
   virtual bool wants_input() const = 0;
   /// Looks after time-outs; called a few times a second. False: close.

@@ -12,17 +12,6 @@ Status NotThereYet(const char* what) { return MakeError(ErrorKind::kUnsupported,
 
 }  // namespace
 
-TableSettings SettingsOf(const TableInfo& table) {
-  TableSettings settings;
-  settings.retention_ms = table.retention_ms;
-  settings.durability = table.durability;
-  const arrow::Schema& schema = *table.schema;
-  for (const int column : table.layout.sort_columns) settings.sort.push_back(schema.field(column)->name());
-  for (const int column : table.layout.filter_columns) settings.filters.push_back(schema.field(column)->name());
-  if (table.layout.time_column >= 0) settings.time_column = schema.field(table.layout.time_column)->name();
-  return settings;
-}
-
 Result<KeyedRow> Snapshot::Get(TableId, std::string_view) const { return NotThereYet("reading by key"); }
 
 Result<std::vector<KeyedRow>> Snapshot::MultiGet(TableId, const columns::KeyColumn&) const { return NotThereYet("reading by key"); }
@@ -51,6 +40,12 @@ Result<KeyedRow> Database::Get(TableId table, std::string_view key) const { retu
 Result<std::vector<KeyedRow>> Database::MultiGet(TableId table, const columns::KeyColumn& keys) const {
   return GetSnapshot()->MultiGet(table, keys);
 }
+
+Result<SnapshotInfo> Database::CreateSnapshot(const std::string&) { return NotThereYet("making snapshots"); }
+
+Result<std::vector<SnapshotInfo>> Database::Snapshots() const { return NotThereYet("listing snapshots"); }
+
+Status Database::DropSnapshot(const std::string&) { return NotThereYet("dropping snapshots"); }
 
 Result<std::shared_ptr<const TableInfo>> Database::CreateTable(const NewTable&) { return NotThereYet("creating tables"); }
 

@@ -20,6 +20,7 @@
 #include "io/file_system.h"
 #include "parts/part.h"
 #include "store/keyed_rows.h"
+#include "store/snapshots.h"
 #include "store/table.h"
 
 namespace sheaf::columns {
@@ -35,10 +36,15 @@ struct Options {
   int64_t memtable_bytes = int64_t{128} << 20;        // Seal a table's memtable at this size…
   int64_t seal_age_ms = 60'000;                       // …or when its oldest row is this old.
   int64_t ingest_memory_bytes_max = int64_t{512} << 20;  // Active and sealing memtables; beyond, appends are throttled.
+  int64_t granule_cache_bytes_max = int64_t{256} << 20;  // Decoded granules of cold parts, for look-ups by key.
   int64_t cold_after_ms = 3'600'000;                  // Hot parts older than this become Parquet.
   int64_t log_segment_bytes = int64_t{64} << 20;
   int64_t log_queue_bytes_max = int64_t{64} << 20;
   int64_t buffered_sync_ms = 100;                     // `buffered` appends are on disk this much later.
+  double compaction_cpu_share = 0.10;                 // Of all cores; more only where writers would have to wait otherwise.
+  int64_t snapshot_interval_ms = 1'800'000;           // A snapshot on disk is made this often, if something was written; 0: never.
+  int64_t snapshots_kept = 4;                         // Automatic ones; the oldest go.
+  bool archive_log = false;                           // Keep the log behind the oldest snapshot, to restore to any LSN or time.
   double free_space_min_fraction = 0.05;              // Below this share of free disk, appends are refused (kUnavailable).
   bool read_only = false;                             // For `sheaf sql --data` beside nobody: still takes the lock.
 };
@@ -112,7 +118,7 @@ struct PartStatus {
 struct Stats {
   Lsn durable, covered;
   int64_t memtable_bytes = 0, memtable_rows = 0, log_bytes = 0, parts = 0, part_bytes = 0;
-  int64_t seals = 0, cold_conversions = 0, parts_expired = 0;
+  int64_t seals = 0, cold_conversions = 0, compactions = 0, parts_expired = 0;
   bool writable = true;
   std::string not_writable_reason;
 };
@@ -171,6 +177,14 @@ class Database {
   /// Turns hot parts into cold ones now (those of `table`, or all), and waits.
   virtual Status MakeCold(std::optional<TableId> table = {}) = 0;
   virtual Status SetRetention(TableId table, std::optional<int64_t> retention_ms) = 0;
+
+  /// Makes a snapshot on disk of everything that is visible when it is called (snapshots.h), and waits: memtables become parts
+  /// first. `id` empty: named by time and LSN. Appends go on meanwhile. Errors: Invalid, AlreadyExists, Unavailable, Io.
+  virtual Result<SnapshotInfo> CreateSnapshot(const std::string& id = {});
+  /// Oldest first.
+  virtual Result<std::vector<SnapshotInfo>> Snapshots() const;
+  /// Errors: NotFound, Unavailable, Io.
+  virtual Status DropSnapshot(const std::string& id);
 
   virtual std::vector<PartStatus> Parts() const = 0;
   virtual Stats GetStats() const = 0;

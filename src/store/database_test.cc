@@ -19,6 +19,7 @@
 
 #include "decode/schemas.h"
 #include "io/posix.h"
+#include "store/ready_tables.h"
 #include "store/testing.h"
 
 namespace sheaf::store {
@@ -129,7 +130,7 @@ std::multiset<std::string> Contents(const Snapshot& snapshot, TableId id) {
 
 TEST_F(DatabaseTest, ReadyTablesAreThere) {
   Open();
-  EXPECT_EQ(database_->GetSnapshot()->tables().size(), static_cast<size_t>(decode::kSignals));
+  EXPECT_EQ(database_->GetSnapshot()->tables().size(), ReadyTables().size());
   const auto missing = database_->FindTable("otel", "trace");
   ASSERT_FALSE(missing.ok());
   EXPECT_EQ(KindOf(missing.status()), ErrorKind::kNotFound);

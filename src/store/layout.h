@@ -15,8 +15,15 @@ struct DirectoryLayout {
         lock(io::Join(directory, "LOCK")),
         log(io::Join(directory, "log")),
         parts(io::Join(directory, "parts")),
-        batch_ids(io::Join(directory, "batch-ids")) {}
+        batch_ids(io::Join(directory, "batch-ids")),
+        snapshots(io::Join(directory, "snapshots")),
+        archive(io::Join(directory, "archive")) {}
   std::string root, lock, log, parts, batch_ids;
+  std::string snapshots;  // A folder each, laid out like a database; see snapshots.h.
+  std::string archive;    // Segments of the log that it no longer needs, for restoring to a point in time.
 };
+
+/// 16 random bytes: who a database is. Its files carry them, so that foreign ones are told.
+std::string NewDatabaseUuid();
 
 }  // namespace sheaf::store

@@ -1,10 +1,13 @@
 #include "store/local_database.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "core/check.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "store/keyed_read.h"
 
 namespace sheaf::store {
 namespace {
@@ -12,33 +15,65 @@ namespace {
 /// How long Close() waits for memtables to become parts; what is not done by then stays in the log.
 constexpr int64_t kCloseSealNs = int64_t{20} * 1'000'000'000;
 
-/// The log's payload together with the chunks made from it, so that making them visible needs no reading.
-/// The chunks hold the bytes, and this holds the chunks only until the log lets go of it.
-class PreparedPayload : public arrow::Buffer {
+/// How long an append waits for a change of its table.
+constexpr std::chrono::seconds kChangeWait{1};
+
+/// Sections of one entry whose rows have a condition must be its only ones: else a table that is in parts already could
+/// not decide again, after a crash, what another one needs to know.
+Status CheckConditional(const std::vector<TableRows>& rows) {
+  for (const TableRows& given : rows) {
+    if (given.expected && given.unchanged_since) {
+      return MakeError(ErrorKind::kInvalid, "an append expects a version of its rows, or that they have not changed, but not both");
+    }
+    if ((given.op == RowOp::kInsert || given.expected || given.unchanged_since) && rows.size() > 1) {
+      return MakeError(ErrorKind::kInvalid, "an append with a condition is for one table only, and this one has rows for {}", rows.size());
+    }
+  }
+  return Status::OK();
+}
+
+Status CheckNotNull(const TableInfo& info, const arrow::RecordBatch& batch) {
+  for (int i = 0; i < info.schema->num_fields(); ++i) {
+    const arrow::Field& field = *info.schema->field(i);
+    if (field.nullable() || batch.column_data(i)->GetNullCount() == 0) continue;
+    return MakeError(ErrorKind::kInvalid, "{}.{}.{} is NOT NULL, and {} of {} rows have no value for it", info.schema_name, info.name,
+                     field.name(), batch.column_data(i)->GetNullCount(), batch.num_rows());
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+/// The log's payload together with what publishing it does, so that making rows visible needs no reading. The chunks hold
+/// the bytes, and this holds the chunks only until the log lets go of it.
+class LocalDatabase::Draft : public arrow::Buffer {
  public:
-  PreparedPayload(std::shared_ptr<arrow::Buffer> bytes, std::vector<VersionSet::NewRows> rows)
-      : arrow::Buffer(bytes->data(), bytes->size()), rows_(std::move(rows)), bytes_(std::move(bytes)) {}
+  Draft(std::shared_ptr<arrow::Buffer> bytes, std::vector<VersionSet::NewRows> rows)
+      : arrow::Buffer(bytes->data(), bytes->size()), rows_(std::move(rows)), bytes_(std::move(bytes)) {
+    for (const VersionSet::NewRows& added : rows_) counted_ += added.bytes;
+  }
   const std::vector<VersionSet::NewRows>& rows() const { return rows_; }
+  int64_t counted() const { return counted_; }
+
+  std::string batch_id;
+  bool buffered = false;
+  mutable Status outcome;  // Of publishing; set before `done` is run.
 
  private:
   const std::vector<VersionSet::NewRows> rows_;
   const std::shared_ptr<arrow::Buffer> bytes_;
+  int64_t counted_ = 0;
 };
-
-int64_t TableBytes(const std::vector<VersionSet::NewRows>& rows) {
-  int64_t bytes = 0;
-  for (const auto& added : rows) bytes += added.chunk->bytes();
-  return bytes;
-}
-
-}  // namespace
 
 LocalDatabase::LocalDatabase(io::FileSystem* files, io::Clock* clock, Options options)
     : files_(files),
       clock_(clock),
       options_(std::move(options)),
       paths_(options_.directory),
-      versions_(options_.memtable_bytes, options_.ingest_memory_bytes_max) {}
+      granule_cache_(std::make_shared<parts::GranuleCache>(options_.granule_cache_bytes_max)),
+      versions_(options_.memtable_bytes, options_.ingest_memory_bytes_max),
+      rate_limit_(clock, {.cpu_share = options_.compaction_cpu_share,
+                          .cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()))}) {}
 
 LocalDatabase::~LocalDatabase() {
   const Status status = Close();
@@ -57,140 +92,302 @@ Result<std::unique_ptr<Database>> LocalDatabase::Open(io::FileSystem* files, io:
   if (!options.read_only) {
     database->sealer_ = std::thread([self = database.get()] { self->SealLoop(); });
     database->upkeep_ = std::thread([self = database.get()] { self->UpkeepLoop(); });
+    database->compactor_ = std::thread([self = database.get()] { self->CompactLoop(); });
   }
   return database;
 }
 
+Status LocalDatabase::CheckOpen() const {
+  MutexLock lock(&state_mutex_);
+  return WhyNotOpen();
+}
+
 Status LocalDatabase::CheckWritable() const {
+  MutexLock lock(&state_mutex_);
+  SHEAF_RETURN_NOT_OK(WhyNotOpen());
+  return disk_full_.empty() ? Status::OK() : MakeStatus(ErrorKind::kUnavailable, disk_full_);
+}
+
+Status LocalDatabase::WhyNotOpen() const {
   if (options_.read_only) {
     return MakeError(ErrorKind::kUnavailable, "the database {} was opened read-only", options_.directory);
   }
-  MutexLock lock(&state_mutex_);
   if (closed_) return MakeError(ErrorKind::kUnavailable, "the database {} is closing", options_.directory);
   if (!poisoned_.empty()) return MakeStatus(ErrorKind::kUnavailable, poisoned_);
-  if (!disk_full_.empty()) return MakeStatus(ErrorKind::kUnavailable, disk_full_);
   return Status::OK();
 }
 
-bool LocalDatabase::BeginAppend() {
+Result<int> LocalDatabase::BeginAppend(const WriteOptions& options, const std::function<bool(TableId)>& touches) {
+  if (static_cast<int64_t>(options.batch_id.size()) > wal::kBatchIdBytesMax) {
+    return MakeError(ErrorKind::kInvalid, "a batch id has {} bytes; at most {} are possible", options.batch_id.size(),
+                     wal::kBatchIdBytesMax);
+  }
   MutexLock lock(&state_mutex_);
-  if (closed_) return false;
-  ++appending_;
-  return true;
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  while (changing_ != TableId() && !closed_ && touches(changing_)) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!deadline) deadline = now + kChangeWait;
+    if (now >= *deadline) {
+      return MakeError(ErrorKind::kThrottled, "table {} is being changed; nothing was written, try again", changing_);
+    }
+    state_changed_.WaitFor(&state_mutex_, *deadline - now);
+  }
+  SHEAF_RETURN_NOT_OK(WhyNotOpen());
+  if (!disk_full_.empty()) return MakeStatus(ErrorKind::kUnavailable, disk_full_);
+  ++appending_[turn_];
+  return turn_;
 }
 
-void LocalDatabase::EndAppend() {
+void LocalDatabase::EndAppend(int turn) {
   MutexLock lock(&state_mutex_);
-  if (--appending_ == 0 && closed_) state_changed_.NotifyAll();
+  if (--appending_[turn] == 0 && (closed_ || changing_ != TableId())) state_changed_.NotifyAll();
 }
 
-Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version, const std::vector<TableRows>& rows) const {
+Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version, const std::vector<TableRows>& rows,
+                                                          std::vector<VersionSet::NewRows>* prepared) const {
   if (rows.empty() || rows.size() > kEntryTablesMax) {
     return MakeError(ErrorKind::kInvalid, "an append has rows for {} tables; 1 to {} are possible", rows.size(), kEntryTablesMax);
   }
+  SHEAF_RETURN_NOT_OK(CheckConditional(rows));
   std::vector<PayloadRows> checked;
   checked.reserve(rows.size());
+  prepared->reserve(rows.size());
   for (const TableRows& given : rows) {
     const TableVersion* table = version.Find(given.table);
     if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", given.table);
     const TableInfo& info = *table->info;
-    if (given.op != RowOp::kPut || given.expected || given.unchanged_since) {
+    if (!table->is_keyed() && (given.op != RowOp::kPut || given.expected || given.unchanged_since)) {
       return MakeError(ErrorKind::kInvalid, "{}.{} has no primary key: rows can only be added", info.schema_name, info.name);
     }
     if (given.batch == nullptr || given.batch->num_rows() == 0) {
       return MakeError(ErrorKind::kInvalid, "an append brings no rows for {}.{}", info.schema_name, info.name);
     }
-    if (given.batch->schema() != info.schema && !given.batch->schema()->Equals(*info.schema, /*check_metadata=*/false)) {
-      return MakeError(ErrorKind::kInvalid, "rows for {}.{} have another schema than the table; expected:\n{}", info.schema_name,
-                       info.name, info.schema->ToString());
+    const auto& schema = given.op == RowOp::kDelete ? info.keys->key_schema() : info.schema;
+    if (given.batch->schema() != schema && !given.batch->schema()->Equals(*schema, /*check_metadata=*/false)) {
+      return MakeError(ErrorKind::kInvalid, "rows for {}.{} have another schema than the table{}; expected:\n{}", info.schema_name,
+                       info.name, given.op == RowOp::kDelete ? "'s key" : "", schema->ToString());
     }
-    checked.push_back({given.table, info.schema_version, table->codec, given.batch});
+    VersionSet::NewRows& added = prepared->emplace_back();
+    added.table = given.table;
+    added.op = given.op;
+    added.condition = {given.expected, given.unchanged_since};
+    PayloadRows& section = checked.emplace_back();
+    section.table = given.table;
+    section.schema_version = info.schema_version;
+    section.op = given.op;
+    if (given.op == RowOp::kDelete) {
+      SHEAF_ASSIGN_OR_RETURN(added.keys, info.keys->EncodeKeys(*given.batch));
+      section.form = SectionForm::kKeys;
+      for (int64_t i = 0; i < added.keys.size(); ++i) section.packed.push_back(added.keys[i]);
+    } else {
+      SHEAF_RETURN_NOT_OK(CheckNotNull(info, *given.batch));
+      if (table->is_keyed()) {
+        SHEAF_ASSIGN_OR_RETURN(added.keys, info.keys->Encode(*given.batch));
+      }
+      section.codec = table->codec;
+      section.batch = given.batch;
+    }
+    // Decided again, for good, when it is published: by then another write may have come first.
+    SHEAF_RETURN_NOT_OK(CheckConditions(*table, given.op, added.condition, added.keys, versions_.visible()));
   }
   return checked;
 }
 
-Status LocalDatabase::AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) {
-  const std::string& batch_id = options.batch_id;
-  SHEAF_RETURN_NOT_OK(CheckWritable());
-  if (static_cast<int64_t>(batch_id.size()) > wal::kBatchIdBytesMax) {
-    return MakeError(ErrorKind::kInvalid, "a batch id has {} bytes; at most {} are possible", batch_id.size(), wal::kBatchIdBytesMax);
-  }
+Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftRows(const std::vector<TableRows>& rows,
+                                                                       const WriteOptions& options) const {
+  if (ingest_bytes_.load(std::memory_order_relaxed) >= options_.ingest_memory_bytes_max) return Refuse(0);
   const std::shared_ptr<const Version> version = versions_.current();
-  SHEAF_ASSIGN_OR_RETURN(const std::vector<PayloadRows> checked, CheckRows(*version, rows));
-  if (!BeginAppend()) return MakeError(ErrorKind::kUnavailable, "the database {} is closing", options_.directory);
+  std::vector<VersionSet::NewRows> prepared;
+  SHEAF_ASSIGN_OR_RETURN(const std::vector<PayloadRows> checked, CheckRows(*version, rows, &prepared));
+  SHEAF_ASSIGN_OR_RETURN(EncodedPayload encoded, EncodePayload(checked, wal::kPayloadBytesMax, prepared.front().condition));
+  bool buffered = true;
+  for (size_t i = 0; i < prepared.size(); ++i) {
+    VersionSet::NewRows& added = prepared[i];
+    const TableVersion& table = *version->Find(added.table);
+    if (table.is_keyed()) SHEAF_RETURN_NOT_OK(StallWrite(table));
+    buffered = buffered && table.info->durability == Durability::kBuffered;
+    added.bytes = encoded.tables[i].bytes;
+    if (table.is_keyed()) {
+      added.batch = std::move(encoded.tables[i].batch);
+    } else {
+      added.chunk = table.active.append->MakeChunk(std::move(encoded.tables[i].batch), added.bytes);
+    }
+  }
+  auto draft = std::make_shared<Draft>(std::move(encoded.bytes), std::move(prepared));
+  draft->buffered = options.durability == Durability::kTable ? buffered : options.durability == Durability::kBuffered;
+  draft->batch_id = options.batch_id;
+  return draft;
+}
+
+Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftPacked(TableId id, RowOp op, std::string_view item,
+                                                                         const WriteOptions& options) const {
+  const std::shared_ptr<const Version> version = versions_.current();
+  const TableVersion* table = version->Find(id);
+  if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", id);
+  const TableInfo& info = *table->info;
+  if (!table->is_keyed()) {
+    return MakeError(ErrorKind::kInvalid, "{}.{} has no primary key: single rows are for keyed tables", info.schema_name, info.name);
+  }
+  SHEAF_RETURN_NOT_OK(StallWrite(*table));
+  std::vector<VersionSet::NewRows> prepared(1);
+  VersionSet::NewRows& added = prepared.front();
+  added.table = id;
+  added.op = op;
+  added.condition.expected = options.expected;
+  if (op == RowOp::kDelete) {
+    if (item.empty() || item.size() > columns::kKeyBytesMax) {
+      return MakeError(ErrorKind::kInvalid, "a key of {} bytes; 1 to {} are possible", item.size(), columns::kKeyBytesMax);
+    }
+    added.keys.Add(item);
+  } else {
+    if (info.rows == nullptr) {
+      return MakeError(ErrorKind::kUnsupported, "{}.{} has nested columns, which compact rows cannot hold: append a batch",
+                       info.schema_name, info.name);
+    }
+    SHEAF_RETURN_NOT_OK(info.rows->Check(item));
+    SHEAF_RETURN_NOT_OK(info.keys->EncodeRow(*info.rows, item, &added.keys.bytes));
+    added.keys.ends.push_back(static_cast<uint32_t>(added.keys.bytes.size()));
+  }
+  SHEAF_RETURN_NOT_OK(CheckConditions(*table, op, added.condition, added.keys, versions_.visible()));
+  const SectionForm form = op == RowOp::kDelete ? SectionForm::kKeys : SectionForm::kRows;
+  const std::string_view items[] = {item};
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes,
+                         EncodePacked(id, info.schema_version, op, form, items, added.condition));
+  added.bytes = bytes->size();
+  if (op != RowOp::kDelete) added.row = FirstPacked(*bytes).substr(0, item.size());
+  const Durability durability = options.durability == Durability::kTable ? info.durability : options.durability;
+  auto draft = std::make_shared<Draft>(std::move(bytes), std::move(prepared));
+  draft->buffered = durability == Durability::kBuffered;
+  draft->batch_id = options.batch_id;
+  return draft;
+}
+
+template <typename MakeDraft>
+Status LocalDatabase::AppendOnce(const WriteOptions& options, const std::function<bool(TableId)>& touches, Done done,
+                                 const MakeDraft& make) {
+  SHEAF_ASSIGN_OR_RETURN(const int turn, BeginAppend(options, touches));
+  const std::string& batch_id = options.batch_id;
   if (!batch_id.empty()) {
     const BatchIds::Claim claim = batch_ids_.Ask(batch_id, done);
     if (claim.kind != BatchIds::Claim::Kind::kFirst) {
-      EndAppend();
+      EndAppend(turn);
       if (claim.kind == BatchIds::Claim::Kind::kWaiting) return Status::OK();
       if (answers_.TryPush({std::move(done), claim.lsn})) return Status::OK();
       return MakeError(ErrorKind::kThrottled, "too many retries of known batches at once; try again");
     }
   }
-  const Status submitted = Submit(checked, *version, batch_id, std::move(done));
+  Status submitted;
+  if (auto draft = make(); draft.ok()) {
+    submitted = Submit(*std::move(draft), turn, std::move(done));
+  } else {
+    submitted = draft.status();
+  }
   if (submitted.ok()) return submitted;
   if (!batch_id.empty()) {
     for (const Done& waiting : batch_ids_.Settle(batch_id)) waiting(submitted);
   }
-  EndAppend();
+  EndAppend(turn);
   return submitted;
 }
 
-Status LocalDatabase::Submit(const std::vector<PayloadRows>& rows, const Version& version, const std::string& batch_id, Done done) {
-  static Counter& throttled = Metrics().AddCounter("sheaf_store_throttled_total", "Appends refused because memory for rows is full.");
-  const auto Refuse = [&](int64_t more) {
-    throttled.Add();
-    return MakeError(ErrorKind::kThrottled, "rows waiting in memory take {} bytes, and {} more would pass the limit of {}; try again",
-                     ingest_bytes_.load(), more, options_.ingest_memory_bytes_max);
-  };
-  if (ingest_bytes_.load(std::memory_order_relaxed) >= options_.ingest_memory_bytes_max) return Refuse(0);
-  SHEAF_ASSIGN_OR_RETURN(EncodedPayload encoded, EncodePayload(rows, wal::kPayloadBytesMax));
-  std::vector<VersionSet::NewRows> prepared;
-  prepared.reserve(encoded.tables.size());
-  for (EncodedPayload::Table& table : encoded.tables) {
-    const memtable::Memtable& active = *version.Find(table.table)->active;
-    prepared.push_back({table.table, active.MakeChunk(std::move(table.batch), table.bytes)});
+Status LocalDatabase::AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) {
+  return AppendOnce(
+      options,
+      [&rows](TableId table) {
+        return std::any_of(rows.begin(), rows.end(), [&](const TableRows& given) { return given.table == table; });
+      },
+      std::move(done), [&] { return DraftRows(rows, options); });
+}
+
+Status LocalDatabase::PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done) {
+  if (options.op == RowOp::kDelete) return MakeError(ErrorKind::kInvalid, "a row cannot be put as a deletion: delete its key");
+  return AppendOnce(
+      options, [table](TableId changed) { return changed == table; }, std::move(done),
+      [&] { return DraftPacked(table, options.op, row, options); });
+}
+
+Status LocalDatabase::DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done) {
+  return AppendOnce(
+      options, [table](TableId changed) { return changed == table; }, std::move(done),
+      [&] { return DraftPacked(table, RowOp::kDelete, key, options); });
+}
+
+Result<KeyedRow> LocalDatabase::Get(TableId id, std::string_view key) const {
+  const auto [version, at] = versions_.Now();
+  const TableVersion* table = version->Find(id);
+  if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", id);
+  if (!table->is_keyed()) {
+    return MakeError(ErrorKind::kInvalid, "{}.{} has no primary key to find rows by", table->info->schema_name, table->info->name);
   }
-  const int64_t bytes = TableBytes(prepared);
+  return GetRow(*table, key, at);
+}
+
+Result<std::vector<KeyedRow>> LocalDatabase::MultiGet(TableId table, const columns::KeyColumn& keys) const {
+  return GetSnapshot()->MultiGet(table, keys);
+}
+
+Status LocalDatabase::Refuse(int64_t more) const {
+  static Counter& throttled = Metrics().AddCounter("sheaf_store_throttled_total", "Appends refused because memory for rows is full.");
+  throttled.Add();
+  return MakeError(ErrorKind::kThrottled, "rows waiting in memory take {} bytes, and {} more would pass the limit of {}; try again",
+                   ingest_bytes_.load(), more, options_.ingest_memory_bytes_max);
+}
+
+Status LocalDatabase::Submit(std::shared_ptr<Draft> draft, int turn, Done done) {
+  const int64_t bytes = draft->counted();
   if (ingest_bytes_.fetch_add(bytes) + bytes > options_.ingest_memory_bytes_max) {
     ingest_bytes_.fetch_sub(bytes);
     return Refuse(bytes);
   }
   wal::Entry entry;
   entry.type = kRowsEntry;
-  entry.batch_id = batch_id;
-  entry.payload = std::make_shared<PreparedPayload>(std::move(encoded.bytes), std::move(prepared));
-  const Status appended = log_->Append(std::move(entry), [this, batch_id, bytes, done = std::move(done)](Result<Lsn> outcome) {
-    Finish(batch_id, bytes, done, outcome);
-  });
+  entry.batch_id = draft->batch_id;
+  entry.buffered = draft->buffered;
+  entry.payload = draft;
+  const Status appended = log_->Append(std::move(entry), [this, draft = std::move(draft), turn, done = std::move(done)](
+                                                             Result<Lsn> outcome) { Finish(*draft, turn, done, outcome); });
   if (!appended.ok()) ingest_bytes_.fetch_sub(bytes);
   return appended;
 }
 
-void LocalDatabase::OnDurable(const wal::LoggedEntry& entry) {
-  const auto* prepared = dynamic_cast<const PreparedPayload*>(entry.entry.payload.get());
-  SHEAF_CHECK(prepared != nullptr);
-  if (versions_.Publish(entry.lsn, prepared->rows(), clock_->MonotonicNs())) {
+Status LocalDatabase::SubmitLogged(std::shared_ptr<arrow::Buffer> bytes, std::vector<VersionSet::NewRows> rows,
+                                   const std::string& batch_id, int turn, Done done) {
+  auto draft = std::make_shared<Draft>(std::move(bytes), std::move(rows));
+  draft->batch_id = batch_id;
+  return Submit(std::move(draft), turn, std::move(done));
+}
+
+void LocalDatabase::OnVisible(const wal::LoggedEntry& entry) {
+  const auto* draft = dynamic_cast<const Draft*>(entry.entry.payload.get());
+  SHEAF_CHECK(draft != nullptr);
+  VersionSet::Published published = versions_.Publish(entry.lsn, draft->rows(), clock_->MonotonicNs());
+  draft->outcome = std::move(published.outcome);
+  if (published.full) {
     MutexLock lock(&state_mutex_);
     ++seal_wanted_;
     state_changed_.NotifyAll();
   }
-  if (!entry.entry.batch_id.empty()) batch_ids_.Remember({entry.entry.batch_id, entry.lsn, entry.time_ns});
+  if (!entry.entry.batch_id.empty() && draft->outcome.ok()) batch_ids_.Remember({entry.entry.batch_id, entry.lsn, entry.time_ns});
 }
 
-/// Runs on the log's thread once the outcome of an append is known.
-void LocalDatabase::Finish(const std::string& batch_id, int64_t bytes, const Done& done, const Result<Lsn>& outcome) {
-  if (!outcome.ok()) {
-    ingest_bytes_.fetch_sub(bytes);
-    if (KindOf(outcome.status()) == ErrorKind::kUnknown) {
-      SetNotWritable(fmt::format("the log of {} failed: {}; restart to recover", options_.directory, outcome.status().message()));
+/// Runs once the outcome of an append is known, on the log's thread or, for buffered ones, the sender's.
+void LocalDatabase::Finish(const Draft& draft, int turn, const Done& done, const Result<Lsn>& logged) {
+  Result<Lsn> outcome = logged;
+  if (!logged.ok()) {
+    if (KindOf(logged.status()) == ErrorKind::kUnknown) {
+      SetNotWritable(fmt::format("the log of {} failed: {}; restart to recover", options_.directory, logged.status().message()));
     }
+  } else if (!draft.outcome.ok()) {
+    const ErrorKind kind = KindOf(draft.outcome);
+    const bool decided = kind == ErrorKind::kConflict || kind == ErrorKind::kAlreadyExists;
+    outcome = decided ? draft.outcome : MakeError(ErrorKind::kUnknown, "the append's condition: {}", draft.outcome.message());
   }
+  if (!outcome.ok()) ingest_bytes_.fetch_sub(draft.counted());
   std::vector<Done> waiting;
-  if (!batch_id.empty()) waiting = batch_ids_.Settle(batch_id);
+  if (!draft.batch_id.empty()) waiting = batch_ids_.Settle(draft.batch_id);
   done(outcome);
   for (const Done& other : waiting) other(outcome);
-  EndAppend();
+  EndAppend(turn);
 }
 
 void LocalDatabase::AnswerLoop() {
@@ -228,18 +425,19 @@ Stats LocalDatabase::GetStats() const {
   stats.covered = Lsn(covered_lsn_.load());
   const std::shared_ptr<const Version> version = versions_.current();
   for (const auto& table : version->tables) {
-    for (const auto& memtable : table->sealing) {
-      stats.memtable_bytes += memtable->bytes();
-      stats.memtable_rows += memtable->rows();
+    for (const TableMemtable& memtable : table->sealing) {
+      stats.memtable_bytes += memtable.bytes();
+      stats.memtable_rows += memtable.rows();
     }
-    stats.memtable_bytes += table->active->bytes();
-    stats.memtable_rows += table->active->rows();
+    stats.memtable_bytes += table->active.bytes();
+    stats.memtable_rows += table->active.rows();
     stats.parts += static_cast<int64_t>(table->parts.size());
     for (const auto& part : table->parts) stats.part_bytes += part->info.data_bytes + part->info.index_bytes;
   }
   stats.log_bytes = log_->disk_bytes();
   stats.seals = seals_.load();
   stats.cold_conversions = cold_conversions_.load();
+  stats.compactions = compactions_.load();
   stats.parts_expired = parts_expired_.load();
   const Status writable = CheckWritable();
   stats.writable = writable.ok();
@@ -252,8 +450,10 @@ Status LocalDatabase::Close() {
     MutexLock lock(&state_mutex_);
     if (closed_) return Status::OK();
     closed_ = true;
-    while (appending_ > 0) state_changed_.Wait(&state_mutex_);
+    state_changed_.NotifyAll();
+    while (appending_[0] + appending_[1] > 0) state_changed_.Wait(&state_mutex_);
   }
+  { MutexLock lock(&definitions_mutex_); }  // A change that began before ends first; none begins any more.
   Status status;
   if (!options_.read_only) {
     versions_.Rotate(INT64_MAX);
@@ -266,8 +466,10 @@ Status LocalDatabase::Close() {
   {
     MutexLock lock(&state_mutex_);
     stopping_ = true;
+    cancel_compaction_.store(true);
     state_changed_.NotifyAll();
   }
+  if (compactor_.joinable()) compactor_.join();
   if (sealer_.joinable()) sealer_.join();
   if (upkeep_.joinable()) upkeep_.join();
   if (!options_.read_only && status.ok()) SettleManifests();

@@ -11,8 +11,11 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "store/batch_id_file.h"
 #include "store/local_database.h"
+#include "store/names.h"
+#include "store/part_columns.h"
 #include "store/ready_tables.h"
 #include "store/table_record.h"
 
@@ -23,22 +26,12 @@ using nlohmann::json;
 
 constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
 
-std::string RandomUuid() {
-  std::random_device random;
-  std::string uuid;
-  for (int i = 0; i < 4; ++i) {
-    const uint32_t word = random();
-    uuid.append(reinterpret_cast<const char*>(&word), sizeof(word));
-  }
-  return uuid;
-}
-
 /// Adds the ready tables that `state` lacks; returns whether there were any.
 Result<bool> AddReadyTables(parts::ManifestState* state) {
   bool added = false;
   for (TableInfo& ready : ReadyTables()) {
     const bool known = std::any_of(state->tables.begin(), state->tables.end(), [&](const parts::TableRecord& table) {
-      return table.schema_name == ready.schema_name && table.name == ready.name;
+      return SameName(table.schema_name, ready.schema_name) && SameName(table.name, ready.name);
     });
     if (known) continue;
     ready.id = std::exchange(state->next_table, state->next_table.Next());
@@ -48,17 +41,17 @@ Result<bool> AddReadyTables(parts::ManifestState* state) {
   return added;
 }
 
-/// The table as stored; where it is a ready one, with the program's own schema object and layout.
+/// The table as stored; where it is a ready one for telemetry, with the program's own schema object and layout.
 Result<std::shared_ptr<const TableInfo>> TableFrom(const parts::TableRecord& record) {
   SHEAF_ASSIGN_OR_RETURN(TableInfo table, FromRecord(record));
-  for (TableInfo& ready : ReadyTables()) {
-    if (ready.schema_name != table.schema_name || ready.name != table.name) continue;
-    if (!ready.schema->Equals(*table.schema, /*check_metadata=*/false)) {
+  const TableInfo* ready = table.schema_name == kOtelSchema ? FindReadyTable(table.schema_name, table.name) : nullptr;
+  if (ready != nullptr) {
+    if (!ready->schema->Equals(*table.schema, /*check_metadata=*/false)) {
       return MakeError(ErrorKind::kUnsupported, "{}.{} was stored by another version of this program, with other columns",
                        table.schema_name, table.name);
     }
-    table.schema = ready.schema;
-    table.layout = ready.layout;
+    table.schema = ready->schema;
+    table.layout = ready->layout;
   }
   return std::make_shared<const TableInfo>(std::move(table));
 }
@@ -73,6 +66,17 @@ std::optional<uint64_t> NumberIn(std::string_view name, std::string_view prefix)
   return number;
 }
 
+/// Tables that are gone, each with the LSN through which the log may have rows of it.
+std::map<TableId, Lsn> DroppedIn(const json& extra) {
+  std::map<TableId, Lsn> dropped;
+  const json listed = extra.value("dropped", json::object());
+  for (const auto& [id, through] : listed.items()) {
+    const std::optional<uint64_t> table = NumberIn(id, "");
+    if (table && through.is_number_unsigned()) dropped[TableId(*table)] = Lsn(through.get<uint64_t>());
+  }
+  return dropped;
+}
+
 Result<std::vector<io::FileInfo>> ListIfThere(io::FileSystem* files, const std::string& path) {
   auto list = files->List(path);
   if (!list.ok() && KindOf(list.status()) == ErrorKind::kNotFound) return std::vector<io::FileInfo>();
@@ -80,6 +84,16 @@ Result<std::vector<io::FileInfo>> ListIfThere(io::FileSystem* files, const std::
 }
 
 }  // namespace
+
+std::string NewDatabaseUuid() {
+  std::random_device random;
+  std::string uuid;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t word = random();
+    uuid.append(reinterpret_cast<const char*>(&word), sizeof(word));
+  }
+  return uuid;
+}
 
 Status LocalDatabase::Recover() {
   const int64_t began_ns = clock_->MonotonicNs();
@@ -136,7 +150,7 @@ Result<parts::ManifestLoad> LocalDatabase::LoadOrCreateManifest() {
                        path, list.front().name);
     }
     loaded = parts::ManifestLoad();
-    loaded->state.database_uuid = RandomUuid();
+    loaded->state.database_uuid = NewDatabaseUuid();
   }
   SHEAF_ASSIGN_OR_RETURN(const bool added, AddReadyTables(&loaded->state));
   if (added && !options_.read_only) {
@@ -155,6 +169,7 @@ Status LocalDatabase::FindOrphans(parts::ManifestState* state) {
   for (const parts::PartInfo& part : state->parts) {
     named.insert(part.file_name);
     named.insert(parts::IndexFileName(part.id));
+    if (!part.dead_file.empty()) named.insert(part.dead_file);
   }
   MutexLock lock(&commit_mutex_);
   SHEAF_ASSIGN_OR_RETURN(const auto part_files, ListIfThere(files_, paths_.parts));
@@ -210,14 +225,18 @@ Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
     if (table == tables.end()) {
       return MakeError(ErrorKind::kCorruption, "the manifest names part {} of table {}, which it does not have", info.id, info.table);
     }
-    auto source = parts::OpenPart(files_, paths_.parts, info, table->info->schema);
-    if (!source.ok()) {
-      return WithContext(source.status(), fmt::format("table {}.{}; 'sheaf verify' lists all damage", table->info->schema_name,
-                                                      table->info->name));
+    auto part = OpenPartOf(*table->info, info);
+    if (!part.ok()) {
+      return WithContext(part.status(), fmt::format("table {}.{}; 'sheaf verify' lists all damage", table->info->schema_name,
+                                                    table->info->name));
     }
-    table->parts.push_back(std::make_shared<const Part>(Part{info, *std::move(source)}));
+    table->parts.push_back(*std::move(part));
   }
   SHEAF_RETURN_NOT_OK(versions_.Start(std::move(tables), state.covered, state.next_part));
+  {
+    MutexLock lock(&commit_mutex_);
+    dropped_ = DroppedIn(extra);
+  }
   const json seen = extra.value("retention_clock_ns", json(int64_t{0}));
   MutexLock lock(&upkeep_mutex_);
   retention_clock_.Start(seen.is_number_integer() ? seen.get<int64_t>() : 0, clock_->NowNs(), clock_->MonotonicNs());
@@ -230,6 +249,8 @@ Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
   options.directory = paths_.log;
   options.segment_bytes = options_.log_segment_bytes;
   options.queue_bytes_max = options_.log_queue_bytes_max;
+  options.buffered_sync_ms = options_.buffered_sync_ms;
+  if (options_.archive_log) options.archive_directory = paths_.archive;
   options.epoch = manifest.state.epoch;
   if (manifest.state.database_uuid.size() == options.database_id.size()) {
     std::memcpy(options.database_id.data(), manifest.state.database_uuid.data(), options.database_id.size());
@@ -240,7 +261,7 @@ Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
       log_, wal::Log::Open(
                 files_, clock_, options, manifest.state.covered, std::max(manifest.state.durable, manifest.state.covered),
                 [this](const wal::LoggedEntry& entry) { return ReplayEntry(entry); },
-                [this](const wal::LoggedEntry& entry) { OnDurable(entry); }, &report));
+                [this](const wal::LoggedEntry& entry) { OnVisible(entry); }, &report));
   LogInfo("log.replayed", {{"directory", paths_.log},
                            {"first", report.first},
                            {"last", report.last},
@@ -251,35 +272,93 @@ Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
   return Status::OK();
 }
 
+/// What a section of a log entry does, as it was prepared when it was appended.
+Result<VersionSet::NewRows> LocalDatabase::ReplaySection(const PayloadSection& section, const TableVersion& table) const {
+  VersionSet::NewRows added;
+  added.table = section.table;
+  added.op = section.op;
+  added.condition = section.condition;
+  added.bytes = section.messages->size();
+  const TableInfo& info = *table.info;
+  if (!table.is_keyed() && (section.op != RowOp::kPut || section.form != SectionForm::kArrow)) {
+    return MakeError(ErrorKind::kCorruption, "it changes rows of {}.{}, which has no primary key", info.schema_name, info.name);
+  }
+  if (section.form == SectionForm::kArrow) {
+    SHEAF_ASSIGN_OR_RETURN(added.batch, DecodeSection(section, *table.codec));
+    if (table.is_keyed()) {
+      SHEAF_ASSIGN_OR_RETURN(added.keys, info.keys->Encode(*added.batch));
+    } else {
+      added.chunk = table.active.append->MakeChunk(std::exchange(added.batch, nullptr), added.bytes);
+    }
+    return added;
+  }
+  SHEAF_ASSIGN_OR_RETURN(const std::vector<std::string_view> packed, DecodePacked(section));
+  if (section.form == SectionForm::kKeys) {
+    for (const std::string_view key : packed) added.keys.Add(key);
+    return added;
+  }
+  if (packed.size() != 1 || info.rows == nullptr) {
+    return MakeError(ErrorKind::kCorruption, "it holds {} compact rows of {}.{}", packed.size(), info.schema_name, info.name);
+  }
+  SHEAF_RETURN_NOT_OK(info.rows->Check(packed.front()));
+  SHEAF_RETURN_NOT_OK(info.keys->EncodeRow(*info.rows, packed.front(), &added.keys.bytes));
+  added.keys.ends.push_back(static_cast<uint32_t>(added.keys.bytes.size()));
+  added.row = packed.front();
+  return added;
+}
+
+/// What an entry does, of what is not in parts yet. The rows point into `bytes`.
+Result<std::vector<VersionSet::NewRows>> LocalDatabase::ReplaySections(const Version& version, Lsn lsn,
+                                                                       const std::shared_ptr<arrow::Buffer>& bytes,
+                                                                       bool skip_sealed) const {
+  auto sections = SplitPayload(bytes);
+  if (!sections.ok()) return WithContext(sections.status(), fmt::format("log entry {}", lsn));
+  std::vector<VersionSet::NewRows> rows;
+  for (const PayloadSection& section : *sections) {
+    const TableVersion* table = version.Find(section.table);
+    if (table == nullptr && skip_sealed && WasDropped(section.table, lsn)) continue;
+    if (table == nullptr) {
+      return MakeError(skip_sealed ? ErrorKind::kCorruption : ErrorKind::kUnsupported,
+                       "log entry {} has rows for table {}, which the manifest does not have", lsn, section.table);
+    }
+    if (skip_sealed && lsn <= table->sealed) continue;
+    if (section.schema_version != table->info->schema_version) {
+      return MakeError(ErrorKind::kUnsupported, "log entry {} has rows for {}.{} with schema version {}; the table has {}", lsn,
+                       table->info->schema_name, table->info->name, section.schema_version, table->info->schema_version);
+    }
+    auto added = ReplaySection(section, *table);
+    if (!added.ok()) return WithContext(added.status(), fmt::format("log entry {}", lsn));
+    rows.push_back(*std::move(added));
+  }
+  return rows;
+}
+
+bool LocalDatabase::WasDropped(TableId table, Lsn lsn) const {
+  MutexLock lock(&commit_mutex_);
+  const auto dropped = dropped_.find(table);
+  return dropped != dropped_.end() && lsn <= dropped->second;
+}
+
 Status LocalDatabase::ReplayEntry(const wal::LoggedEntry& entry) {
   if (entry.entry.type != kRowsEntry) {
     return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one", entry.lsn,
                      entry.entry.type);
   }
   // The payload may lie in a mapping of the segment; rows stay in memory after the segment is gone.
-  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(entry.entry.payload->size()));
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(entry.entry.payload->size(), &NamedPool("ingest")));
   std::memcpy(bytes->mutable_data(), entry.entry.payload->data(), static_cast<size_t>(bytes->size()));
-  auto sections = SplitPayload(bytes);
-  if (!sections.ok()) return WithContext(sections.status(), fmt::format("log entry {}", entry.lsn));
   const std::shared_ptr<const Version> version = versions_.current();
-  std::vector<VersionSet::NewRows> rows;
-  for (const PayloadSection& section : *sections) {
-    const TableVersion* table = version->Find(section.table);
-    if (table == nullptr) {
-      return MakeError(ErrorKind::kCorruption, "log entry {} has rows for table {}, which the manifest does not have", entry.lsn,
-                       section.table);
-    }
-    if (entry.lsn <= table->sealed) continue;
-    if (section.schema_version != table->info->schema_version) {
-      return MakeError(ErrorKind::kUnsupported, "log entry {} has rows for {}.{} with schema version {}; the table has {}", entry.lsn,
-                       table->info->schema_name, table->info->name, section.schema_version, table->info->schema_version);
-    }
-    auto batch = DecodeSection(section, *table->codec);
-    if (!batch.ok()) return WithContext(batch.status(), fmt::format("log entry {}", entry.lsn));
-    rows.push_back({section.table, table->active->MakeChunk(*std::move(batch), section.messages->size())});
-    ingest_bytes_.fetch_add(section.messages->size());
+  SHEAF_ASSIGN_OR_RETURN(const std::vector<VersionSet::NewRows> rows, ReplaySections(*version, entry.lsn, bytes, /*skip_sealed=*/true));
+  int64_t bytes_added = 0;
+  for (const VersionSet::NewRows& added : rows) bytes_added += added.bytes;
+  const Status outcome = versions_.Publish(entry.lsn, rows, clock_->MonotonicNs()).outcome;
+  if (!outcome.ok()) {
+    const ErrorKind kind = KindOf(outcome);
+    // The condition did not hold when the entry was written, either.
+    if (kind == ErrorKind::kConflict || kind == ErrorKind::kAlreadyExists) return Status::OK();
+    return WithContext(outcome, fmt::format("log entry {}", entry.lsn));
   }
-  versions_.Publish(entry.lsn, rows, clock_->MonotonicNs());
+  ingest_bytes_.fetch_add(bytes_added);
   if (!entry.entry.batch_id.empty()) batch_ids_.Remember({entry.entry.batch_id, entry.lsn, entry.time_ns});
   return Status::OK();
 }

@@ -27,10 +27,13 @@ constexpr uint64_t kManifestsKept = 3;
 }  // namespace
 
 void LocalDatabase::SealLoop() {
+  Status last;
   while (!stopping()) {
     versions_.Rotate(clock_->MonotonicNs() - options_.seal_age_ms * 1'000'000);
+    ServeSnapshots(last);
     const auto [table, memtable] = versions_.NextToSeal();
-    const Status sealed = memtable == nullptr ? Status::OK() : Seal(table, memtable);
+    const Status sealed = memtable ? Seal(table, memtable) : Status::OK();
+    last = sealed;
     if (!sealed.ok()) LogError("memtable.seal_failed", {{"directory", options_.directory}, {"error", sealed.message()}});
     MutexLock lock(&state_mutex_);
     if (!sealed.ok()) {
@@ -38,7 +41,7 @@ void LocalDatabase::SealLoop() {
       seal_error_ = sealed;
     }
     state_changed_.NotifyAll();
-    if (memtable != nullptr && sealed.ok()) continue;
+    if (memtable && sealed.ok()) continue;
     const uint64_t wanted = seal_wanted_;
     const auto deadline = std::chrono::steady_clock::now() + (sealed.ok() ? std::chrono::nanoseconds(kSealTick) : kSealRetry);
     while (!stopping_ && seal_wanted_ == wanted) {
@@ -47,40 +50,55 @@ void LocalDatabase::SealLoop() {
       state_changed_.WaitFor(&state_mutex_, left);
     }
   }
+  FailSnapshots(MakeError(ErrorKind::kUnavailable, "the database {} is closing", options_.directory));
 }
 
-Status LocalDatabase::Seal(TableId table_id, const std::shared_ptr<memtable::Memtable>& memtable) {
+Status LocalDatabase::Seal(TableId table_id, const TableMemtable& memtable) {
   static Histogram& seconds = Metrics().AddHistogram("sheaf_store_seal_seconds", "Time to turn a memtable into a part.");
   const int64_t began_ns = clock_->MonotonicNs();
   const std::shared_ptr<const Version> version = versions_.current();
-  const TableInfo& table = *version->Find(table_id)->info;
+  const TableVersion* found = version->Find(table_id);
+  if (found == nullptr) return Status::OK();  // Dropped meanwhile, and its rows with it.
+  const TableInfo& table = *found->info;
   parts::PartInfo info;
-  info.id = PartId(memtable->ordinal());
+  info.id = PartId(memtable.ordinal());
   info.table = table_id;
   info.schema_version = table.schema_version;
   info.format = parts::Format::kHot;
-  info.min_lsn = memtable->min_lsn();
-  info.max_lsn = memtable->max_lsn();
+  info.min_lsn = memtable.min_lsn();
+  info.max_lsn = memtable.max_lsn();
   VersionChange change;
   change.table = table_id;
   change.sealed = memtable;
-  if (uncommitted_.first != memtable) {
-    SHEAF_ASSIGN_OR_RETURN(auto written, WriteAndOpen(std::move(info), table, memtable->batches()));
+  if (!(uncommitted_.first == memtable)) {
+    std::shared_ptr<const Part> written;
+    if (memtable.keyed != nullptr) {
+      SHEAF_ASSIGN_OR_RETURN(written, WriteKeyed(table, memtable, std::move(info)));
+    } else {
+      SHEAF_ASSIGN_OR_RETURN(written, WriteAndOpen(std::move(info), table, memtable.append->batches()));
+    }
     uncommitted_ = {memtable, std::move(written)};
   }
-  const std::shared_ptr<const Part> part = uncommitted_.second;
-  change.added.push_back(part);
-  SHEAF_RETURN_NOT_OK(Commit(change));
+  const std::shared_ptr<const Part> part = uncommitted_.second;  // Null where all that the memtable holds was deleted again.
+  if (part != nullptr) change.added.push_back(part);
+  const Status committed = Commit(change);
+  if (!committed.ok() && KindOf(committed) == ErrorKind::kNotFound) {  // Dropped while the part was written.
+    uncommitted_ = {};
+    MutexLock lock(&commit_mutex_);
+    if (part != nullptr) Discard(*part);
+    return Status::OK();
+  }
+  SHEAF_RETURN_NOT_OK(committed);
   uncommitted_ = {};
-  ingest_bytes_.fetch_sub(memtable->bytes());
+  ingest_bytes_.fetch_sub(memtable.charged->load());
   seals_.fetch_add(1);
   const double took = static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9;
   seconds.Observe(took);
   LogInfo("part.sealed", {{"table", table.schema_name + "." + table.name},
-                          {"part", part->info.id},
-                          {"rows", part->info.rows},
-                          {"memory_bytes", memtable->bytes()},
-                          {"file_bytes", part->info.data_bytes + part->info.index_bytes},
+                          {"part", PartId(memtable.ordinal())},
+                          {"rows", part == nullptr ? 0 : part->info.rows},
+                          {"memory_bytes", memtable.bytes()},
+                          {"file_bytes", part == nullptr ? 0 : part->info.data_bytes + part->info.index_bytes},
                           {"seconds", took}});
   return Status::OK();
 }
@@ -93,8 +111,7 @@ Result<std::shared_ptr<const Part>> LocalDatabase::WriteAndOpen(parts::PartInfo 
   }
   info.created_ns = clock_->NowNs();
   SHEAF_ASSIGN_OR_RETURN(info, parts::WritePart(files_, paths_.parts, std::move(info), table.layout, table.schema, batches));
-  SHEAF_ASSIGN_OR_RETURN(auto source, parts::OpenPart(files_, paths_.parts, info, table.schema));
-  return std::make_shared<const Part>(Part{std::move(info), std::move(source)});
+  return OpenPartOf(table, std::move(info));
 }
 
 Status LocalDatabase::Flush() {
@@ -104,7 +121,7 @@ Status LocalDatabase::Flush() {
 }
 
 /// Waits until none of `memtables` is left to be sealed, or an attempt fails, or (not for 0) time is up.
-Status LocalDatabase::WaitForSeals(const std::vector<std::shared_ptr<memtable::Memtable>>& memtables, int64_t timeout_ns) {
+Status LocalDatabase::WaitForSeals(const std::vector<TableMemtable>& memtables, int64_t timeout_ns) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(timeout_ns);
   uint64_t failures = 0;
   {
@@ -129,31 +146,24 @@ Status LocalDatabase::WaitForSeals(const std::vector<std::shared_ptr<memtable::M
   }
 }
 
-Status LocalDatabase::Commit(const VersionChange& change) {
+Status LocalDatabase::Commit(VersionChange change) {
   MutexLock lock(&commit_mutex_);
-  const VersionSet::Prospect prospect = versions_.Preview(change);
-  SHEAF_RETURN_NOT_OK(SaveBatchIds(prospect.covered));
-  parts::ManifestState state;
-  state.number = ++manifest_number_;
-  state.database_uuid = database_uuid_;
-  state.covered = prospect.covered;
-  state.durable = log_->durable_lsn();
-  state.next_part = prospect.next_part;
-  state.next_table = next_table_;
-  for (const auto& table : prospect.version->tables) {
-    SHEAF_ASSIGN_OR_RETURN(state.tables.emplace_back(), ToRecord(*table->info));
-    for (const auto& part : table->parts) state.parts.push_back(part->info);
+  if (change.table != TableId() && versions_.current()->Find(change.table) == nullptr) {
+    return MakeError(ErrorKind::kNotFound, "table {} was dropped", change.table);
   }
-  SHEAF_ASSIGN_OR_RETURN(state.extra_json, ExtraJson(*prospect.version, prospect.covered));
+  if (!change.dropped) SHEAF_RETURN_NOT_OK(PrepareDeaths(&change));
+  const VersionSet::Prospect prospect = versions_.Preview(change);
+  // Buffered entries may be visible, and in parts, before the log has them: it must never end before what a manifest covers.
+  SHEAF_RETURN_NOT_OK(log_->SyncThrough(prospect.covered));
+  if (change.dropped) dropped_[change.table] = versions_.visible();  // Says nothing while the table is there: a failure may leave it.
+  SHEAF_RETURN_NOT_OK(SaveBatchIds(prospect.covered));
+  SHEAF_ASSIGN_OR_RETURN(parts::ManifestState state, StateOf(prospect));
+  state.number = ++manifest_number_;
   SHEAF_RETURN_NOT_OK(parts::CommitManifest(files_, paths_.root, state));
 
   const std::shared_ptr<const Version> before = versions_.current();
   versions_.Install(change);
-  for (const PartId id : change.removed) {
-    for (const auto& part : before->Find(change.table)->parts) {
-      if (part->info.id == id) Discard(*part);
-    }
-  }
+  DiscardRemoved(change, *before);
   const Lsn truncatable = std::exchange(covered_, prospect.covered);  // What this manifest and the one before cover.
   covered_lsn_.store(covered_.value);
   committed_ns_ = clock_->MonotonicNs();
@@ -166,10 +176,46 @@ Status LocalDatabase::Commit(const VersionChange& change) {
   return Status::OK();
 }
 
-Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn) {
-  json sealed = json::object();
+/// What a manifest says of a version; its number is still to be given.
+Result<parts::ManifestState> LocalDatabase::StateOf(const VersionSet::Prospect& prospect) {
+  parts::ManifestState state;
+  state.database_uuid = database_uuid_;
+  state.covered = prospect.covered;
+  state.durable = log_->durable_lsn();
+  state.next_part = prospect.next_part;
+  state.next_table = next_table_;
+  for (const auto& table : prospect.version->tables) {
+    SHEAF_ASSIGN_OR_RETURN(state.tables.emplace_back(), ToRecord(*table->info));
+    for (const auto& part : table->parts) state.parts.push_back(part->info);
+  }
+  SHEAF_ASSIGN_OR_RETURN(state.extra_json, ExtraJson(*prospect.version, prospect.covered));
+  return state;
+}
+
+/// Files that the change took out of use: removed parts, delete vectors that newer ones replace, all that a dropped table had.
+void LocalDatabase::DiscardRemoved(const VersionChange& change, const Version& before) {
+  const TableVersion* table = before.Find(change.table);
+  if (table == nullptr) return;
+  for (const auto& part : table->parts) {
+    const bool removed = std::find(change.removed.begin(), change.removed.end(), part->info.id) != change.removed.end();
+    if (removed || change.dropped) Discard(*part);
+    for (const auto& updated : change.updated) {
+      if (updated->info.id == part->info.id && updated->info.dead_file != part->info.dead_file) DiscardDead(*part);
+    }
+  }
+  if (!change.dropped) return;
+  for (const TableMemtable& memtable : table->sealing) ingest_bytes_.fetch_sub(memtable.charged->load());
+  ingest_bytes_.fetch_sub(table->active.charged->load());
+}
+
+Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn covered) {
+  json sealed = json::object(), dropped = json::object();
   for (const auto& table : version.tables) sealed[fmt::format("{}", table->info->id)] = table->sealed.value;
-  return json({{"sealed", sealed}, {"batch_ids", id_files_}, {"retention_clock_ns", retention_now_ns_.load()}}).dump();
+  std::erase_if(dropped_, [&](const auto& table) { return table.second <= covered; });
+  for (const auto& [table, through] : dropped_) dropped[fmt::format("{}", table)] = through.value;
+  json extra = {{"sealed", sealed}, {"batch_ids", id_files_}, {"retention_clock_ns", retention_now_ns_.load()}};
+  if (!dropped.empty()) extra["dropped"] = dropped;
+  return extra.dump();
 }
 
 /// Puts the ids that the log is about to lose into a file of their own.
@@ -192,8 +238,13 @@ Status LocalDatabase::SaveBatchIds(Lsn covered) {
 }
 
 void LocalDatabase::Discard(const Part& part) {
-  obsolete_.push_back({io::Join(paths_.parts, part.info.file_name), manifest_number_, part.source});
-  obsolete_.push_back({io::Join(paths_.parts, parts::IndexFileName(part.info.id)), manifest_number_, part.source});
+  obsolete_.push_back({io::Join(paths_.parts, part.info.file_name), manifest_number_, part.file});
+  obsolete_.push_back({io::Join(paths_.parts, parts::IndexFileName(part.info.id)), manifest_number_, part.file});
+  DiscardDead(part);
+}
+
+void LocalDatabase::DiscardDead(const Part& part) {
+  if (!part.info.dead_file.empty()) obsolete_.push_back({io::Join(paths_.parts, part.info.dead_file), manifest_number_, {}});
 }
 
 /// Removes files that neither a kept manifest names nor a snapshot reads.

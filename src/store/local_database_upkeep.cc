@@ -39,6 +39,7 @@ void LocalDatabase::Upkeep() {
   CheckDisk();
   Report("retention", Expire());
   Report("cold parts", ConvertOldParts());
+  Report("snapshot", SnapshotWhenDue());
   bool settle = false;
   {
     MutexLock lock(&commit_mutex_);
@@ -101,6 +102,7 @@ Status LocalDatabase::ConvertOldParts() {
   if (began_ns < convert_not_before_ns_) return Status::OK();
   const std::shared_ptr<const Version> version = versions_.current();
   for (const auto& table : version->tables) {
+    if (table->is_keyed()) continue;  // Their parts go down the levels of compaction.
     const auto inputs = PartsToConvert(*table, clock_->NowNs(), options_.cold_after_ms * 1'000'000);
     if (inputs.empty()) continue;
     const Status merged = MergeIntoCold(*table->info, inputs);
@@ -113,11 +115,24 @@ Status LocalDatabase::ConvertOldParts() {
 
 Status LocalDatabase::MakeCold(std::optional<TableId> wanted) {
   if (options_.read_only) return MakeError(ErrorKind::kUnavailable, "the database {} was opened read-only", options_.directory);
+  std::vector<TableId> keyed;
+  SHEAF_RETURN_NOT_OK(MakeAppendedCold(wanted, &keyed));
+  for (const TableId table : keyed) SHEAF_RETURN_NOT_OK(MakeKeyedCold(table));
+  return Status::OK();
+}
+
+/// Those of keyed tables are named in `keyed` instead.
+Status LocalDatabase::MakeAppendedCold(std::optional<TableId> wanted, std::vector<TableId>* keyed_tables) {
+  std::vector<TableId>& keyed = *keyed_tables;
   MutexLock lock(&upkeep_mutex_);
   const std::shared_ptr<const Version> start = versions_.current();
   if (wanted && start->Find(*wanted) == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", *wanted);
   for (const auto& info : start->infos) {
     if (wanted && info->id != *wanted) continue;
+    if (info->kind == TableKind::kKeyed) {
+      keyed.push_back(info->id);
+      continue;
+    }
     while (true) {
       const std::shared_ptr<const Version> version = versions_.current();
       const auto inputs = PartsToConvert(*version->Find(info->id), INT64_MAX, 0);

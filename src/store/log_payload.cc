@@ -14,6 +14,7 @@
 #include <arrow/util/checked_cast.h>
 
 #include "core/check.h"
+#include "core/memory.h"
 
 namespace sheaf::store {
 namespace {
@@ -21,7 +22,9 @@ namespace {
 using arrow::internal::checked_cast;
 
 constexpr uint32_t kMagic = 0x4c504853;  // "SHPL"
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 2;
+/// Written where nothing needs the fields that version 2 added: the bytes are those that older programs write and read.
+constexpr uint16_t kPlainVersion = 1;
 constexpr int64_t kAlignment = 64;
 /// Of buffers within a body; Arrow's writer knows no other.
 constexpr int64_t kBufferAlignment = 8;
@@ -34,24 +37,36 @@ struct FixedHeader {
   uint32_t magic;
   uint16_t version;
   uint16_t tables;
-  uint64_t reserved;
+  uint64_t condition;  // Version 2: the LSN that a condition names.
 };
 static_assert(sizeof(FixedHeader) == kFixedHeaderBytes);
 
 struct TableHeader {
   uint64_t table;
   uint32_t schema_version;
-  uint32_t reserved;
+  uint32_t what;      // Version 2: RowOp, SectionForm << 8, what a condition's LSN means.
   uint64_t rows;
   uint64_t bytes;  // Of the section, padding included.
 };
 static_assert(sizeof(TableHeader) == kTableHeaderBytes);
 
+constexpr uint32_t kExpected = 1u << 16;        // The condition's LSN is that of every row's version.
+constexpr uint32_t kUnchangedSince = 1u << 17;  // The condition's LSN is the highest of every row's version.
+
+uint32_t What(RowOp op, SectionForm form, const WriteCondition& condition) {
+  return static_cast<uint32_t>(op) | static_cast<uint32_t>(form) << 8 | (condition.expected ? kExpected : 0) |
+         (condition.unchanged_since ? kUnchangedSince : 0);
+}
+
+uint64_t ConditionLsn(const WriteCondition& condition) {
+  return condition.expected.value_or(condition.unchanged_since.value_or(Lsn())).value;
+}
+
 int64_t HeaderBytes(size_t tables) {
   return arrow::bit_util::RoundUp(kFixedHeaderBytes + kTableHeaderBytes * static_cast<int64_t>(tables), kAlignment);
 }
 
-const arrow::ipc::IpcWriteOptions& WriteOptions() {
+const arrow::ipc::IpcWriteOptions& IpcOptions() {
   static const arrow::ipc::IpcWriteOptions options = [] {
     arrow::ipc::IpcWriteOptions made = arrow::ipc::IpcWriteOptions::Defaults();
     made.alignment = kAlignment;
@@ -74,17 +89,41 @@ struct Messages {
   int64_t bytes = 0;
 };
 
+/// Bytes of a packed section: where each item ends, then the items.
+int64_t PackedBytes(std::span<const std::string_view> packed) {
+  int64_t bytes = static_cast<int64_t>(packed.size() * sizeof(uint32_t));
+  for (const std::string_view item : packed) bytes += static_cast<int64_t>(item.size());
+  return arrow::bit_util::RoundUp(bytes, kAlignment);
+}
+
+/// Writes a packed section of `bytes` at `target`.
+void WritePacked(std::span<const std::string_view> packed, uint8_t* target, int64_t bytes) {
+  uint8_t* const begin = target + packed.size() * sizeof(uint32_t);
+  uint8_t* at = begin;
+  for (size_t i = 0; i < packed.size(); ++i) {
+    std::memcpy(at, packed[i].data(), packed[i].size());
+    at += packed[i].size();
+    const auto end = static_cast<uint32_t>(at - begin);
+    std::memcpy(target + i * sizeof(uint32_t), &end, sizeof(end));
+  }
+  std::memset(at, 0, static_cast<size_t>(target + bytes - at));
+}
+
 Result<Messages> Plan(const PayloadRows& rows) {
   Messages messages;
+  if (rows.form != SectionForm::kArrow) {
+    messages.bytes = PackedBytes(rows.packed);
+    return messages;
+  }
   SHEAF_ASSIGN_OR_RETURN(const arrow::ipc::DictionaryVector dictionaries,
                          arrow::ipc::CollectDictionaries(*rows.batch, rows.codec->mapper()));
   messages.payloads.resize(dictionaries.size() + 1);
   for (size_t i = 0; i < dictionaries.size(); ++i) {
     const auto& [id, values] = dictionaries[i];
-    SHEAF_RETURN_NOT_OK(arrow::ipc::GetDictionaryPayload(id, values, WriteOptions(), &messages.payloads[i]));
+    SHEAF_RETURN_NOT_OK(arrow::ipc::GetDictionaryPayload(id, values, IpcOptions(), &messages.payloads[i]));
     messages.dictionaries.emplace_back(id, values->length());
   }
-  SHEAF_RETURN_NOT_OK(arrow::ipc::GetRecordBatchPayload(*rows.batch, WriteOptions(), &messages.payloads.back()));
+  SHEAF_RETURN_NOT_OK(arrow::ipc::GetRecordBatchPayload(*rows.batch, IpcOptions(), &messages.payloads.back()));
   for (const arrow::ipc::IpcPayload& payload : messages.payloads) {
     messages.bytes = BodyPosition(messages.bytes, payload) + payload.body_length;
   }
@@ -265,7 +304,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> WriteSection(const PayloadRows& rows
 Result<std::shared_ptr<const BatchCodec>> BatchCodec::Make(std::shared_ptr<arrow::Schema> schema) {
   std::shared_ptr<BatchCodec> codec(new BatchCodec(std::move(schema)));
   arrow::ipc::IpcPayload payload;
-  SHEAF_RETURN_NOT_OK(arrow::ipc::GetSchemaPayload(*codec->schema_, WriteOptions(), codec->mapper_, &payload));
+  SHEAF_RETURN_NOT_OK(arrow::ipc::GetSchemaPayload(*codec->schema_, IpcOptions(), codec->mapper_, &payload));
   codec->schema_message_ = payload.metadata;
   std::vector<int> path;
   for (int i = 0; i < codec->schema_->num_fields(); ++i) {
@@ -302,7 +341,7 @@ Status BatchCodec::Walk(const arrow::DataType& type, std::vector<int>* path) {
   }
 }
 
-Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max) {
+Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max, const WriteCondition& condition) {
   const int64_t header_bytes = HeaderBytes(rows.size());
   std::vector<Messages> sections;
   sections.reserve(rows.size());
@@ -315,25 +354,56 @@ Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64
     return MakeError(ErrorKind::kTooLarge, "the batch is {} bytes and an entry of the log holds at most {}; send less at once", total,
                      bytes_max);
   }
-  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target, arrow::AllocateBuffer(total));
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target, arrow::AllocateBuffer(total, &NamedPool("ingest")));
 
   uint8_t* const header = target->mutable_data();
   std::memset(header, 0, static_cast<size_t>(header_bytes));
-  const FixedHeader fixed = {kMagic, kVersion, static_cast<uint16_t>(rows.size()), 0};
-  std::memcpy(header, &fixed, sizeof(fixed));
+  uint32_t whats = 0;
   EncodedPayload encoded;
   MessageWriter writer(target);
   writer.Seek(header_bytes);
   for (size_t i = 0; i < rows.size(); ++i) {
-    const TableHeader table = {rows[i].table.value, rows[i].schema_version, 0, static_cast<uint64_t>(rows[i].batch->num_rows()),
+    const bool packed = rows[i].form != SectionForm::kArrow;
+    const uint64_t count = packed ? rows[i].packed.size() : static_cast<uint64_t>(rows[i].batch->num_rows());
+    const TableHeader table = {rows[i].table.value, rows[i].schema_version, What(rows[i].op, rows[i].form, condition), count,
                                static_cast<uint64_t>(sections[i].bytes)};
+    whats |= table.what;
     std::memcpy(header + kFixedHeaderBytes + kTableHeaderBytes * static_cast<int64_t>(i), &table, sizeof(table));
-    SHEAF_ASSIGN_OR_RETURN(auto batch, WriteSection(rows[i], sections[i], target, &writer));
+    std::shared_ptr<arrow::RecordBatch> batch;
+    if (packed) {
+      WritePacked(rows[i].packed, header + writer.position(), sections[i].bytes);
+      writer.Seek(writer.position() + sections[i].bytes);
+    } else {
+      SHEAF_ASSIGN_OR_RETURN(batch, WriteSection(rows[i], sections[i], target, &writer));
+    }
     encoded.tables.push_back({rows[i].table, std::move(batch), sections[i].bytes});
   }
   SHEAF_CHECK(writer.position() == total);
+  const FixedHeader fixed = {kMagic, whats == 0 ? kPlainVersion : kVersion, static_cast<uint16_t>(rows.size()),
+                             ConditionLsn(condition)};
+  std::memcpy(header, &fixed, sizeof(fixed));
   encoded.bytes = std::move(target);
   return encoded;
+}
+
+Result<std::shared_ptr<arrow::Buffer>> EncodePacked(TableId table, uint32_t schema_version, RowOp op, SectionForm form,
+                                                    std::span<const std::string_view> packed, const WriteCondition& condition) {
+  const int64_t header_bytes = HeaderBytes(1);
+  const int64_t bytes = PackedBytes(packed);
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target, arrow::AllocateBuffer(header_bytes + bytes));
+  uint8_t* const header = target->mutable_data();
+  std::memset(header, 0, static_cast<size_t>(header_bytes));
+  const FixedHeader fixed = {kMagic, kVersion, 1, ConditionLsn(condition)};
+  std::memcpy(header, &fixed, sizeof(fixed));
+  const TableHeader written = {table.value, schema_version, What(op, form, condition), packed.size(), static_cast<uint64_t>(bytes)};
+  std::memcpy(header + kFixedHeaderBytes, &written, sizeof(written));
+  WritePacked(packed, header + header_bytes, bytes);
+  return target;
+}
+
+std::string_view FirstPacked(const arrow::Buffer& payload) {
+  const size_t header = static_cast<size_t>(HeaderBytes(1)) + sizeof(uint32_t);
+  return std::string_view(reinterpret_cast<const char*>(payload.data()), static_cast<size_t>(payload.size())).substr(header);
 }
 
 Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Buffer>& payload) {
@@ -359,15 +429,49 @@ Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Bu
       return MakeError(ErrorKind::kCorruption, "a log entry claims {} bytes for table {} with {} left", table.bytes, table.table,
                        payload->size() - position);
     }
+    const uint32_t what = fixed.version < kVersion ? 0 : table.what;
+    const uint32_t op = what & 0xff, form = what >> 8 & 0xff;
+    if ((what & ~(kExpected | kUnchangedSince | 0xffff)) != 0 || op > static_cast<uint32_t>(RowOp::kDelete) ||
+        form > static_cast<uint32_t>(SectionForm::kKeys)) {
+      return MakeError(ErrorKind::kUnsupported,
+                       "a log entry does something with table {} that this program does not know ({:#x}); use a newer one",
+                       table.table, what);
+    }
     const auto bytes = static_cast<int64_t>(table.bytes);
-    sections.push_back({TableId(table.table), table.schema_version, static_cast<int64_t>(table.rows),
-                        arrow::SliceBuffer(payload, position, bytes)});
+    sections.push_back({TableId(table.table),
+                        table.schema_version,
+                        static_cast<int64_t>(table.rows),
+                        arrow::SliceBuffer(payload, position, bytes),
+                        static_cast<RowOp>(op),
+                        static_cast<SectionForm>(form),
+                        {(what & kExpected) != 0 ? std::optional(Lsn(fixed.condition)) : std::nullopt,
+                         (what & kUnchangedSince) != 0 ? std::optional(Lsn(fixed.condition)) : std::nullopt}});
     position += bytes;
   }
   if (position != payload->size()) {
     return MakeError(ErrorKind::kCorruption, "a log entry has {} bytes after its last table", payload->size() - position);
   }
   return sections;
+}
+
+Result<std::vector<std::string_view>> DecodePacked(const PayloadSection& section) {
+  const auto* const bytes = reinterpret_cast<const char*>(section.messages->data());
+  const int64_t size = section.messages->size();
+  if (section.rows < 1 || section.rows > size / static_cast<int64_t>(sizeof(uint32_t))) {
+    return Damaged(section, Status::Invalid("a section of ", size, " bytes cannot hold ", section.rows, " packed rows"));
+  }
+  const std::string_view items(bytes + section.rows * static_cast<int64_t>(sizeof(uint32_t)),
+                               static_cast<size_t>(size) - static_cast<size_t>(section.rows) * sizeof(uint32_t));
+  std::vector<std::string_view> packed(static_cast<size_t>(section.rows));
+  uint32_t begin = 0;
+  for (size_t i = 0; i < packed.size(); ++i) {
+    uint32_t end;
+    std::memcpy(&end, bytes + i * sizeof(end), sizeof(end));
+    if (end < begin || end > items.size()) return Damaged(section, Status::Invalid("packed row ", i, " ends at ", end));
+    packed[i] = items.substr(begin, end - begin);
+    begin = end;
+  }
+  return packed;
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> DecodeSection(const PayloadSection& section, const BatchCodec& codec) {

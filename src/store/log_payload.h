@@ -8,6 +8,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include <arrow/buffer.h>
@@ -17,6 +20,7 @@
 
 #include "core/ids.h"
 #include "core/status.h"
+#include "store/database.h"
 
 namespace sheaf::store {
 
@@ -55,12 +59,28 @@ class BatchCodec {
   bool can_rebase_ = true;
 };
 
+/// How a section holds its rows. The numbers stand in the log.
+enum class SectionForm : uint8_t {
+  kArrow = 0,  // IPC messages.
+  kRows = 1,   // Packed: compact rows (columns::RowCodec).
+  kKeys = 2,   // Packed: encoded keys (columns::KeyCodec), of a deletion.
+};
+
+/// What must hold for a write to be done; one of them at most. See TableRows.
+struct WriteCondition {
+  std::optional<Lsn> expected, unchanged_since;
+  explicit operator bool() const { return expected || unchanged_since; }
+};
+
 /// Rows of one table to be written.
 struct PayloadRows {
   TableId table;
   uint32_t schema_version = 1;
-  std::shared_ptr<const BatchCodec> codec;
-  std::shared_ptr<arrow::RecordBatch> batch;  // Has the codec's schema; values are valid (see ValidateFull).
+  std::shared_ptr<const BatchCodec> codec;    // kArrow only.
+  std::shared_ptr<arrow::RecordBatch> batch;  // kArrow: has the codec's schema; values are valid (see ValidateFull).
+  RowOp op = RowOp::kPut;
+  SectionForm form = SectionForm::kArrow;
+  std::vector<std::string_view> packed = {};  // The other forms.
 };
 
 /// An entry as it is in memory: the log's bytes, and batches that point into them.
@@ -68,15 +88,21 @@ struct EncodedPayload {
   std::shared_ptr<arrow::Buffer> bytes;
   struct Table {
     TableId table;
-    std::shared_ptr<arrow::RecordBatch> batch;
+    std::shared_ptr<arrow::RecordBatch> batch;  // Null for packed forms, whose bytes the caller has.
     int64_t bytes = 0;                        // This table's share of `bytes`.
   };
   std::vector<Table> tables;                  // In the order given.
 };
 
-/// Serialises `rows` into one buffer. The batches given are no longer needed afterwards.
-/// Errors: TooLarge (more than `bytes_max`), OutOfMemory, Invalid.
-Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max);
+/// Serialises `rows` into one buffer. The batches given are no longer needed afterwards. `condition` is of all
+/// its keys. Errors: TooLarge (more than `bytes_max`), OutOfMemory, Invalid.
+Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max, const WriteCondition& condition = {});
+/// The same for one table with packed rows or keys, without Arrow: what a single-row write takes.
+Result<std::shared_ptr<arrow::Buffer>> EncodePacked(TableId table, uint32_t schema_version, RowOp op, SectionForm form,
+                                                    std::span<const std::string_view> packed, const WriteCondition& condition);
+
+/// The first item of what EncodePacked() made, padding behind it included.
+std::string_view FirstPacked(const arrow::Buffer& payload);
 
 /// One table's rows in a payload, not yet read.
 struct PayloadSection {
@@ -84,13 +110,18 @@ struct PayloadSection {
   uint32_t schema_version = 0;
   int64_t rows = 0;
   std::shared_ptr<arrow::Buffer> messages;
+  RowOp op = RowOp::kPut;
+  SectionForm form = SectionForm::kArrow;
+  WriteCondition condition = {};
 };
 
-/// Splits a payload into its sections, without reading them. Error: Corruption, Unsupported (newer version).
+/// Splits a payload into its sections, without reading them. Error: Corruption, Unsupported (newer version, unknown form).
 Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Buffer>& payload);
 
 /// Reads a section's batch, which points into it, and checks it fully (bounds, indices, UTF-8), so that
 /// damage that passed the log's checksum cannot crash a query. Error: Corruption.
 Result<std::shared_ptr<arrow::RecordBatch>> DecodeSection(const PayloadSection& section, const BatchCodec& codec);
+/// The rows or keys of a packed section, which point into it; what they hold is not checked. Error: Corruption.
+Result<std::vector<std::string_view>> DecodePacked(const PayloadSection& section);
 
 }  // namespace sheaf::store

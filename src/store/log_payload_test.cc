@@ -79,6 +79,57 @@ TEST(LogPayload, SeveralTablesShareOneEntry) {
   }
 }
 
+TEST(LogPayload, PackedRowsAndConditionsComeBackAsWritten) {
+  std::mt19937_64 random(12);
+  const std::vector<std::string> items = {"first", "", std::string(1000, 'x')};
+  PayloadRows keys;
+  keys.table = TableId(7);
+  keys.op = RowOp::kDelete;
+  keys.form = SectionForm::kKeys;
+  for (const std::string& item : items) keys.packed.push_back(item);
+  const PayloadRows rows = RowsOf(decode::Signal::kLogs, 20, &random);
+  const EncodedPayload encoded = EncodePayload({keys, rows}, kBytesMax, {.unchanged_since = Lsn(99)}).ValueOrDie();
+  const auto sections = SplitPayload(encoded.bytes).ValueOrDie();
+  ASSERT_EQ(sections.size(), 2u);
+  EXPECT_EQ(sections[0].op, RowOp::kDelete);
+  EXPECT_EQ(sections[0].form, SectionForm::kKeys);
+  EXPECT_EQ(sections[0].condition.unchanged_since, Lsn(99));
+  EXPECT_FALSE(sections[0].condition.expected);
+  const auto packed = DecodePacked(sections[0]).ValueOrDie();
+  EXPECT_EQ(std::vector<std::string>(packed.begin(), packed.end()), items);
+  EXPECT_TRUE(DecodeSection(sections[1], *rows.codec).ValueOrDie()->Equals(*rows.batch));
+
+  const std::string_view row[] = {"a row's bytes"};
+  const auto single = EncodePacked(TableId(7), 4, RowOp::kInsert, SectionForm::kRows, row, {.expected = Lsn(0)}).ValueOrDie();
+  EXPECT_TRUE(FirstPacked(*single).starts_with(row[0]));
+  const auto section = SplitPayload(single).ValueOrDie().front();
+  EXPECT_EQ(section.op, RowOp::kInsert);
+  EXPECT_EQ(section.schema_version, 4u);
+  EXPECT_EQ(section.condition.expected, Lsn(0));
+  EXPECT_EQ(DecodePacked(section).ValueOrDie().front(), row[0]);
+}
+
+TEST(LogPayload, DamageOfPackedRowsIsAnErrorOrItemsInside) {
+  std::mt19937_64 random(13);
+  const std::string_view items[] = {"one", "two", "a longer third one"};
+  const auto bytes = EncodePacked(TableId(1), 1, RowOp::kDelete, SectionForm::kKeys, items, {}).ValueOrDie();
+  int refused = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::shared_ptr<arrow::Buffer> copy = arrow::AllocateBuffer(bytes->size()).ValueOrDie();
+    std::memcpy(copy->mutable_data(), bytes->data(), static_cast<size_t>(bytes->size()));
+    copy->mutable_data()[random() % static_cast<uint64_t>(copy->size())] ^= static_cast<uint8_t>(1 + random() % 255);
+    const auto sections = SplitPayload(copy);
+    const auto packed = sections.ok() && !sections->empty() ? DecodePacked(sections->front())
+                                                            : Result<std::vector<std::string_view>>(Status::Invalid("split"));
+    refused += packed.ok() ? 0 : 1;
+    for (const std::string_view item : packed.ok() ? *packed : std::vector<std::string_view>()) {
+      EXPECT_GE(reinterpret_cast<const uint8_t*>(item.data()), copy->data());
+      EXPECT_LE(reinterpret_cast<const uint8_t*>(item.data()) + item.size(), copy->data() + copy->size());
+    }
+  }
+  EXPECT_GT(refused, 100);
+}
+
 TEST(LogPayload, RefusesWhatTheLogCannotHold) {
   std::mt19937_64 random(10);
   const auto refused = EncodePayload({RowsOf(decode::Signal::kTraces, 1000, &random)}, 10'000);

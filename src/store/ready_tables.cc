@@ -3,6 +3,8 @@
 #include <initializer_list>
 
 #include "core/check.h"
+#include "store/names.h"
+#include "store/table_change.h"
 
 namespace sheaf::store {
 namespace {
@@ -17,6 +19,65 @@ std::vector<int> ColumnsOf(const arrow::Schema& schema, std::initializer_list<co
   std::vector<int> columns;
   for (const char* name : names) columns.push_back(ColumnOf(schema, name));
   return columns;
+}
+
+/// Ids are text, since exchanges and people name things so; amounts are exact.
+std::shared_ptr<arrow::DataType> Text() { return arrow::utf8(); }
+std::shared_ptr<arrow::DataType> Time() { return arrow::timestamp(arrow::TimeUnit::NANO); }
+std::shared_ptr<arrow::DataType> Amount() { return arrow::decimal128(18, 6); }
+
+NewTable Orders() {
+  NewTable table;
+  table.schema_name = "trading";
+  table.name = "orders";
+  table.schema =
+      arrow::schema({arrow::field("order_id", Text()), arrow::field("user_id", Text()), arrow::field("instrument_id", Text()),
+                     arrow::field("direction", Text()), arrow::field("offset_flag", Text()), arrow::field("price", Amount()),
+                     arrow::field("volume", arrow::int64()), arrow::field("filled_volume", arrow::int64()),
+                     arrow::field("status", Text()), arrow::field("created_at", Time()), arrow::field("updated_at", Time())});
+  table.primary_key = {"order_id"};
+  table.settings.filters = {"user_id", "instrument_id"};
+  return table;
+}
+
+NewTable Trades() {
+  NewTable table;
+  table.schema_name = "trading";
+  table.name = "trades";
+  table.schema =
+      arrow::schema({arrow::field("trade_id", Text()), arrow::field("order_id", Text()), arrow::field("counter_order_id", Text()),
+                     arrow::field("user_id", Text()), arrow::field("instrument_id", Text()), arrow::field("direction", Text()),
+                     arrow::field("offset_flag", Text()), arrow::field("price", Amount()), arrow::field("volume", arrow::int64()),
+                     arrow::field("time", Time(), /*nullable=*/false)});
+  table.settings.time_column = "time";
+  table.settings.sort = {"instrument_id", "time"};
+  table.settings.filters = {"trade_id", "order_id", "user_id", "instrument_id"};
+  return table;
+}
+
+NewTable Accounts() {
+  NewTable table;
+  table.schema_name = "trading";
+  table.name = "accounts";
+  table.schema =
+      arrow::schema({arrow::field("user_id", Text()), arrow::field("balance", Amount()), arrow::field("available", Amount()),
+                     arrow::field("frozen", Amount()), arrow::field("margin", Amount()), arrow::field("realized_pnl", Amount()),
+                     arrow::field("unrealized_pnl", Amount()), arrow::field("updated_at", Time())});
+  table.primary_key = {"user_id"};
+  return table;
+}
+
+NewTable Records() {
+  NewTable table;
+  table.schema_name = "memory";
+  table.name = "records";
+  table.schema =
+      arrow::schema({arrow::field("memory_id", Text()), arrow::field("category", Text()), arrow::field("created_at", Time()),
+                     arrow::field("content", Text()), arrow::field("entities", arrow::list(Text())),
+                     arrow::field("embedding", arrow::fixed_size_list(arrow::float32(), kEmbeddingSize)),
+                     arrow::field("diff_data", arrow::binary()), arrow::field("metadata", Text())});
+  table.primary_key = {"category", "memory_id"};
+  return table;
 }
 
 }  // namespace
@@ -61,7 +122,20 @@ std::vector<TableInfo> ReadyTables() {
     table.layout = SignalLayout(signal);
     tables.push_back(std::move(table));
   }
+  for (const NewTable& asked : {Orders(), Trades(), Accounts(), Records()}) {
+    auto table = MakeTable(asked);
+    SHEAF_CHECK(table.ok());
+    tables.push_back(*std::move(table));
+  }
   return tables;
+}
+
+const TableInfo* FindReadyTable(std::string_view schema_name, std::string_view name) {
+  static const std::vector<TableInfo>& tables = *new std::vector<TableInfo>(ReadyTables());
+  for (const TableInfo& table : tables) {
+    if (SameName(table.schema_name, schema_name) && SameName(table.name, name)) return &table;
+  }
+  return nullptr;
 }
 
 }  // namespace sheaf::store

@@ -64,6 +64,9 @@ struct TableInfo {
   std::shared_ptr<const columns::RowCodec> rows;      // Null: the columns are not flat; no compact rows then.
   std::vector<std::shared_ptr<arrow::Scalar>> defaults;  // One a column: what an INSERT without it puts; null pointer: NULL.
                                                       // May be shorter than the schema: no defaults behind.
+  std::vector<std::shared_ptr<arrow::Scalar>> fills;  // One a column, or fewer: what rows from before the column was added have in it;
+                                                      // null pointer: NULL. Stays when the default changes.
+  Lsn since;                                          // Entries above this LSN are of schema_version.
   std::vector<SchemaVersion> history;                 // Older versions of the schema, oldest first.
   uint32_t next_column_id = 1;
 };

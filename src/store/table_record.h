@@ -9,7 +9,7 @@
 
 namespace sheaf::store {
 
-/// Settings go into JSON with columns by name: {"kind","time","sort","filters","retention_ms",…}.
+/// Settings go into JSON with columns by name; all of it is in docs/formats/manifest.md.
 Result<parts::TableRecord> ToRecord(const TableInfo& table);
 
 /// Errors: Corruption (not what ToRecord() writes), Unsupported (settings of a newer program).

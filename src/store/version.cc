@@ -1,33 +1,25 @@
 #include "store/version.h"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/ranges.h>
 
 #include "core/check.h"
+#include "store/keyed_read.h"
+#include "store/names.h"
 
 namespace sheaf::store {
 namespace {
 
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
 int64_t AliveRows(const std::vector<SourceView>& sources) {
   int64_t rows = 0;
-  for (const SourceView& view : sources) rows += view.source->rows();
+  for (const SourceView& view : sources) rows += view.source->rows() - (view.dead == nullptr ? 0 : view.dead->count());
   return rows;
+}
+
+std::shared_ptr<const columns::DeadRows> NullIfNone(std::shared_ptr<const columns::DeadRows> dead) {
+  return dead == nullptr || dead->count() == 0 ? nullptr : dead;
 }
 
 class VersionSnapshot : public Snapshot {
@@ -38,24 +30,58 @@ class VersionSnapshot : public Snapshot {
   const std::vector<std::shared_ptr<const TableInfo>>& tables() const override { return version_->infos; }
 
   Result<TableSnapshot> Table(TableId id) const override {
-    const TableVersion* table = version_->Find(id);
-    if (table == nullptr) {
-      std::vector<std::string> names;
-      for (const auto& info : version_->infos) names.push_back(info->schema_name + "." + info->name);
-      return MakeError(ErrorKind::kNotFound, "there is no table with id {}; there are {}", id, fmt::join(names, ", "));
-    }
+    SHEAF_ASSIGN_OR_RETURN(const auto table, Find(id));
     TableSnapshot snapshot;
     snapshot.info = table->info;
-    for (const auto& part : table->parts) snapshot.sources.push_back({part->source, nullptr});
-    for (const auto& memtable : table->sealing) Append(*memtable, &snapshot);
-    Append(*table->active, &snapshot);
+    if (table->is_keyed()) {
+      SHEAF_RETURN_NOT_OK(table->deaths->Advance(*table, lsn_));
+      for (const auto& part : table->parts) {
+        snapshot.sources.push_back({part->source, NullIfNone(table->deaths->DeadAt(*part, lsn_))});
+      }
+    } else {
+      for (const auto& part : table->parts) snapshot.sources.push_back({part->source, nullptr});
+    }
+    for (const TableMemtable& memtable : table->sealing) Append(memtable, &snapshot);
+    Append(table->active, &snapshot);
     snapshot.rows = AliveRows(snapshot.sources);
     return snapshot;
   }
 
+  Result<KeyedRow> Get(TableId id, std::string_view key) const override {
+    SHEAF_ASSIGN_OR_RETURN(const auto table, FindKeyed(id));
+    return GetRow(*table, key, lsn_);
+  }
+  Result<std::vector<KeyedRow>> MultiGet(TableId id, const columns::KeyColumn& keys) const override {
+    SHEAF_ASSIGN_OR_RETURN(const auto table, FindKeyed(id));
+    return GetRows(*table, keys, lsn_);
+  }
+  Result<std::unique_ptr<RowCursor>> Scan(TableId id, const KeyRange& range, const ScanOptions& options) const override {
+    SHEAF_ASSIGN_OR_RETURN(auto table, FindKeyed(id));
+    return ScanRows(std::move(table), range, options, lsn_);
+  }
+
  private:
-  void Append(const memtable::Memtable& memtable, TableSnapshot* snapshot) const {
-    if (auto source = memtable.Source(lsn_); source != nullptr) snapshot->sources.push_back({std::move(source), nullptr});
+  Result<std::shared_ptr<const TableVersion>> Find(TableId id) const {
+    for (const auto& table : version_->tables) {
+      if (table->info->id == id) return table;
+    }
+    std::vector<std::string> names;
+    for (const auto& info : version_->infos) names.push_back(info->schema_name + "." + info->name);
+    return MakeError(ErrorKind::kNotFound, "there is no table with id {}; there are {}", id, fmt::join(names, ", "));
+  }
+  Result<std::shared_ptr<const TableVersion>> FindKeyed(TableId id) const {
+    SHEAF_ASSIGN_OR_RETURN(auto table, Find(id));
+    if (table->is_keyed()) return table;
+    return MakeError(ErrorKind::kInvalid, "{}.{} has no primary key to find rows by", table->info->schema_name, table->info->name);
+  }
+
+  void Append(const TableMemtable& memtable, TableSnapshot* snapshot) const {
+    if (memtable.keyed != nullptr) {
+      auto view = memtable.keyed->ViewAt(lsn_);
+      if (view.source != nullptr) snapshot->sources.push_back({std::move(view.source), NullIfNone(std::move(view.dead))});
+    } else if (auto source = memtable.append->Source(lsn_); source != nullptr) {
+      snapshot->sources.push_back({std::move(source), nullptr});
+    }
   }
 
   const std::shared_ptr<const Version> version_;
@@ -72,74 +98,156 @@ const TableVersion* Version::Find(TableId id) const {
 }
 
 Result<std::shared_ptr<const TableInfo>> Version::FindByName(const std::string& schema_name, const std::string& name) const {
-  const std::string wanted = schema_name + "." + name;
-  std::string nearest;
-  size_t nearest_distance = SIZE_MAX;
   for (const auto& info : infos) {
-    if (info->schema_name == schema_name && info->name == name) return info;
-    const std::string known = info->schema_name + "." + info->name;
-    const size_t distance = EditDistance(wanted, known);
-    if (distance >= nearest_distance) continue;
-    nearest_distance = distance;
-    nearest = known;
+    if (SameName(info->schema_name, schema_name) && SameName(info->name, name)) return info;
   }
+  std::vector<std::string> known;
+  for (const auto& info : infos) known.push_back(info->schema_name + "." + info->name);
+  const std::string wanted = schema_name + "." + name;
+  const std::string nearest = NearestName(known, wanted);
   if (nearest.empty()) return MakeError(ErrorKind::kNotFound, "there is no table {}", wanted);
   return MakeError(ErrorKind::kNotFound, "there is no table {}; did you mean {}?", wanted, nearest);
 }
 
+Status CheckConditions(const TableVersion& table, RowOp op, const WriteCondition& condition, const columns::KeyColumn& keys, Lsn at) {
+  if (op != RowOp::kInsert && !condition) return Status::OK();
+  const TableInfo& info = *table.info;
+  std::set<std::string_view> seen;
+  for (int64_t i = 0; i < keys.size(); ++i) {
+    SHEAF_ASSIGN_OR_RETURN(const Lsn there, VersionOf(table, keys[i], at));
+    if (condition.expected && there != *condition.expected) {
+      return MakeError(ErrorKind::kConflict, "the row {} of {}.{} is of version {}, not {}: read it again", info.keys->ToText(keys[i]),
+                       info.schema_name, info.name, there, *condition.expected);
+    }
+    if (condition.unchanged_since && (there == Lsn() || there > *condition.unchanged_since)) {
+      return MakeError(ErrorKind::kConflict, "the row {} of {}.{} has changed since it was read: read it again", info.keys->ToText(keys[i]),
+                       info.schema_name, info.name);
+    }
+    if (op != RowOp::kInsert) continue;
+    if (there != Lsn() || !seen.insert(keys[i]).second) {
+      return MakeError(ErrorKind::kAlreadyExists, "{}.{} has a row {} already", info.schema_name, info.name, info.keys->ToText(keys[i]));
+    }
+  }
+  return Status::OK();
+}
+
+namespace {
+
+bool Before(const TableInfo& a, const TableInfo& b) { return std::tie(a.schema_name, a.name) < std::tie(b.schema_name, b.name); }
+
+/// Sorts the tables and lists their definitions.
+void Settle(Version* version) {
+  std::sort(version->tables.begin(), version->tables.end(),
+            [](const auto& a, const auto& b) { return Before(*a->info, *b->info); });
+  version->infos.clear();
+  for (const auto& table : version->tables) version->infos.push_back(table->info);
+}
+
+void CountLevel0(TableVersion* table) {
+  table->level0 = static_cast<int>(
+      std::count_if(table->parts.begin(), table->parts.end(), [](const auto& part) { return part->info.level == 0; }));
+}
+
+void ApplyToTable(const VersionChange& change, TableVersion* table) {
+  std::erase_if(table->parts, [&](const auto& part) {
+    return std::find(change.removed.begin(), change.removed.end(), part->info.id) != change.removed.end();
+  });
+  for (const auto& updated : change.updated) {
+    for (auto& part : table->parts) {
+      if (part->info.id == updated->info.id) part = updated;
+    }
+  }
+  table->parts.insert(table->parts.end(), change.added.begin(), change.added.end());
+  if (change.deaths != nullptr) table->deaths = change.deaths;
+  std::stable_sort(table->parts.begin(), table->parts.end(),
+                   [](const auto& a, const auto& b) { return a->info.min_lsn < b->info.min_lsn; });
+  CountLevel0(table);
+  if (change.sealed) {
+    SHEAF_CHECK(std::erase(table->sealing, change.sealed) == 1);
+    table->sealed = std::max(table->sealed, change.sealed.max_lsn());
+  }
+  if (change.info != nullptr) table->info = change.info;
+  if (change.active) {
+    SHEAF_CHECK(table->sealing.empty() && table->active.min_lsn() == Lsn());
+    table->codec = change.codec;
+    table->active = change.active;
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<const Version> Apply(const Version& version, const VersionChange& change) {
   auto next = std::make_shared<Version>(version);
-  for (size_t i = 0; i < next->tables.size(); ++i) {
-    if (next->tables[i]->info->id != change.table) continue;
-    auto table = std::make_shared<TableVersion>(*next->tables[i]);
-    std::erase_if(table->parts, [&](const auto& part) {
-      return std::find(change.removed.begin(), change.removed.end(), part->info.id) != change.removed.end();
-    });
-    table->parts.insert(table->parts.end(), change.added.begin(), change.added.end());
-    std::stable_sort(table->parts.begin(), table->parts.end(),
-                     [](const auto& a, const auto& b) { return a->info.min_lsn < b->info.min_lsn; });
-    if (change.sealed != nullptr) {
-      SHEAF_CHECK(std::erase(table->sealing, change.sealed) == 1);
-      table->sealed = std::max(table->sealed, change.sealed->max_lsn());
+  if (change.dropped) {
+    std::erase_if(next->tables, [&](const auto& table) { return table->info->id == change.table; });
+  } else if (change.table != TableId()) {
+    for (auto& found : next->tables) {
+      if (found->info->id != change.table) continue;
+      auto table = std::make_shared<TableVersion>(*found);
+      ApplyToTable(change, table.get());
+      found = std::move(table);
     }
-    if (change.info != nullptr) {
-      table->info = change.info;
-      next->infos[i] = change.info;
-      ++next->catalog_version;
-    }
-    next->tables[i] = std::move(table);
   }
+  if (change.created != nullptr) next->tables.push_back(change.created);
+  if (!change.dropped && change.created == nullptr && change.info == nullptr) return next;
+  ++next->catalog_version;
+  Settle(next.get());
   return next;
 }
 
 VersionSet::VersionSet(int64_t memtable_bytes, int64_t ingest_bytes_max)
     : memtable_bytes_(memtable_bytes), ingest_bytes_max_(ingest_bytes_max), version_(std::make_shared<Version>()) {}
 
-std::shared_ptr<memtable::Memtable> VersionSet::NewMemtable(const TableInfo& info) {
+Result<TableMemtable> VersionSet::NewMemtable(const TableInfo& info) {
   const PartId id = std::exchange(next_part_, next_part_.Next());
-  return std::make_shared<memtable::Memtable>(info.schema, info.layout.time_column, info.layout.filter_columns, id.value);
+  TableMemtable memtable;
+  memtable.charged = std::make_shared<std::atomic<int64_t>>(0);
+  if (info.kind == TableKind::kKeyed) {
+    memtable::KeyedMemtable::Options options;
+    options.schema = info.schema;
+    options.keys = info.keys;
+    options.rows = info.rows;
+    options.time_column = info.layout.time_column;
+    options.filter_columns = info.layout.filter_columns;
+    options.ordinal = id.value;
+    SHEAF_ASSIGN_OR_RETURN(memtable.keyed, memtable::KeyedMemtable::Make(std::move(options)));
+  } else {
+    memtable.append = std::make_shared<memtable::Memtable>(info.schema, info.layout.time_column, info.layout.filter_columns, id.value);
+  }
+  return memtable;
+}
+
+Result<TableMemtable> VersionSet::MakeMemtable(const TableInfo& info) {
+  MutexLock lock(&mutex_);
+  return NewMemtable(info);
+}
+
+Result<std::shared_ptr<TableVersion>> VersionSet::MakeTable(Table given) {
+  auto table = std::make_shared<TableVersion>();
+  table->info = std::move(given.info);
+  SHEAF_ASSIGN_OR_RETURN(table->codec, BatchCodec::Make(table->info->schema));
+  table->parts = std::move(given.parts);
+  std::sort(table->parts.begin(), table->parts.end(), [](const auto& a, const auto& b) { return a->info.min_lsn < b->info.min_lsn; });
+  table->sealed = given.sealed;
+  CountLevel0(table.get());
+  SHEAF_ASSIGN_OR_RETURN(table->active, MakeMemtable(*table->info));
+  if (table->is_keyed()) table->deaths = std::make_shared<DeathOverlay>();
+  return table;
 }
 
 Status VersionSet::Start(std::vector<Table> tables, Lsn visible, PartId next_part) {
-  std::sort(tables.begin(), tables.end(), [](const Table& a, const Table& b) {
-    return std::tie(a.info->schema_name, a.info->name) < std::tie(b.info->schema_name, b.info->name);
-  });
-  MutexLock lock(&mutex_);
+  {
+    MutexLock lock(&mutex_);
+    visible_ = visible;
+    next_part_ = next_part;
+  }
   auto version = std::make_shared<Version>();
-  visible_ = visible;
-  next_part_ = next_part;
   for (Table& given : tables) {
-    auto table = std::make_shared<TableVersion>();
-    table->info = given.info;
-    SHEAF_ASSIGN_OR_RETURN(table->codec, BatchCodec::Make(given.info->schema));
-    table->parts = std::move(given.parts);
-    std::sort(table->parts.begin(), table->parts.end(),
-              [](const auto& a, const auto& b) { return a->info.min_lsn < b->info.min_lsn; });
-    table->active = NewMemtable(*given.info);
-    table->sealed = given.sealed;
-    version->infos.push_back(given.info);
+    SHEAF_ASSIGN_OR_RETURN(auto table, MakeTable(std::move(given)));
     version->tables.push_back(std::move(table));
   }
+  Settle(version.get());
+  MutexLock lock(&mutex_);
   version_ = std::move(version);
   return Status::OK();
 }
@@ -160,22 +268,57 @@ std::shared_ptr<const Version> VersionSet::current() const {
   return version_;
 }
 
+std::pair<std::shared_ptr<const Version>, Lsn> VersionSet::Now() const {
+  MutexLock lock(&mutex_);
+  return {version_, visible_};
+}
+
 Lsn VersionSet::visible() const {
   MutexLock lock(&mutex_);
   return visible_;
 }
 
-bool VersionSet::Publish(Lsn lsn, const std::vector<NewRows>& rows, int64_t now_ns) {
-  MutexLock lock(&mutex_);
-  SHEAF_CHECK(lsn > visible_);
-  for (const NewRows& added : rows) {
-    const TableVersion* table = version_->Find(added.table);
-    SHEAF_CHECK(table != nullptr);
-    table->active->Add(lsn, added.chunk);
-    oldest_ns_.try_emplace(added.table, now_ns);
+VersionSet::Published VersionSet::Publish(Lsn lsn, const std::vector<NewRows>& rows, int64_t now_ns) {
+  MutexLock publishing(&publish_mutex_);
+  std::shared_ptr<const Version> version;
+  Lsn before;
+  {
+    MutexLock lock(&mutex_);
+    version = version_;
+    before = visible_;
   }
+  SHEAF_CHECK(lsn > before);
+  Published published;
+  for (const NewRows& added : rows) {
+    const TableVersion* table = version->Find(added.table);
+    SHEAF_CHECK(table != nullptr);
+    if (table->is_keyed() && published.outcome.ok()) {
+      published.outcome = CheckConditions(*table, added.op, added.condition, added.keys, before);
+    }
+  }
+  for (const NewRows& added : rows) {
+    if (!published.outcome.ok()) break;
+    const TableMemtable& active = version->Find(added.table)->active;
+    active.charged->fetch_add(added.bytes, std::memory_order_relaxed);
+    if (active.append != nullptr) {
+      active.append->Add(lsn, added.chunk);
+      continue;
+    }
+    if (added.op == RowOp::kDelete) {
+      active.keyed->AddDeletes(lsn, added.keys);
+    } else if (added.batch != nullptr) {
+      active.keyed->AddBatch(lsn, added.batch, added.keys, added.bytes);
+    } else {
+      active.keyed->AddRow(lsn, added.row, added.keys[0]);
+    }
+    active.keyed->Publish(lsn);
+  }
+  MutexLock lock(&mutex_);
   visible_ = lsn;
-  return RotateFull();
+  if (!published.outcome.ok()) return published;
+  for (const NewRows& added : rows) oldest_ns_.try_emplace(added.table, now_ns);
+  published.full = RotateFull();
+  return published;
 }
 
 /// Closes what is full by itself; and the largest, when all together hold half of the memory that they
@@ -186,13 +329,13 @@ bool VersionSet::RotateFull() {
   size_t largest = 0;
   bool sealing = false;
   for (size_t i = 0; i < version_->tables.size(); ++i) {
-    if (version_->tables[i]->active->bytes() >= memtable_bytes_) {
+    if (version_->tables[i]->active.bytes() >= memtable_bytes_) {
       RotateTable(i);
       rotated = true;
     }
     const TableVersion& table = *version_->tables[i];
     sealing = sealing || !table.sealing.empty();
-    const int64_t bytes = table.active->bytes();
+    const int64_t bytes = table.active.bytes();
     total += bytes;
     if (bytes <= largest_bytes) continue;
     largest_bytes = bytes;
@@ -208,13 +351,16 @@ bool VersionSet::RotateFull() {
 void VersionSet::RotateTable(size_t index) {
   auto version = std::make_shared<Version>(*version_);
   auto table = std::make_shared<TableVersion>(*version->tables[index]);
-  table->sealing.push_back(std::exchange(table->active, NewMemtable(*table->info)));
+  auto fresh = NewMemtable(*table->info);
+  SHEAF_CHECK(fresh.ok());  // The table had one like it before.
+  table->sealing.push_back(std::exchange(table->active, *std::move(fresh)));
   oldest_ns_.erase(table->info->id);
   version->tables[index] = std::move(table);
   version_ = std::move(version);
 }
 
 bool VersionSet::Rotate(int64_t arrived_ns) {
+  MutexLock publishing(&publish_mutex_);
   MutexLock lock(&mutex_);
   bool sealing = false;
   for (size_t i = 0; i < version_->tables.size(); ++i) {
@@ -225,20 +371,43 @@ bool VersionSet::Rotate(int64_t arrived_ns) {
   return sealing;
 }
 
-std::pair<TableId, std::shared_ptr<memtable::Memtable>> VersionSet::NextToSeal() const {
+std::vector<TableMemtable> VersionSet::Rotate(TableId id) {
+  MutexLock publishing(&publish_mutex_);
   MutexLock lock(&mutex_);
-  std::pair<TableId, std::shared_ptr<memtable::Memtable>> next;
+  for (size_t i = 0; i < version_->tables.size(); ++i) {
+    if (version_->tables[i]->info->id != id) continue;
+    if (version_->tables[i]->active.min_lsn() != Lsn()) RotateTable(i);
+    return version_->tables[i]->sealing;
+  }
+  return {};
+}
+
+VersionSet::Cut VersionSet::CutAll() {
+  MutexLock publishing(&publish_mutex_);
+  MutexLock lock(&mutex_);
+  Cut cut;
+  cut.lsn = visible_;
+  for (size_t i = 0; i < version_->tables.size(); ++i) {
+    if (version_->tables[i]->active.min_lsn() != Lsn()) RotateTable(i);
+    cut.memtables.insert(cut.memtables.end(), version_->tables[i]->sealing.begin(), version_->tables[i]->sealing.end());
+  }
+  return cut;
+}
+
+std::pair<TableId, TableMemtable> VersionSet::NextToSeal() const {
+  MutexLock lock(&mutex_);
+  std::pair<TableId, TableMemtable> next;
   for (const auto& table : version_->tables) {
     if (table->sealing.empty()) continue;
-    const auto& memtable = table->sealing.front();
-    if (next.second == nullptr || memtable->min_lsn() < next.second->min_lsn()) next = {table->info->id, memtable};
+    const TableMemtable& memtable = table->sealing.front();
+    if (!next.second || memtable.min_lsn() < next.second.min_lsn()) next = {table->info->id, memtable};
   }
   return next;
 }
 
-std::vector<std::shared_ptr<memtable::Memtable>> VersionSet::Sealing() const {
+std::vector<TableMemtable> VersionSet::Sealing() const {
   MutexLock lock(&mutex_);
-  std::vector<std::shared_ptr<memtable::Memtable>> sealing;
+  std::vector<TableMemtable> sealing;
   for (const auto& table : version_->tables) sealing.insert(sealing.end(), table->sealing.begin(), table->sealing.end());
   return sealing;
 }
@@ -249,13 +418,13 @@ VersionSet::Prospect VersionSet::Preview(const VersionChange& change) const {
   prospect.version = Apply(*version_, change);
   prospect.next_part = next_part_;
   prospect.covered = visible_;
-  const auto uncovered = [&](const memtable::Memtable& memtable) {
+  const auto uncovered = [&](const TableMemtable& memtable) {
     const Lsn first = memtable.min_lsn();
     if (first != Lsn()) prospect.covered = std::min(prospect.covered, Lsn(first.value - 1));
   };
   for (const auto& table : prospect.version->tables) {
-    for (const auto& memtable : table->sealing) uncovered(*memtable);
-    uncovered(*table->active);
+    for (const TableMemtable& memtable : table->sealing) uncovered(memtable);
+    uncovered(table->active);
   }
   return prospect;
 }
@@ -263,6 +432,7 @@ VersionSet::Prospect VersionSet::Preview(const VersionChange& change) const {
 void VersionSet::Install(const VersionChange& change) {
   MutexLock lock(&mutex_);
   version_ = Apply(*version_, change);
+  if (change.dropped) oldest_ns_.erase(change.table);
 }
 
 PartId VersionSet::TakePartId() {

@@ -9,23 +9,31 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "columns/dead_rows.h"
 #include "core/mutex.h"
-#include "memtable/memtable.h"
+#include "parts/keyed_part.h"
 #include "parts/manifest.h"
 #include "store/database.h"
+#include "store/death_overlay.h"
 #include "store/log_payload.h"
+#include "store/table_memtable.h"
 
 namespace sheaf::store {
 
 /// A part that is open. Immutable.
 struct Part {
   parts::PartInfo info;
-  std::shared_ptr<const columns::GranuleSource> source;
+  std::shared_ptr<const columns::GranuleSource> source;      // With the columns that the table has now.
+  std::shared_ptr<const columns::GranuleSource> file;        // With the columns it was written with; the same where they are the same.
+  std::shared_ptr<const parts::KeyedPart> keyed;             // Of keyed tables: the same, by key.
+  std::shared_ptr<const columns::DeadRows> dead;             // Rows replaced or deleted by what is in parts; null: none.
 };
 
 /// A table within a version.
@@ -33,9 +41,13 @@ struct TableVersion {
   std::shared_ptr<const TableInfo> info;
   std::shared_ptr<const BatchCodec> codec;
   std::vector<std::shared_ptr<const Part>> parts;             // In order of min_lsn.
-  std::vector<std::shared_ptr<memtable::Memtable>> sealing;   // Full, waiting to become parts; oldest first.
-  std::shared_ptr<memtable::Memtable> active;
+  std::vector<TableMemtable> sealing;                         // Full, waiting to become parts; oldest first.
+  TableMemtable active;
   Lsn sealed;                                                 // Rows through this LSN are in parts (or expired).
+  std::shared_ptr<DeathOverlay> deaths;                       // Keyed tables: what memtables have replaced in parts.
+  int level0 = 0;                                             // Parts that no merge has taken in yet.
+
+  bool is_keyed() const { return info->kind == TableKind::kKeyed; }
 };
 
 struct Version {
@@ -45,18 +57,32 @@ struct Version {
 
   /// Null where there is none.
   const TableVersion* Find(TableId id) const;
-  /// NotFound names the nearest names.
+  /// The case of letters does not count. NotFound names the nearest.
   Result<std::shared_ptr<const TableInfo>> FindByName(const std::string& schema_name, const std::string& name) const;
 };
 
 /// A change of one table that goes through the manifest.
 struct VersionChange {
-  TableId table;                                              // 0: nothing changes but the manifest itself.
-  std::shared_ptr<memtable::Memtable> sealed;                 // Its rows are in `added` now.
+  TableId table;         // 0: nothing changes but the manifest itself, and `created`.
+  TableMemtable sealed;  // Its rows are in `added` now.
   std::vector<std::shared_ptr<const Part>> added;
   std::vector<PartId> removed;
-  std::shared_ptr<const TableInfo> info;                      // New definition; null: as before.
+  std::vector<std::shared_ptr<const Part>> inputs;  // Of a merge of keyed parts, as they were when it began.
+  std::vector<std::shared_ptr<const Part>>
+      updated;                            // Each takes the place of the part with its id: other delete vectors or columns.
+  std::shared_ptr<DeathOverlay> deaths;   // Of the table afterwards; null: as before.
+  std::shared_ptr<const TableInfo> info;  // New definition; null: as before.
+
+  // With `info` where the columns change; the table has no rows in memory then.
+  std::shared_ptr<const BatchCodec> codec;
+  TableMemtable active;
+
+  bool dropped = false;                                       // The table goes with all it has.
+  std::shared_ptr<const TableVersion> created;                // A table that comes.
 };
+
+/// Whether the conditions of `rows` hold as of `at`. AlreadyExists and Conflict name the key; Corruption, Io.
+Status CheckConditions(const TableVersion& table, RowOp op, const WriteCondition& condition, const columns::KeyColumn& keys, Lsn at);
 
 /// Returns `version` after `change`.
 std::shared_ptr<const Version> Apply(const Version& version, const VersionChange& change);
@@ -78,24 +104,52 @@ class VersionSet {
 
   std::shared_ptr<const Snapshot> GetSnapshot() const SHEAF_EXCLUDES(mutex_);
   std::shared_ptr<const Version> current() const SHEAF_EXCLUDES(mutex_);
+  /// Both at one instant.
+  std::pair<std::shared_ptr<const Version>, Lsn> Now() const SHEAF_EXCLUDES(mutex_);
   Lsn visible() const SHEAF_EXCLUDES(mutex_);
 
+  /// A table that is not in a version yet.
+  Result<std::shared_ptr<TableVersion>> MakeTable(Table given) SHEAF_EXCLUDES(mutex_);
+  /// An empty memtable for the table.
+  Result<TableMemtable> MakeMemtable(const TableInfo& info) SHEAF_EXCLUDES(mutex_);
+
+  /// What one entry does with one table.
   struct NewRows {
     TableId table;
-    std::shared_ptr<const memtable::Chunk> chunk;
+    std::shared_ptr<const memtable::Chunk> chunk;               // Append tables: the rows. All else is of keyed ones.
+    RowOp op = RowOp::kPut;
+    WriteCondition condition = {};
+    columns::KeyColumn keys = {};                               // Of the rows, or those to be deleted.
+    std::shared_ptr<arrow::RecordBatch> batch = {};             // Rows as columns…
+    std::string_view row = {};                                  // …or one compact row, which the entry keeps alive.
+    int64_t bytes = 0;                                          // Of memory that is counted until the rows are in a part.
   };
-  /// Makes the rows of one entry visible, all at once. LSNs rise. Returns whether a memtable is full now
-  /// and waits to be sealed.
-  bool Publish(Lsn lsn, const std::vector<NewRows>& rows, int64_t now_ns) SHEAF_EXCLUDES(mutex_);
+  struct Published {
+    bool full = false;                                          // A memtable is full now and waits to be sealed.
+    Status outcome;                                             // AlreadyExists, Conflict: nothing of the entry was done.
+  };
+  /// Makes the rows of one entry visible, all at once. LSNs rise; one caller at a time. Conditions are decided here, in
+  /// LSN order, so that recovery decides them alike. Errors of `outcome` besides: Corruption, Io (of a look-up in parts).
+  Published Publish(Lsn lsn, const std::vector<NewRows>& rows, int64_t now_ns) SHEAF_EXCLUDES(publish_mutex_, mutex_);
 
   /// Closes the active memtables with rows that arrived at or before `arrived_ns` (monotonic). Returns
   /// whether there are memtables to be sealed.
-  bool Rotate(int64_t arrived_ns) SHEAF_EXCLUDES(mutex_);
+  bool Rotate(int64_t arrived_ns) SHEAF_EXCLUDES(publish_mutex_, mutex_);
 
-  /// The memtable to be sealed next: the one with the oldest entry. Null where there is none.
-  std::pair<TableId, std::shared_ptr<memtable::Memtable>> NextToSeal() const SHEAF_EXCLUDES(mutex_);
+  /// Closes the active memtable of one table if it has rows. Returns all of the table's that wait to be sealed.
+  std::vector<TableMemtable> Rotate(TableId table) SHEAF_EXCLUDES(publish_mutex_, mutex_);
+
+  struct Cut {
+    Lsn lsn;
+    std::vector<TableMemtable> memtables;
+  };
+  /// Closes all active memtables at one instant; together with parts they then hold all rows through `lsn`, and nothing later.
+  Cut CutAll() SHEAF_EXCLUDES(publish_mutex_, mutex_);
+
+  /// The memtable to be sealed next: the one with the oldest entry. None where there is none.
+  std::pair<TableId, TableMemtable> NextToSeal() const SHEAF_EXCLUDES(mutex_);
   /// All that wait to be sealed.
-  std::vector<std::shared_ptr<memtable::Memtable>> Sealing() const SHEAF_EXCLUDES(mutex_);
+  std::vector<TableMemtable> Sealing() const SHEAF_EXCLUDES(mutex_);
 
   struct Prospect {
     std::shared_ptr<const Version> version;   // As it will be after the change.
@@ -112,11 +166,14 @@ class VersionSet {
  private:
   void RotateTable(size_t index) SHEAF_REQUIRES(mutex_);
   bool RotateFull() SHEAF_REQUIRES(mutex_);
-  std::shared_ptr<memtable::Memtable> NewMemtable(const TableInfo& info) SHEAF_REQUIRES(mutex_);
+  Result<TableMemtable> NewMemtable(const TableInfo& info) SHEAF_REQUIRES(mutex_);
 
   const int64_t memtable_bytes_;
   const int64_t ingest_bytes_max_;
 
+  /// Held while rows are added to memtables and while memtables change places, before mutex_: so that readers, who take
+  /// only that one, never wait for a large batch. A condition may read parts under it, whose pages the sender has touched.
+  Mutex publish_mutex_;
   mutable Mutex mutex_;
   std::shared_ptr<const Version> version_ SHEAF_GUARDED_BY(mutex_);
   Lsn visible_ SHEAF_GUARDED_BY(mutex_);

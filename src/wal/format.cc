@@ -89,19 +89,19 @@ std::optional<BlockHeader> DecodeBlockHeader(std::span<const std::byte> page, in
   return sane ? std::optional(header) : std::nullopt;
 }
 
-int64_t BlockBytes(std::span<const PendingEntry> entries) {
+int64_t BlockBytes(std::span<const PendingEntry* const> entries) {
   int64_t bytes = sizeof(BlockHeader);
-  for (const PendingEntry& pending : entries) {
-    const Entry& entry = pending.logged.entry;
+  for (const PendingEntry* pending : entries) {
+    const Entry& entry = pending->logged.entry;
     bytes += EntryBytes(entry.batch_id.size(), entry.payload->size());
   }
   return RoundUp(bytes, kPageBytes);
 }
 
-void EncodeBlock(const BlockPlace& place, std::span<const PendingEntry> entries, EncodedBlock* block) {
+void EncodeBlock(const BlockPlace& place, std::span<const PendingEntry* const> entries, EncodedBlock* block) {
   SHEAF_CHECK(!entries.empty());
   int64_t header_bytes = sizeof(BlockHeader);
-  for (const PendingEntry& pending : entries) header_bytes += EntryHeaderBytes(pending.logged.entry.batch_id.size());
+  for (const PendingEntry* pending : entries) header_bytes += EntryHeaderBytes(pending->logged.entry.batch_id.size());
   block->headers.assign(static_cast<size_t>(header_bytes), std::byte{0});  // All of it now: pieces point into it.
   block->pieces.clear();
   block->bytes = BlockBytes(entries);
@@ -110,15 +110,15 @@ void EncodeBlock(const BlockPlace& place, std::span<const PendingEntry> entries,
   const std::span<std::byte> headers(block->headers);
   size_t at = sizeof(BlockHeader), unsent = 0;  // Headers from `unsent` on are in no piece yet.
   int64_t written = sizeof(BlockHeader);
-  for (const PendingEntry& pending : entries) {
-    const Entry& entry = pending.logged.entry;
+  for (const PendingEntry* pending : entries) {
+    const Entry& entry = pending->logged.entry;
     EntryHeader header{};
     header.payload_bytes = static_cast<uint32_t>(entry.payload->size());
-    header.lsn = pending.logged.lsn.value;
-    header.time_ns = pending.logged.time_ns;
+    header.lsn = pending->logged.lsn.value;
+    header.time_ns = pending->logged.time_ns;
     header.type = entry.type;
     header.batch_id_bytes = static_cast<uint8_t>(entry.batch_id.size());
-    header.payload_crc = pending.payload_crc;
+    header.payload_crc = pending->payload_crc;
     header.crc = EntryCrc(header, entry.batch_id);
     block->chain = NextChain(block->chain, header.crc);
     std::memcpy(headers.data() + at, &header, sizeof header);
@@ -142,7 +142,7 @@ void EncodeBlock(const BlockPlace& place, std::span<const PendingEntry> entries,
   header.block_bytes = static_cast<uint32_t>(block->bytes);
   header.entries = static_cast<uint32_t>(entries.size());
   header.epoch = place.epoch.value;
-  header.first_lsn = entries.front().logged.lsn.value;
+  header.first_lsn = entries.front()->logged.lsn.value;
   header.durable_lsn = place.durable.value;
   header.chain = place.chain;
   header.entries_crc = Crc32c(headers.subspan(sizeof header));
@@ -179,7 +179,7 @@ Result<LoggedEntry> DecodeEntry(const std::shared_ptr<arrow::Buffer>& bytes, int
   block->chain = NextChain(block->chain, header.crc);
   const int64_t payload_at = *at + static_cast<int64_t>(header_bytes);
   *at += entry_bytes;
-  return LoggedEntry{Lsn(lsn), header.time_ns, {header.type, batch_id, arrow::SliceBuffer(bytes, payload_at, header.payload_bytes)}};
+  return LoggedEntry{Lsn(lsn), header.time_ns, {header.type, false, batch_id, arrow::SliceBuffer(bytes, payload_at, header.payload_bytes)}};
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ struct PendingEntry {
 };
 
 /// Bytes of the block that would hold `entries`.
-int64_t BlockBytes(std::span<const PendingEntry> entries);
+int64_t BlockBytes(std::span<const PendingEntry* const> entries);
 
 /// A block ready to be written: pieces that refer to `headers`, to the entries' payloads (uncopied) and
 /// to constant zeros.
@@ -131,7 +131,7 @@ struct BlockPlace {
 };
 
 /// Fills `block` from `entries`, whose LSNs follow each other; reuses its memory. Requires: not empty.
-void EncodeBlock(const BlockPlace& place, std::span<const PendingEntry> entries, EncodedBlock* block);
+void EncodeBlock(const BlockPlace& place, std::span<const PendingEntry* const> entries, EncodedBlock* block);
 
 /// A block read back. Payloads are slices of the buffer that DecodeBlock() was given.
 struct Block {

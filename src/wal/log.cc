@@ -1,16 +1,16 @@
 #include "wal/log.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <deque>
+#include <span>
 #include <thread>
 #include <utility>
+#include <vector>
 
-#include "core/check.h"
 #include "core/crc32c.h"
 #include "core/log.h"
 #include "core/mutex.h"
+#include "wal/append_queue.h"
 #include "wal/commit_file.h"
 #include "wal/log_metrics.h"
 #include "wal/recovery.h"
@@ -24,19 +24,16 @@ uint32_t PayloadCrc(const arrow::Buffer& payload) {
   return Crc32c({reinterpret_cast<const std::byte*>(payload.data()), static_cast<size_t>(payload.size())});
 }
 
-Status Closed() { return MakeError(ErrorKind::kUnavailable, "the log is closed"); }
-
 /// Two threads: one writes and syncs blocks and runs the callbacks; one keeps house: it makes the next
 /// segment ready and brings the COMMIT file up to date when the log is idle.
 class ThreadedLog : public Log {
  public:
-  ThreadedLog(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Recovered found, DurableCallback on_durable)
+  ThreadedLog(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Recovered found, VisibleCallback on_visible)
       : clock_(clock),
         files_(files),
         options_(options),
-        on_durable_(std::move(on_durable)),
-        catalog_(files, options.directory, std::move(found.segments)),
-        durable_(found.last.value),
+        catalog_(files, options.directory, options.archive_directory, std::move(found.segments)),
+        queue_(clock, options, found.last, std::move(on_visible)),
         writer_(files, clock, options, found.last.Next(), found.chain),
         committed_(found.last),
         commit_sequence_(found.commit ? found.commit->sequence : 0) {}
@@ -49,6 +46,7 @@ class ThreadedLog : public Log {
   /// Makes the folder and rewrites an undecided last block; then starts the threads.
   Status Start(std::optional<UndecidedBlock> undecided) {
     SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.directory));
+    if (!options_.archive_directory.empty()) SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.archive_directory));
     SHEAF_RETURN_NOT_OK(RemoveLeftovers(files_, options_.directory));
     if (undecided) SHEAF_RETURN_NOT_OK(Rewrite(*std::move(undecided)));
     SHEAF_ASSIGN_OR_RETURN(commit_file_, CommitFile::Create(files_, io::Join(options_.directory, "COMMIT"), options_.database_id,
@@ -58,7 +56,7 @@ class ThreadedLog : public Log {
     return Status::OK();
   }
 
-  Status Append(Entry entry, Done done) override SHEAF_EXCLUDES(mutex_) {
+  Status Append(Entry entry, Done done) override {
     if (!entry.payload) entry.payload = std::make_shared<arrow::Buffer>(nullptr, 0);
     const int64_t bytes = entry.payload->size();
     if (bytes > kPayloadBytesMax) {
@@ -68,26 +66,13 @@ class ThreadedLog : public Log {
       return MakeError(ErrorKind::kTooLarge, "a batch id of {} bytes; at most {}", entry.batch_id.size(), kBatchIdBytesMax);
     }
     // Here, on the sender's thread, while the bytes are warm.
-    Waiting waiting{{{Lsn(0), clock_->NowNs(), std::move(entry)}, 0}, std::move(done)};
-    waiting.pending.payload_crc = PayloadCrc(*waiting.pending.logged.entry.payload);
-
-    const MutexLock lock(&mutex_);
-    if (closing_) return poisoned_.ok() ? Closed() : poisoned_;
-    SHEAF_RETURN_NOT_OK(poisoned_);
-    const bool full = queue_bytes_ + bytes > options_.queue_bytes_max ||
-                      static_cast<int64_t>(queue_.size()) >= options_.queue_entries_max;
-    if (full && !queue_.empty()) {  // An entry larger than the whole queue may wait alone.
-      metrics_.throttled.Add();
-      return MakeError(ErrorKind::kThrottled, "the log's queue is full: {} entries, {} bytes wait; try again later", queue_.size(),
-                       queue_bytes_);
-    }
-    queue_bytes_ += bytes;
-    queue_.push_back(std::move(waiting));
-    if (queue_.size() == 1) work_.NotifyOne();
-    return Status::OK();
+    const uint32_t crc = PayloadCrc(*entry.payload);
+    return queue_.Append({{Lsn(0), clock_->NowNs(), std::move(entry)}, crc}, std::move(done));
   }
 
-  Lsn durable_lsn() const override { return Lsn(durable_.load(std::memory_order_acquire)); }
+  Status SyncThrough(Lsn lsn) override { return queue_.SyncThrough(lsn); }
+  Lsn durable_lsn() const override { return queue_.durable_lsn(); }
+  Lsn visible_lsn() const override { return queue_.visible_lsn(); }
   Status TruncateThrough(Lsn lsn) override { return catalog_.TruncateThrough(std::min(lsn, durable_lsn())); }
   Status Read(Lsn after, Lsn through, const Replay& visit) override {
     return catalog_.Read(after, std::min(through, durable_lsn()), visit);
@@ -95,11 +80,7 @@ class ThreadedLog : public Log {
   int64_t disk_bytes() const override { return catalog_.disk_bytes(); }
 
   Status Close() override SHEAF_EXCLUDES(mutex_) {
-    {
-      const MutexLock lock(&mutex_);
-      closing_ = true;
-      work_.NotifyAll();
-    }
+    queue_.Close();
     const MutexLock once(&close_mutex_);
     if (std::exchange(joined_, true)) return closed_status_;
     if (writer_thread_.joinable()) writer_thread_.join();  // Writes all that waits first.
@@ -114,11 +95,6 @@ class ThreadedLog : public Log {
   }
 
  private:
-  struct Waiting {
-    PendingEntry pending;
-    Done done;
-  };
-
   /// Puts the last block, whose sync nobody can vouch for, into a segment of its own.
   Status Rewrite(UndecidedBlock undecided) {
     std::vector<PendingEntry> entries;
@@ -126,8 +102,10 @@ class ThreadedLog : public Log {
       const uint32_t crc = PayloadCrc(*entry.entry.payload);
       entries.push_back({std::move(entry), crc});
     }
+    std::vector<const PendingEntry*> group;
+    for (const PendingEntry& entry : entries) group.push_back(&entry);
     SegmentWriter writer(files_, clock_, options_, undecided.mark.next, undecided.mark.chain);
-    Result<Segment> segment = writer.Roll({}, kPageBytes + BlockBytes(entries), entries);
+    Result<Segment> segment = writer.Roll({}, kPageBytes + BlockBytes(group), group);
     const Status& written = segment.status();
     if (!written.ok()) {  // Nobody waits for an answer here, so nothing is unknown to anybody.
       return MakeError(KindOf(written) == ErrorKind::kUnavailable ? ErrorKind::kUnavailable : ErrorKind::kIo,
@@ -138,65 +116,39 @@ class ThreadedLog : public Log {
   }
 
   void WriteGroups() SHEAF_EXCLUDES(mutex_) {
-    while (TakeGroup()) {
-      Status written = WriteGroup();
-      if (!written.ok()) {
-        metrics_.failed_groups.Add();
-        if (!writer_.poisoned().ok()) written = MakeStatus(ErrorKind::kUnknown, written.message());
-        for (Waiting& waiting : group_) waiting.done(written);
-      } else {
-        if (on_durable_) {
-          for (const Waiting& waiting : group_) on_durable_(waiting.pending.logged);
-        }
-        for (Waiting& waiting : group_) waiting.done(waiting.pending.logged.lsn);
+    while (true) {
+      const std::span<const PendingEntry* const> group = queue_.TakeGroup(writer_.bytes_left());
+      if (group.empty()) return;
+      Status written = WriteGroup(group);
+      if (written.ok()) {
+        queue_.MakeVisible();
+        continue;
       }
-      group_.clear();
-      entries_.clear();
+      metrics_.failed_groups.Add();
+      if (!writer_.poisoned().ok()) {
+        metrics_.poisoned.Set(1);
+        written = MakeStatus(ErrorKind::kUnknown, written.message());
+      }
+      queue_.Fail(written, writer_.poisoned());
     }
   }
 
-  /// Waits for entries and moves those that one block takes into group_. False: closed, and nothing waits.
-  bool TakeGroup() SHEAF_EXCLUDES(mutex_) {
-    const MutexLock lock(&mutex_);
-    while (queue_.empty() && !closing_) work_.Wait(&mutex_);
-    int64_t bytes = sizeof(BlockHeader), limit = 0;
-    while (!queue_.empty()) {
-      const Entry& entry = queue_.front().pending.logged.entry;
-      bytes += EntryBytes(entry.batch_id.size(), entry.payload->size());
-      if (group_.empty()) {
-        const bool rolls = RoundUp(bytes, kPageBytes) > writer_.bytes_left();
-        limit = std::min(kBlockBytesWish, rolls ? options_.segment_bytes - kPageBytes : writer_.bytes_left());
-      } else if (RoundUp(bytes, kPageBytes) > limit) {
-        break;
-      }
-      queue_bytes_ -= entry.payload->size();
-      group_.push_back(std::move(queue_.front()));
-      queue_.pop_front();
-    }
-    return !group_.empty();
-  }
-
-  Status WriteGroup() SHEAF_EXCLUDES(mutex_) {
-    Lsn next = writer_.next_lsn();
-    for (Waiting& waiting : group_) {
-      waiting.pending.logged.lsn = next;
-      next = next.Next();
-      entries_.push_back(waiting.pending);
-    }
-    const int64_t bytes = BlockBytes(entries_);
+  Status WriteGroup(std::span<const PendingEntry* const> group) SHEAF_EXCLUDES(mutex_) {
+    const int64_t bytes = BlockBytes(group);
     const int64_t start_ns = clock_->MonotonicNs();
-    Status written = MakeRoom(bytes);
+    SHEAF_RETURN_NOT_OK(MakeRoom(bytes));
     const Mark mark{writer_.next_lsn(), writer_.offset(), writer_.chain()};
-    if (written.ok()) written = writer_.Commit(entries_, durable_lsn());
-    if (!writer_.poisoned().ok()) Stop();
-    SHEAF_RETURN_NOT_OK(written);
+    SHEAF_RETURN_NOT_OK(writer_.Commit(group, durable_lsn()));
     catalog_.Extend(mark, writer_.offset());
-    durable_.store(next.value - 1, std::memory_order_release);  // Before the keeper is woken: it looks at this.
-    metrics_.commit_seconds.Observe(static_cast<double>(clock_->MonotonicNs() - start_ns) * 1e-9);
+    const int64_t took_ns = clock_->MonotonicNs() - start_ns;
+    queue_.NoteDurable(took_ns);  // Before the keeper is woken: it looks at this.
+    metrics_.commit_seconds.Observe(static_cast<double>(took_ns) * 1e-9);
     metrics_.groups.Add();
-    metrics_.entries.Add(entries_.size());
+    metrics_.entries.Add(group.size());
     metrics_.written_bytes.Add(static_cast<uint64_t>(bytes));
-    for (const PendingEntry& entry : entries_) metrics_.payload_bytes.Add(static_cast<uint64_t>(entry.logged.entry.payload->size()));
+    int64_t payload_bytes = 0;
+    for (const PendingEntry* entry : group) payload_bytes += entry->logged.entry.payload->size();
+    metrics_.payload_bytes.Add(static_cast<uint64_t>(payload_bytes));
     const MutexLock lock(&mutex_);
     last_write_ns_ = start_ns;
     const bool ask = !spare_asked_ && writer_.bytes_left() < options_.segment_bytes / 2;
@@ -221,13 +173,6 @@ class ThreadedLog : public Log {
     SHEAF_ASSIGN_OR_RETURN(Segment segment, writer_.Roll(std::move(spare), wanted));
     catalog_.Add(std::move(segment));
     return Status::OK();
-  }
-
-  /// After a failed sync: refuses whatever comes, and what waits.
-  void Stop() SHEAF_EXCLUDES(mutex_) {
-    metrics_.poisoned.Set(1);
-    const MutexLock lock(&mutex_);
-    poisoned_ = writer_.poisoned();
   }
 
   void KeepHouse() SHEAF_EXCLUDES(mutex_) {
@@ -288,21 +233,19 @@ class ThreadedLog : public Log {
     if (!commit_file_) return Status::OK();  // Start() failed; nothing was begun.
     SHEAF_RETURN_NOT_OK(writer_.Finish());
     if (spare) SHEAF_RETURN_NOT_OK(files_->Remove(spare->path));
-    return commit_file_->Write(durable_lsn(), true);
+    SHEAF_RETURN_NOT_OK(commit_file_->Write(durable_lsn(), true));
+    return queue_.lost();
   }
 
   io::Clock* const clock_;        // Borrowed.
   io::FileSystem* const files_;   // Borrowed.
   const LogOptions options_;
-  const DurableCallback on_durable_;
   LogMetrics& metrics_ = TheLogMetrics();
   SegmentCatalog catalog_;        // Thread-safe.
-  std::atomic<uint64_t> durable_;
+  AppendQueue queue_;             // Thread-safe, as its header says.
 
   // Only the writing thread, and Start() and Close() while it does not run.
   SegmentWriter writer_;
-  std::vector<Waiting> group_;
-  std::vector<PendingEntry> entries_;
 
   // Only the keeping thread, and Start() and Close() while it does not run.
   std::unique_ptr<CommitFile> commit_file_;
@@ -310,12 +253,7 @@ class ThreadedLog : public Log {
   const uint64_t commit_sequence_;  // Of the file found at open.
 
   Mutex mutex_;
-  CondVar work_;       // The queue is no longer empty, or closing_.
   CondVar housework_;  // want_spare_, making_spare_, stop_keeper_ or something to commit.
-  std::deque<Waiting> queue_ SHEAF_GUARDED_BY(mutex_);
-  int64_t queue_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;
-  bool closing_ SHEAF_GUARDED_BY(mutex_) = false;
-  Status poisoned_ SHEAF_GUARDED_BY(mutex_);
   bool want_spare_ SHEAF_GUARDED_BY(mutex_) = false;
   bool making_spare_ SHEAF_GUARDED_BY(mutex_) = false;
   bool spare_asked_ SHEAF_GUARDED_BY(mutex_) = false;  // Once a segment: a full disk is not asked at every group.
@@ -333,7 +271,7 @@ class ThreadedLog : public Log {
 }  // namespace
 
 Result<std::unique_ptr<Log>> Log::Open(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Lsn applied,
-                                       Lsn durable_floor, const Replay& replay, DurableCallback on_durable,
+                                       Lsn durable_floor, const Replay& replay, VisibleCallback on_visible,
                                        RecoveryReport* report) {
   SHEAF_ASSIGN_OR_RETURN(Recovered found, Recover(files, options, applied, durable_floor, replay));
   const bool clean = found.segments.empty() || (found.commit && found.commit->closed && found.commit->durable == found.last);
@@ -345,7 +283,7 @@ Result<std::unique_ptr<Log>> Log::Open(io::FileSystem* files, io::Clock* clock, 
   TheLogMetrics().torn_bytes.Add(static_cast<uint64_t>(found.report.torn_bytes));
   if (report != nullptr) *report = found.report;
   std::optional<UndecidedBlock> undecided = std::move(found.undecided);
-  auto log = std::make_unique<ThreadedLog>(files, clock, options, std::move(found), std::move(on_durable));
+  auto log = std::make_unique<ThreadedLog>(files, clock, options, std::move(found), std::move(on_visible));
   SHEAF_RETURN_NOT_OK(log->Start(std::move(undecided)));
   return log;
 }

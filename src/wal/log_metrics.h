@@ -18,6 +18,10 @@ struct LogMetrics {
   Counter& torn_bytes = Metrics().AddCounter("sheaf_wal_torn_bytes_total", "Bytes of torn tails dropped by recovery.");
   Counter& rolls_waited = Metrics().AddCounter("sheaf_wal_rolls_waited_total", "New segments that were not prepared in time.");
   Gauge& disk_bytes = Metrics().AddGauge("sheaf_wal_disk_bytes", "Bytes of the log's files.");
+  Gauge& buffered_bytes = Metrics().AddGauge("sheaf_wal_buffered_bytes", "Payload that was answered and is not on disk yet.");
+  Counter& buffered_lost_bytes =
+      Metrics().AddCounter("sheaf_wal_buffered_lost_bytes_total", "Payload that was answered as buffered and never came to disk.");
+  Counter& archived_bytes = Metrics().AddCounter("sheaf_wal_archived_bytes_total", "Bytes of segments moved to the archive.");
   Gauge& poisoned = Metrics().AddGauge("sheaf_wal_poisoned", "1 after a failed sync: the process must restart.");
 };
 

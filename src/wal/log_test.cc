@@ -28,8 +28,8 @@ class LogTest : public testing::Test {
     options_.segment_bytes = 1 << 20;
     options_.commit_delay_ms = 0;
   }
-  OpenedLog Open(Lsn applied = {}, Log::DurableCallback on_durable = nullptr) {
-    return OpenLog(io::PosixFileSystem(), io::SystemClock(), options_, applied, {}, std::move(on_durable)).ValueOrDie();
+  OpenedLog Open(Lsn applied = {}, Log::VisibleCallback on_visible = nullptr) {
+    return OpenLog(io::PosixFileSystem(), io::SystemClock(), options_, applied, {}, std::move(on_visible)).ValueOrDie();
   }
 
   io::TemporaryFolder folder_;
@@ -100,7 +100,7 @@ TEST_F(LogTest, PayloadsReadBackAreAlignedForArrow) {
 
 TEST_F(LogTest, RefusesWhatIsTooLarge) {
   OpenedLog opened = Open();
-  Entry entry{1, "", std::make_shared<arrow::Buffer>(nullptr, kPayloadBytesMax + 1)};
+  Entry entry{1, false, "", std::make_shared<arrow::Buffer>(nullptr, kPayloadBytesMax + 1)};
   EXPECT_EQ(KindOf(opened.log->Append(entry, [](Result<Lsn>) {})), ErrorKind::kTooLarge);
   EXPECT_EQ(KindOf(opened.log->Append(MakeEntry("a", std::string(kBatchIdBytesMax + 1, 'i')), [](Result<Lsn>) {})), ErrorKind::kTooLarge);
   EXPECT_EQ(AppendAndWait(opened.log.get(), MakeEntry("a")).ValueOrDie(), Lsn(1));
@@ -187,6 +187,26 @@ TEST_F(LogTest, RollsToNewSegmentsAndReadsAcrossThem) {
   EXPECT_EQ(Open().replayed, want);
 }
 
+TEST_F(LogTest, ALargeLogIsCheckedAheadOfItsReplay) {
+  options_.segment_bytes = 512 << 10;
+  std::vector<std::string> want;
+  {
+    OpenedLog opened = Open();
+    for (int i = 0; i < 80; ++i) {
+      want.push_back(fmt::format("{}:{}", i, std::string(50'000, 'x')));
+      ASSERT_TRUE(AppendAndWait(opened.log.get(), MakeEntry(want.back())).ok());
+    }
+  }
+  EXPECT_EQ(Open().replayed, want);
+  EXPECT_EQ(Open(Lsn(70)).replayed, std::vector(want.begin() + 70, want.end()));
+  RecoveryReport report;
+  int replayed = 0;
+  const auto five = [&](const LoggedEntry&) { return ++replayed < 5 ? Status::OK() : MakeError(ErrorKind::kOutOfMemory, "no room"); };
+  const auto stopped = Log::Open(io::PosixFileSystem(), io::SystemClock(), options_, {}, {}, five, nullptr, &report);
+  EXPECT_EQ(KindOf(stopped.status()), ErrorKind::kOutOfMemory) << "while the scan is far ahead";
+  EXPECT_EQ(replayed, 5);
+}
+
 TEST_F(LogTest, AnEntryLargerThanASegmentGetsOneOfItsOwn) {
   options_.segment_bytes = 64 << 10;
   const std::string large(300'000, 'l');
@@ -197,6 +217,22 @@ TEST_F(LogTest, AnEntryLargerThanASegmentGetsOneOfItsOwn) {
     }
   }
   EXPECT_THAT(Open().replayed, ElementsAre("a", large, "b"));
+}
+
+TEST_F(LogTest, DirectWritesMakeTheSameLog) {
+  options_.direct_io = true;  // Or not, where the file system refuses.
+  options_.segment_bytes = 64 << 10;
+  std::vector<std::string> want;
+  {
+    OpenedLog opened = Open();
+    for (int i = 0; i < 20; ++i) {
+      want.push_back(fmt::format("{}:{}", i, std::string(static_cast<size_t>(i % 5) * 9'001, 'x')));
+      ASSERT_TRUE(AppendAndWait(opened.log.get(), MakeEntry(want.back(), "id")).ok());
+    }
+    EXPECT_EQ(ReadPayloads(opened.log.get(), Lsn(0), Lsn(99)).ValueOrDie(), want);
+  }
+  options_.direct_io = false;
+  EXPECT_EQ(Open().replayed, want);
 }
 
 TEST_F(LogTest, TruncationRemovesOnlyWhatIsCovered) {

@@ -12,20 +12,20 @@
 namespace sheaf::wal {
 
 Entry MakeEntry(const std::string& payload, const std::string& batch_id, uint8_t type) {
-  return {type, batch_id, arrow::Buffer::FromString(payload)};
+  return {type, false, batch_id, arrow::Buffer::FromString(payload)};
 }
 
 std::string PayloadText(const LoggedEntry& entry) { return entry.entry.payload->ToString(); }
 
 Result<OpenedLog> OpenLog(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Lsn applied, Lsn durable_floor,
-                          Log::DurableCallback on_durable) {
+                          Log::VisibleCallback on_visible) {
   OpenedLog opened;
   const auto replay = [&](const LoggedEntry& entry) {
     opened.replayed.push_back(PayloadText(entry));
     return Status::OK();
   };
   SHEAF_ASSIGN_OR_RETURN(
-      opened.log, Log::Open(files, clock, options, applied, durable_floor, replay, std::move(on_durable), &opened.report));
+      opened.log, Log::Open(files, clock, options, applied, durable_floor, replay, std::move(on_visible), &opened.report));
   return opened;
 }
 
@@ -64,7 +64,9 @@ std::vector<std::string> BuildLog(io::FileSystem* files, const LogOptions& optio
       const std::span payload(reinterpret_cast<const std::byte*>(entry.payload->data()), static_cast<size_t>(entry.payload->size()));
       entries.push_back({{Lsn(writer.next_lsn().value + entries.size()), clock.NowNs(), entry}, Crc32c(payload)});
     }
-    SHEAF_CHECK(writer.Commit(entries, Lsn(writer.next_lsn().value - 1)).ok());
+    std::vector<const PendingEntry*> group;
+    for (const PendingEntry& entry : entries) group.push_back(&entry);
+    SHEAF_CHECK(writer.Commit(group, Lsn(writer.next_lsn().value - 1)).ok());
   }
   return names;
 }

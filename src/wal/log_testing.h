@@ -23,7 +23,7 @@ struct OpenedLog {
 
 /// Opens the log of `options` and collects what it replays.
 Result<OpenedLog> OpenLog(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Lsn applied = {}, Lsn durable_floor = {},
-                          Log::DurableCallback on_durable = nullptr);
+                          Log::VisibleCallback on_visible = nullptr);
 
 /// Appends and waits for `done`.
 Result<Lsn> AppendAndWait(Log* log, Entry entry);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "wal/segment_reader.h"
+#include "wal/segment_scan.h"
 
 namespace sheaf::wal {
 namespace {
@@ -24,9 +25,11 @@ class Recovery {
       found->segments.push_back({segments[i], 0, segments[i].bytes, {Mark{segments[i].first, kPageBytes, 0}}});
     }
     next_ = segments[start].first;
+    SegmentScan scan(files_, {segments.begin() + static_cast<int64_t>(start), segments.end()});
     for (size_t i = start; i < segments.size(); ++i) {
       const bool last = i + 1 == segments.size();
-      SHEAF_RETURN_NOT_OK(ReadSegment(segments[i], i == start, last ? std::nullopt : std::optional(segments[i + 1].first), found));
+      const std::optional<Lsn> end = last ? std::nullopt : std::optional(segments[i + 1].first);
+      SHEAF_RETURN_NOT_OK(ReadSegment(&scan, segments[i], i == start, end, found));
     }
     found->last = Lsn(next_.value - 1);
     found->chain = chain_;
@@ -42,32 +45,30 @@ class Recovery {
   }
 
   /// `end`: first LSN of the segment after this one, if there is one.
-  Status ReadSegment(const SegmentFile& file, bool first, std::optional<Lsn> end, Recovered* found) {
+  Status ReadSegment(SegmentScan* scan, const SegmentFile& file, bool first, std::optional<Lsn> end, Recovered* found) {
     known_ = std::max(known_, Lsn(file.first.value - 1));  // A segment is made only after all before it was synced.
-    SHEAF_ASSIGN_OR_RETURN(const std::unique_ptr<SegmentReader> reader, SegmentReader::Open(files_, file.path));
-    const Result<SegmentHeader> header = reader->ReadHeader();
+    const Result<SegmentHeader> header = scan->NextSegment();
     if (!header.ok()) {
       if (KindOf(header.status()) != ErrorKind::kCorruption) return header.status();
       if (end) return Lost(header.status().message(), file.path, 0, next_, Lsn(end->value - 1));
-      return DecideTail(reader.get(), {TailState::kDamaged, 0, file.bytes, header.status().message()}, std::nullopt, found);
+      return DecideTail(scan->reader(), {TailState::kDamaged, 0, file.bytes, header.status().message()}, std::nullopt, found);
     }
     SHEAF_RETURN_NOT_OK(CheckHeader(*header, file, first));
     if (first) chain_ = header->chain;
     Segment segment{file, header->salt, kPageBytes, {Mark{next_, kPageBytes, chain_}}};
-    reader->Seek(segment.marks.front(), header->salt);
-    while (!end || next_ < *end) {
-      const Mark before = reader->mark();
-      SHEAF_ASSIGN_OR_RETURN(std::optional<Block> block, reader->Next());
+    while (true) {
+      SHEAF_ASSIGN_OR_RETURN(std::optional<SegmentScan::Found> block, scan->NextBlock());
       if (!block) break;
-      if (end && reader->mark().next > *end) {
-        return Lost("a block reaches into the next segment", file.path, before.offset, next_, Lsn(reader->mark().next.value - 1));
+      if (end && block->after.next > *end) {
+        return Lost("a block reaches into the next segment", file.path, block->before.offset, next_, Lsn(block->after.next.value - 1));
       }
-      segment.AddMark(before);
-      SHEAF_RETURN_NOT_OK(TakeBlock(before, *std::move(block), reader->mark(), found));
+      segment.AddMark(block->before);
+      SHEAF_RETURN_NOT_OK(TakeBlock(block->before, std::move(block->block), block->after, found));
     }
+    SegmentReader* const reader = scan->reader();
     segment.end_offset = reader->mark().offset;
     found->segments.push_back(std::move(segment));
-    if (!end) return DecideTail(reader.get(), reader->tail(), header->salt, found);
+    if (!end) return DecideTail(reader, reader->tail(), header->salt, found);
     if (next_ < *end) return Lost(reader->tail().reason, file.path, reader->tail().offset, next_, Lsn(end->value - 1));
     return Status::OK();
   }

@@ -13,6 +13,7 @@
 #include "io/sim_testing.h"
 #include "wal/format.h"
 #include "wal/inspect.h"
+#include "wal/archive.h"
 #include "wal/log_testing.h"
 
 namespace {
@@ -67,5 +68,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   SHEAF_CHECK(first.ok() == second.ok() && (!first.ok() || *first == *second));
   if (first.ok()) SHEAF_CHECK(first->size() >= floor.value);
   SHEAF_CHECK(wal::VerifyLog(&disk, "/wal").ok());
+  uint64_t archived = 0;
+  const auto end = wal::ReadArchived(&disk, "/wal", Lsn(0), wal::kLsnMax, [&](const wal::LoggedEntry& entry) {
+    SHEAF_CHECK(entry.lsn.value == ++archived);
+    return sheaf::Status::OK();
+  });
+  if (first.ok()) SHEAF_CHECK(end.ok() && end->value == first->size() && archived == first->size());
   return 0;
 }

@@ -4,13 +4,14 @@
 #include <utility>
 
 #include "core/check.h"
+#include "wal/archive.h"
 #include "wal/log_metrics.h"
 #include "wal/segment_reader.h"
 
 namespace sheaf::wal {
 
-SegmentCatalog::SegmentCatalog(io::FileSystem* files, std::string directory, std::vector<Segment> segments)
-    : files_(files), directory_(std::move(directory)), segments_(std::move(segments)) {}
+SegmentCatalog::SegmentCatalog(io::FileSystem* files, std::string directory, std::string archive_directory, std::vector<Segment> segments)
+    : files_(files), directory_(std::move(directory)), archive_directory_(std::move(archive_directory)), segments_(std::move(segments)) {}
 
 void SegmentCatalog::Add(Segment segment) {
   const MutexLock lock(&mutex_);
@@ -34,13 +35,23 @@ Status SegmentCatalog::TruncateThrough(Lsn lsn) {
       if (segments_.size() < 2 || segments_[1].file.first > lsn.Next()) return Status::OK();
       oldest = segments_.front().file;
     }
-    const Status removed = files_->Remove(oldest.path);
-    if (!removed.ok() && KindOf(removed) != ErrorKind::kNotFound) return removed;
-    SHEAF_RETURN_NOT_OK(files_->SyncDirectory(directory_));
+    SHEAF_RETURN_NOT_OK(Drop(oldest));
     const MutexLock lock(&mutex_);
     if (!segments_.empty() && segments_.front().file.first == oldest.first) segments_.erase(segments_.begin());
     Publish();
   }
+}
+
+/// Fine where someone else did it meanwhile.
+Status SegmentCatalog::Drop(const SegmentFile& segment) const {
+  if (!archive_directory_.empty()) {
+    const Status moved = MoveToArchive(files_, segment, directory_, archive_directory_);
+    if (moved.ok()) TheLogMetrics().archived_bytes.Add(static_cast<uint64_t>(segment.bytes));
+    return moved.ok() || KindOf(moved) != ErrorKind::kNotFound ? moved : files_->SyncDirectory(directory_);
+  }
+  const Status removed = files_->Remove(segment.path);
+  if (!removed.ok() && KindOf(removed) != ErrorKind::kNotFound) return removed;
+  return files_->SyncDirectory(directory_);
 }
 
 std::vector<SegmentCatalog::Slice> SegmentCatalog::SlicesOf(Lsn after, Lsn through) const {

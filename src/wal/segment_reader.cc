@@ -35,17 +35,40 @@ Result<std::optional<Block>> SegmentReader::Stop(TailState state, int64_t bytes,
   return std::optional<Block>();
 }
 
+/// Returns the bytes at `offset`, less only at the end of the file; they hold until the next call. Reads ahead,
+/// the more the longer the reader goes on.
+Result<std::span<const std::byte>> SegmentReader::Load(int64_t offset, int64_t bytes) {
+  bytes = std::min(bytes, file_bytes_ - offset);
+  if (offset < window_begin_ || offset + bytes > window_begin_ + window_bytes_) {
+    const int64_t wanted = std::max(bytes, std::min(ahead_bytes_, file_bytes_ - offset));
+    ahead_bytes_ = std::min(ahead_bytes_ * 2, kAheadBytesMax);
+    window_begin_ = offset;
+    Result<int64_t> read = Fill(wanted);
+    if (!read.ok() && wanted > bytes) read = Fill(bytes);  // What could not be read may be needed by nobody.
+    SHEAF_RETURN_NOT_OK(read.status());
+    window_bytes_ = *read;
+  }
+  const int64_t there = std::min(bytes, window_begin_ + window_bytes_ - offset);
+  return std::span(reinterpret_cast<const std::byte*>(window_->data()) + (offset - window_begin_), static_cast<size_t>(there));
+}
+
+/// Payloads that are still in use keep the window before this one.
+Result<int64_t> SegmentReader::Fill(int64_t bytes) {
+  window_bytes_ = 0;
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> window, arrow::AllocateBuffer(bytes));
+  window_ = std::move(window);
+  return file_->ReadAt(window_begin_, {reinterpret_cast<std::byte*>(window_->mutable_data()), static_cast<size_t>(bytes)});
+}
+
 Result<std::optional<Block>> SegmentReader::Next() {
   const int64_t left = file_bytes_ - mark_.offset;
   if (left <= 0) return Stop(TailState::kBlank, 0, "the file ends there");
-  std::array<std::byte, kPageBytes> page;
-  SHEAF_ASSIGN_OR_RETURN(const int64_t read, file_->ReadAt(mark_.offset, page));
-  const auto start = std::span<const std::byte>(page).first(static_cast<size_t>(read));
+  SHEAF_ASSIGN_OR_RETURN(const std::span<const std::byte> start, Load(mark_.offset, kPageBytes));
   const std::optional<BlockHeader> header = DecodeBlockHeader(start, mark_.offset, salt_);
   if (!header) {
     const TailState state = StateOf(start, mark_.offset);
-    return Stop(state, state == TailState::kBlank ? 0 : read, state == TailState::kBlank ? "no block was written there"
-                                                                                         : "the block header is damaged");
+    if (state == TailState::kBlank) return Stop(state, 0, "no block was written there");
+    return Stop(state, static_cast<int64_t>(start.size()), "the block header is damaged");
   }
   if (header->first_lsn != mark_.next.value || header->chain != mark_.chain) {
     return MakeError(ErrorKind::kCorruption,
@@ -53,10 +76,11 @@ Result<std::optional<Block>> SegmentReader::Next() {
                      mark_.offset, header->first_lsn, header->chain, mark_.next, mark_.chain);
   }
   if (header->block_bytes > left) return Stop(TailState::kDamaged, left, "the file ends inside the block");
-  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(header->block_bytes));
-  const std::span<std::byte> whole(reinterpret_cast<std::byte*>(bytes->mutable_data()), header->block_bytes);
-  SHEAF_ASSIGN_OR_RETURN(const int64_t got, file_->ReadAt(mark_.offset, whole));
-  if (got != header->block_bytes) return Stop(TailState::kDamaged, got, "the file ends inside the block");
+  SHEAF_ASSIGN_OR_RETURN(const std::span<const std::byte> whole, Load(mark_.offset, header->block_bytes));
+  if (whole.size() != header->block_bytes) {
+    return Stop(TailState::kDamaged, static_cast<int64_t>(whole.size()), "the file ends inside the block");
+  }
+  const auto bytes = arrow::SliceBuffer(window_, mark_.offset - window_begin_, header->block_bytes);
   Result<Block> block = DecodeBlock(*header, bytes);
   if (!block.ok()) return Stop(TailState::kDamaged, header->block_bytes, block.status().message());
   mark_ = {Lsn(header->first_lsn + header->entries), mark_.offset + header->block_bytes, block->chain};

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "core/ids.h"
@@ -34,7 +35,8 @@ struct Tail {
   std::string reason;
 };
 
-/// Not thread-safe. Uses plain reads, no mapping: an unreadable sector is an error (kIo), never a signal.
+/// Not thread-safe. Uses plain reads of up to 1 MiB ahead, no mapping: an unreadable sector is an error (kIo),
+/// never a signal.
 class SegmentReader {
  public:
   /// Opens `path`. The caller has decoded the header already, or knows the salt.
@@ -64,11 +66,18 @@ class SegmentReader {
  private:
   SegmentReader(std::unique_ptr<io::File> file, std::string path, int64_t file_bytes)
       : file_(std::move(file)), path_(std::move(path)), file_bytes_(file_bytes) {}
+  static constexpr int64_t kAheadBytesMin = 16 << 10, kAheadBytesMax = 1 << 20;
+
+  Result<std::span<const std::byte>> Load(int64_t offset, int64_t bytes);
+  Result<int64_t> Fill(int64_t bytes);
   Result<std::optional<Block>> Stop(TailState state, int64_t bytes, std::string reason);
 
   const std::unique_ptr<io::File> file_;
   const std::string path_;
   const int64_t file_bytes_;
+  std::shared_ptr<arrow::Buffer> window_;  // What was read of the file; blocks are slices of it.
+  int64_t window_begin_ = 0, window_bytes_ = 0;
+  int64_t ahead_bytes_ = kAheadBytesMin;
   Mark mark_;
   uint64_t salt_ = 0;
   Tail tail_;

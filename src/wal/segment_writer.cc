@@ -1,5 +1,7 @@
 #include "wal/segment_writer.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/check.h"
@@ -7,6 +9,8 @@
 
 namespace sheaf::wal {
 namespace {
+
+constexpr int64_t kAlignedBytesMin = 256 << 10;
 
 /// Different for every segment: time and LSN, well mixed (the finaliser of SplitMix64).
 uint64_t MakeSalt(io::Clock* clock, Lsn first) {
@@ -27,12 +31,43 @@ Status SegmentWriter::Poison(const Status& error, const char* what) {
                    error.message());
 }
 
+/// Where the file system refuses, the page cache is used as without the option.
+void SegmentWriter::GoDirect(io::File* file) {
+  direct_ = false;
+  if (!options_.direct_io) return;
+  const Status direct = file->BypassCache();
+  direct_ = direct.ok();
+  if (!direct_ && !std::exchange(refusal_logged_, true)) {
+    LogWarn("wal.direct_io_refused", {{"path", file->path()}, {"reason", direct.message()}});
+  }
+}
+
+/// Direct writes need aligned memory, so their pieces are gathered first: at most a block, in one buffer.
+Status SegmentWriter::Write(io::File* file, int64_t offset, std::span<const std::span<const std::byte>> pieces) {
+  if (!direct_) return file->WriteAt(offset, pieces);
+  int64_t bytes = 0;
+  for (const auto& piece : pieces) bytes += static_cast<int64_t>(piece.size());
+  if (!aligned_ || aligned_->size() < bytes) {
+    aligned_.reset();
+    SHEAF_ASSIGN_OR_RETURN(aligned_, arrow::AllocateBuffer(std::max(bytes, kAlignedBytesMin), io::kDirectAlignment));
+  }
+  uint8_t* at = aligned_->mutable_data();
+  for (const auto& piece : pieces) {
+    std::memcpy(at, piece.data(), piece.size());
+    at += piece.size();
+  }
+  return file->WriteAt(offset, std::span(reinterpret_cast<const std::byte*>(aligned_->data()), static_cast<size_t>(bytes)));
+}
+
 Status SegmentWriter::Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path,
-                              std::span<const PendingEntry> first_block) {
-  Status written = spare->file->WriteAt(0, EncodeSegmentHeader(header));
+                              std::span<const PendingEntry* const> first_block) {
+  GoDirect(spare->file.get());
+  const auto page = EncodeSegmentHeader(header);
+  const std::array<std::span<const std::byte>, 1> header_pieces = {page};
+  Status written = Write(spare->file.get(), 0, header_pieces);
   if (written.ok() && !first_block.empty()) {
     EncodeBlock({options_.epoch, Lsn(next_.value - 1), chain_, header.salt, kPageBytes}, first_block, &block_);
-    written = spare->file->WriteAt(kPageBytes, block_.pieces);
+    written = Write(spare->file.get(), kPageBytes, block_.pieces);
   }
   if (!written.ok()) return KindOf(written) == ErrorKind::kUnavailable ? written : Poison(written, "writing a segment header");
   // Once a sync has failed, nothing that this process reads back can be trusted, whatever the reason.
@@ -46,7 +81,7 @@ Status SegmentWriter::Publish(SpareSegment* spare, const SegmentHeader& header, 
 }
 
 Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t segment_bytes,
-                                    std::span<const PendingEntry> first_block) {
+                                    std::span<const PendingEntry* const> first_block) {
   SHEAF_RETURN_NOT_OK(poisoned_);
   if (!spare) {
     Result<SpareSegment> made = MakeSpare(files_, options_.directory, "now", segment_bytes);
@@ -84,12 +119,12 @@ Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t s
   return segment;
 }
 
-Status SegmentWriter::Commit(std::span<const PendingEntry> entries, Lsn durable) {
+Status SegmentWriter::Commit(std::span<const PendingEntry* const> entries, Lsn durable) {
   SHEAF_RETURN_NOT_OK(poisoned_);
-  SHEAF_CHECK(file_ != nullptr && entries.front().logged.lsn == next_);
+  SHEAF_CHECK(file_ != nullptr && entries.front()->logged.lsn == next_);
   EncodeBlock({options_.epoch, durable, chain_, salt_, offset_}, entries, &block_);
   SHEAF_CHECK(block_.bytes <= bytes_left());
-  const Status written = file_->WriteAt(offset_, block_.pieces);
+  const Status written = Write(file_.get(), offset_, block_.pieces);
   if (!written.ok()) {
     if (KindOf(written) != ErrorKind::kUnavailable) return Poison(written, "writing to the log");
     // Only where the file system cannot preallocate. The next block goes over what was written of this one.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,13 +34,13 @@ class SegmentWriter {
   /// then does it count. Uses `spare` where it is given. Replaces a segment that begins at the same LSN.
   /// `first_block`, if not empty, is in the file before it gets its name: recovery moves its last block so,
   /// which must never be missing from both places.
-  Result<Segment> Roll(std::optional<SpareSegment> spare, int64_t segment_bytes, std::span<const PendingEntry> first_block = {});
+  Result<Segment> Roll(std::optional<SpareSegment> spare, int64_t segment_bytes, std::span<const PendingEntry* const> first_block = {});
 
   /// Whether a block of `bytes` fits the current segment.
   int64_t bytes_left() const { return file_ ? segment_bytes_ - offset_ : 0; }
 
   /// Writes one block and syncs it. The LSNs of `entries` must follow next_lsn(). OK: durable.
-  Status Commit(std::span<const PendingEntry> entries, Lsn durable);
+  Status Commit(std::span<const PendingEntry* const> entries, Lsn durable);
 
   /// Cuts off what was preallocated and not used, durably. The log can then only go on with Roll().
   Status Finish();
@@ -50,7 +51,10 @@ class SegmentWriter {
   const Status& poisoned() const { return poisoned_; }
 
  private:
-  Status Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path, std::span<const PendingEntry> first_block);
+  Status Publish(SpareSegment* spare, const SegmentHeader& header, const std::string& path,
+                 std::span<const PendingEntry* const> first_block);
+  Status Write(io::File* file, int64_t offset, std::span<const std::span<const std::byte>> pieces);
+  void GoDirect(io::File* file);
   Status Poison(const Status& error, const char* what);
 
   io::FileSystem* const files_;  // Borrowed.
@@ -64,6 +68,9 @@ class SegmentWriter {
   int64_t offset_ = 0;
   int64_t segment_bytes_ = 0;
   EncodedBlock block_;  // Kept for its memory.
+  bool refusal_logged_ = false;
+  bool direct_ = false;                       // Of the file that is written to, or being made.
+  std::shared_ptr<arrow::Buffer> aligned_;    // What is written directly is gathered here.
   Status poisoned_;
 };
 

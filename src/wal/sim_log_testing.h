@@ -18,12 +18,13 @@ using Strings = std::vector<std::string>;
 /// Path of the first segment of a log of SimLogOptions().
 inline constexpr char kFirstSegment[] = "/wal/wal-0000000000000001.log";
 
-/// Segments of 32 KiB, so that a few entries begin the next; COMMIT follows at once.
+/// Segments of 32 KiB, so that a few entries begin the next; neither COMMIT nor buffered entries wait for a clock.
 inline LogOptions SimLogOptions() {
   LogOptions options;
   options.directory = "/wal";
   options.segment_bytes = 32 << 10;
   options.commit_delay_ms = 0;
+  options.buffered_sync_ms = 3'600'000;
   return options;
 }
 

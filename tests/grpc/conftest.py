@@ -29,8 +29,8 @@ class Demo:
     def address(self, listener):
         return f"127.0.0.1:{self.ports[listener]}"
 
-    def connect(self, listener):
-        sock = socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=10)
+    def connect(self, listener, source="127.0.0.1"):
+        sock = socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=10, source_address=(source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 

@@ -175,10 +175,14 @@ class TestSlowness:
             while b'requests_open{listener="http"} 1\n' not in exchange(demo, request(line=b"GET /metrics HTTP/1.0")):
                 assert time.monotonic() < deadline
 
-    def test_connections_of_one_address_are_limited(self, make_demo):
-        demo = make_demo(connections_per_address_max=5)
-        socks = [demo.connect("http") for _ in range(5)]
-        with demo.connect("http") as extra:
+    @pytest.mark.parametrize("limits, sources, extra_source", [
+        ({"connections_per_address_max": 5}, ["127.0.0.1"] * 5, "127.0.0.1"),
+        ({"connections_max": 3}, ["127.0.0.1", "127.0.0.2", "127.0.0.3"], "127.0.0.4"),
+    ])
+    def test_connections_are_limited_by_address_and_in_all(self, make_demo, limits, sources, extra_source):
+        demo = make_demo(**limits)
+        socks = [demo.connect("http", source) for source in sources]
+        with demo.connect("http", extra_source) as extra:
             extra.settimeout(5)
             try:
                 assert extra.recv(1) == b""

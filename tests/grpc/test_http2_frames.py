@@ -12,7 +12,7 @@ import zstandard
 from frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, GRPC_FIELDS, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
                     WINDOW_UPDATE, PREFACE, Peer, block, call, data_frames, fields, frame, headers, message)
 
-PROTOCOL_ERROR, ENHANCE_YOUR_CALM = 1, 11
+PROTOCOL_ERROR, REFUSED_STREAM, ENHANCE_YOUR_CALM = 1, 7, 11
 
 
 def grpc_status(answer):
@@ -157,6 +157,17 @@ def test_floods_end_the_connection_and_nothing_else(demo, name):
                 peer.send(FLOODS[name](i))
         assert peer.ending() in (PROTOCOL_ERROR, ENHANCE_YOUR_CALM, None)  # A reset of the connection may overtake its GOAWAY.
         assert demo.cpu_seconds() - before < 5
+    assert still_serves(demo)
+
+
+def test_streams_open_at_once_on_a_connection_are_limited(demo):
+    ping = frame(PING, 0, 0, b"12345678")
+    with Peer(demo) as peer:
+        peer.send(b"".join(headers(n, GRPC_FIELDS) for n in range(1, 257, 2)) + ping)  # 128 that wait for their messages.
+        while (got := peer.read())[0] != PING:
+            assert got[0] in (SETTINGS, WINDOW_UPDATE)
+        peer.send(headers(257, GRPC_FIELDS))
+        assert peer.answer(257) in (f"GOAWAY {PROTOCOL_ERROR}", f"RST {REFUSED_STREAM}")
     assert still_serves(demo)
 
 

@@ -1,0 +1,42 @@
+/// What keyed_comparison asks of each engine: rows of a 16-byte key and a value of bytes, put and got one by one or in batches.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace sheaf::bench {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+struct EngineLimits {
+  size_t memtable_bytes = size_t{128} << 20;
+  size_t cache_bytes = size_t{512} << 20;
+};
+
+/// Thread-safe for puts and gets unless the engine itself serialises writers. Ends the program on an error: a benchmark that
+/// went wrong measured nothing.
+class KeyValue {
+ public:
+  virtual ~KeyValue() = default;
+  virtual const char* name() const = 0;
+  /// Puts one row. `durable`: on disk (fdatasync) when it returns; else as the engine does without a sync, but in its log.
+  virtual void Put(std::string_view key, std::string_view value, bool durable) = 0;
+  /// Puts rows in one atomic batch.
+  virtual void PutBatch(const Pairs& pairs, bool durable) = 0;
+  /// Returns the value's bytes read (their sum, so that they are touched), or -1 where there is no such key.
+  virtual int64_t Get(std::string_view key) = 0;
+  /// What is in memory goes to files, and background work ends.
+  virtual void Settle() = 0;
+};
+
+/// Makes an engine in an empty folder.
+std::unique_ptr<KeyValue> OpenSheaf(const std::string& folder, const EngineLimits& limits);
+std::unique_ptr<KeyValue> OpenRocksDb(const std::string& folder, const EngineLimits& limits);
+std::unique_ptr<KeyValue> OpenLmdb(const std::string& folder, const EngineLimits& limits);
+std::unique_ptr<KeyValue> OpenSqlite(const std::string& folder, const EngineLimits& limits);
+
+}  // namespace sheaf::bench

@@ -1,0 +1,243 @@
+/// Single-row and batched writes and reads by key, beside RocksDB, LMDB and SQLite: same rows, same order, same durability,
+/// engines alternating, every repetition in fresh folders. Prints one JSON object.
+///
+///   keyed_comparison FOLDER [REPETITIONS [ROWS]]      default 3 repetitions, 300,000 rows of 16 + 104 bytes
+///
+/// "unsynced": the row is in the engine's log when Put() returns, without a sync (LMDB and SQLite have no such log: 1,000 puts
+/// share a transaction). "durable": fdatasync before Put() returns. Reads touch every byte of the value. Latencies in µs.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/log.h"
+#include "key_value.h"
+
+namespace sheaf::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr size_t kValueBytes = 104;
+constexpr int kWriters = 64;
+constexpr int kDurablePuts = 600;
+constexpr size_t kBatchRows = 1000;
+constexpr int kBatches = 60;
+constexpr int64_t kReads = 200'000;
+constexpr int64_t kManyWritersNs = 1'000'000'000;
+
+int64_t NowNs() { return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count(); }
+
+/// Key of row `i`: spread over the whole space, the same for all engines.
+std::string KeyOf(uint64_t i) {
+  std::string key(16, '\0');
+  for (int word = 0; word < 2; ++word) {
+    uint64_t x = i * 2 + static_cast<uint64_t>(word) + 0x9E3779B97F4A7C15;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    x ^= x >> 31;
+    for (int b = 0; b < 8; ++b) key[static_cast<size_t>(word * 8 + b)] = static_cast<char>(x >> (8 * b));
+  }
+  return key;
+}
+
+std::string ValueOf(uint64_t i) {
+  std::string value(kValueBytes, 'v');
+  std::snprintf(value.data(), 24, "%020llu", static_cast<unsigned long long>(i));
+  value[20] = ' ';
+  return value;
+}
+
+using Figures = std::map<std::string, double>;
+
+void AddLatencies(const std::string& name, std::vector<int64_t> ns, Figures* figures) {
+  std::sort(ns.begin(), ns.end());
+  const auto at = [&](double share) {
+    return static_cast<double>(ns[std::min(ns.size() - 1, static_cast<size_t>(share * static_cast<double>(ns.size())))]) / 1e3;
+  };
+  (*figures)[name + "_p50_us"] = at(0.5);
+  (*figures)[name + "_p99_us"] = at(0.99);
+  (*figures)[name + "_max_us"] = static_cast<double>(ns.back()) / 1e3;
+}
+
+/// P50 of what the device itself takes for a 4 KiB write and an fdatasync into a preallocated file.
+double DeviceSyncUs(const std::string& folder) {
+  const std::string path = folder + "/probe";
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT, 0644);
+  std::vector<char> page(4096, 'x');
+  const int count = 300;
+  if (file < 0 || ::posix_fallocate(file, 0, 4096L * count) != 0) std::exit(1);
+  for (int i = 0; i < count; ++i) {
+    if (::pwrite(file, page.data(), page.size(), 4096L * i) != 4096) std::exit(1);
+  }
+  ::fsync(file);
+  std::vector<int64_t> ns;
+  for (int i = 0; i < count; ++i) {
+    page[0] = static_cast<char>(i);
+    const int64_t start = NowNs();
+    if (::pwrite(file, page.data(), page.size(), 4096L * i) != 4096 || ::fdatasync(file) != 0) std::exit(1);
+    ns.push_back(NowNs() - start);
+  }
+  ::close(file);
+  std::filesystem::remove(path);
+  std::nth_element(ns.begin(), ns.begin() + count / 2, ns.end());
+  return static_cast<double>(ns[count / 2]) / 1e3;
+}
+
+void Reads(const std::string& name, KeyValue* engine, uint64_t rows, bool there, Figures* figures) {
+  std::mt19937_64 random(5);
+  std::vector<int64_t> ns;
+  ns.reserve(kReads);
+  for (int64_t i = 0; i < kReads; ++i) {
+    const std::string key = KeyOf((there ? 0 : uint64_t{1} << 40) + random() % rows);
+    const int64_t start = NowNs();
+    const int64_t sum = engine->Get(key);
+    ns.push_back(NowNs() - start);
+    if ((sum >= 0) != there) {
+      std::fprintf(stderr, "%s: a wrong answer\n", engine->name());
+      std::exit(1);
+    }
+  }
+  AddLatencies(name, std::move(ns), figures);
+}
+
+Figures RunOnce(KeyValue* engine, uint64_t rows, const std::string& folder) {
+  Figures figures;
+  std::vector<int64_t> ns;
+  ns.reserve(rows);
+  const int64_t begin = NowNs();
+  for (uint64_t i = 0; i < rows; ++i) {
+    const std::string key = KeyOf(i), value = ValueOf(i);
+    const int64_t start = NowNs();
+    engine->Put(key, value, false);
+    ns.push_back(NowNs() - start);
+  }
+  figures["put_unsynced_per_s"] = static_cast<double>(rows) / (static_cast<double>(NowNs() - begin) / 1e9);
+  AddLatencies("put_unsynced", std::move(ns), &figures);
+  Reads("get_recent", engine, rows, true, &figures);
+
+  figures["device_sync_p50_us"] = DeviceSyncUs(folder);
+  ns.clear();
+  for (int i = 0; i < kDurablePuts; ++i) {
+    const std::string key = KeyOf(rows + static_cast<uint64_t>(i)), value = ValueOf(1);
+    const int64_t start = NowNs();
+    engine->Put(key, value, true);
+    ns.push_back(NowNs() - start);
+  }
+  int64_t total = 0;
+  for (const int64_t one : ns) total += one;
+  const double one_per_s = kDurablePuts / (static_cast<double>(total) / 1e9);
+  figures["put_durable_1_per_s"] = one_per_s;
+  AddLatencies("put_durable_1", std::move(ns), &figures);
+
+  std::atomic<int64_t> done{0};
+  std::vector<std::thread> threads;
+  const int64_t many_begin = NowNs();
+  for (int t = 0; t < kWriters; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint64_t i = 0; NowNs() - many_begin < kManyWritersNs; ++i) {
+        engine->Put(KeyOf(rows * 4 + static_cast<uint64_t>(t) * 10'000'000 + i), ValueOf(i), true);
+        done.fetch_add(1, std::memory_order_relaxed);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  figures["put_durable_64_per_s"] = static_cast<double>(done.load()) / (static_cast<double>(NowNs() - many_begin) / 1e9);
+  figures["put_durable_64_over_1"] = figures["put_durable_64_per_s"] / one_per_s;
+
+  std::vector<Pairs> batches(kBatches);
+  for (int b = 0; b < kBatches; ++b) {
+    for (size_t i = 0; i < kBatchRows; ++i) {
+      batches[static_cast<size_t>(b)].emplace_back(KeyOf(rows * 9 + static_cast<uint64_t>(b) * kBatchRows + i), ValueOf(i));
+    }
+  }
+  const int64_t batch_begin = NowNs();
+  for (const Pairs& pairs : batches) engine->PutBatch(pairs, true);
+  figures["batch_durable_rows_per_s"] =
+      static_cast<double>(kBatches) * kBatchRows / (static_cast<double>(NowNs() - batch_begin) / 1e9);
+
+  engine->Settle();
+  Reads("get_settled", engine, rows, true, &figures);
+  Reads("get_missing", engine, rows, false, &figures);
+
+  // Half writes, half reads, beside each other, over rows in files and new ones.
+  std::vector<int64_t> read_ns;
+  std::atomic<bool> finished{false};
+  std::thread writer([&] {
+    std::mt19937_64 random(9);
+    for (uint64_t i = 0; i < rows; ++i) engine->Put(KeyOf(random() % rows), ValueOf(i), false);
+    finished = true;
+  });
+  std::mt19937_64 random(11);
+  while (!finished.load()) {
+    const std::string key = KeyOf(random() % rows);
+    const int64_t start = NowNs();
+    if (engine->Get(key) < 0) std::exit(1);
+    read_ns.push_back(NowNs() - start);
+  }
+  writer.join();
+  AddLatencies("get_mixed", std::move(read_ns), &figures);
+  return figures;
+}
+
+void Print(const std::map<std::string, std::vector<Figures>>& all) {
+  std::printf("{");
+  const char* comma = "";
+  for (const auto& [engine, runs] : all) {
+    std::printf("%s\"%s\": {", comma, engine.c_str());
+    const char* inner = "";
+    for (const auto& [name, unused] : runs.front()) {
+      std::vector<double> values;
+      for (const Figures& run : runs) values.push_back(run.at(name));
+      std::sort(values.begin(), values.end());
+      std::printf("%s\"%s\": {\"median\": %.3f, \"min\": %.3f, \"max\": %.3f}", inner, name.c_str(), values[values.size() / 2],
+                  values.front(), values.back());
+      inner = ", ";
+    }
+    std::printf("}");
+    comma = ", ";
+  }
+  std::printf("}\n");
+}
+
+int Main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: keyed_comparison FOLDER [REPETITIONS [ROWS]]\n");
+    return 2;
+  }
+  ConfigureLog(LogLevel::kError, false);
+  const int repetitions = argc > 2 ? std::atoi(argv[2]) : 3;
+  const uint64_t rows = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 300'000;
+  const std::vector<std::pair<const char*, std::function<std::unique_ptr<KeyValue>(const std::string&, const EngineLimits&)>>>
+      engines = {{"sheaf", OpenSheaf}, {"rocksdb", OpenRocksDb}, {"lmdb", OpenLmdb}, {"sqlite", OpenSqlite}};
+  std::map<std::string, std::vector<Figures>> all;
+  for (int repetition = 0; repetition < repetitions; ++repetition) {
+    for (const auto& [name, open] : engines) {
+      const std::string folder = std::string(argv[1]) + "/" + name + std::to_string(repetition);
+      {
+        const auto engine = open(folder, EngineLimits{});
+        all[name].push_back(RunOnce(engine.get(), rows, argv[1]));
+      }
+      std::filesystem::remove_all(folder);
+      std::fprintf(stderr, "%s %d/%d\n", name, repetition + 1, repetitions);
+    }
+  }
+  Print(all);
+  return 0;
+}
+
+}  // namespace
+}  // namespace sheaf::bench
+
+int main(int argc, char** argv) { return sheaf::bench::Main(argc, argv); }

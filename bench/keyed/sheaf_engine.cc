@@ -1,0 +1,108 @@
+/// Sheaf behind KeyValue: a keyed table `kv(k BLOB PRIMARY KEY, v BLOB NOT NULL)`.
+
+#include <cstdio>
+#include <cstdlib>
+#include <semaphore>
+
+#include <arrow/api.h>
+
+#include "columns/row_codec.h"
+#include "io/posix.h"
+#include "key_value.h"
+#include "store/database.h"
+
+namespace sheaf::bench {
+namespace {
+
+template <typename T>
+T Must(Result<T> result) {
+  if (result.ok()) return *std::move(result);
+  std::fprintf(stderr, "sheaf: %s\n", result.status().ToString().c_str());
+  std::exit(1);
+}
+void Must(const Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "sheaf: %s\n", status.ToString().c_str());
+  std::exit(1);
+}
+
+class SheafEngine : public KeyValue {
+ public:
+  SheafEngine(const std::string& folder, const EngineLimits& limits) {
+    store::Options options;
+    options.directory = folder;
+    options.memtable_bytes = static_cast<int64_t>(limits.memtable_bytes);
+    options.free_space_min_fraction = 0;
+    database_ = Must(store::Database::Open(io::PosixFileSystem(), io::SystemClock(), options));
+    store::NewTable table;
+    table.schema_name = "main";
+    table.name = "kv";
+    table.schema = arrow::schema({arrow::field("k", arrow::binary(), false), arrow::field("v", arrow::binary(), false)});
+    table.primary_key = {"k"};
+    info_ = Must(database_->CreateTable(table));
+  }
+  ~SheafEngine() override { Must(database_->Close()); }
+
+  const char* name() const override { return "sheaf"; }
+
+  void Put(std::string_view key, std::string_view value, bool durable) override {
+    thread_local columns::RowBuilder builder(info_->rows.get());
+    builder.Clear();
+    builder.SetText(0, key);
+    builder.SetText(1, value);
+    store::WriteOptions write;
+    write.durability = durable ? store::Durability::kLocal : store::Durability::kBuffered;
+    std::binary_semaphore done(0);
+    while (true) {
+      const Status started = database_->PutRowAsync(info_->id, builder.Finish(), write, [&done](Result<Lsn> lsn) {
+        Must(lsn.status());
+        done.release();
+      });
+      if (started.ok()) break;
+      if (KindOf(started) != ErrorKind::kThrottled) Must(started);
+    }
+    done.acquire();
+  }
+
+  void PutBatch(const Pairs& pairs, bool durable) override {
+    arrow::BinaryBuilder keys, values;
+    for (const auto& [key, value] : pairs) {
+      Must(keys.Append(key));
+      Must(values.Append(value));
+    }
+    const auto batch =
+        arrow::RecordBatch::Make(info_->schema, static_cast<int64_t>(pairs.size()), {Must(keys.Finish()), Must(values.Finish())});
+    store::WriteOptions write;
+    write.durability = durable ? store::Durability::kLocal : store::Durability::kBuffered;
+    while (true) {
+      const auto done = database_->Append({{info_->id, batch}}, write);
+      if (done.ok()) return;
+      if (KindOf(done.status()) != ErrorKind::kThrottled) Must(done.status());
+    }
+  }
+
+  int64_t Get(std::string_view key) override {
+    const store::KeyedRow row = Must(database_->Get(info_->id, key));  // One binary column: the key is its own encoding.
+    if (!row) return -1;
+    const arrow::ArrayData& values = *row.batch->column_data(1);
+    const int32_t* ends = values.GetValues<int32_t>(1) + row.row;
+    const uint8_t* bytes = values.buffers[2]->data();
+    int64_t sum = 0;
+    for (int32_t i = ends[0]; i < ends[1]; ++i) sum += bytes[i];
+    return sum;
+  }
+
+  void Settle() override { Must(database_->Flush()); }
+
+ private:
+  std::unique_ptr<store::Database> database_;
+  std::shared_ptr<const store::TableInfo> info_;
+};
+
+}  // namespace
+
+std::unique_ptr<KeyValue> OpenSheaf(const std::string& folder, const EngineLimits& limits) {
+  return std::make_unique<SheafEngine>(folder, limits);
+}
+
+}  // namespace sheaf::bench

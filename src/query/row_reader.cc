@@ -1,0 +1,152 @@
+#include "query/row_reader.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include <arrow/array/util.h>
+#include <arrow/compute/cast.h>
+#include <arrow/csv/api.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/json/api.h>
+#include <arrow/table.h>
+#include <parquet/arrow/reader.h>
+
+namespace sheaf::query {
+namespace {
+
+/// Blocks that the text readers cut a document into. A line of NDJSON must fit.
+constexpr int32_t kBlockBytes = 16 << 20;
+
+Status Wrong(const char* what, const Status& why) {
+  return MakeError(ErrorKind::kInvalid, "the {} cannot be read: {}", what, why.message());
+}
+
+/// Types whose text the readers of CSV and JSON understand; others are read as text and cast.
+std::shared_ptr<arrow::DataType> TextType(const std::shared_ptr<arrow::DataType>& type) {
+  switch (type->id()) {
+    case arrow::Type::FIXED_SIZE_BINARY:
+    case arrow::Type::DICTIONARY: return arrow::utf8();
+    default: return type;
+  }
+}
+
+Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buffer>& bytes) {
+  SHEAF_ASSIGN_OR_RETURN(const auto reader,
+                         arrow::ipc::RecordBatchStreamReader::Open(std::make_shared<arrow::io::BufferReader>(bytes)));
+  arrow::RecordBatchVector batches;
+  while (true) {
+    std::shared_ptr<arrow::RecordBatch> batch;
+    SHEAF_RETURN_NOT_OK(reader->ReadNext(&batch));
+    if (batch == nullptr) break;
+    SHEAF_RETURN_NOT_OK(batch->ValidateFull());
+    batches.push_back(std::move(batch));
+  }
+  return arrow::Table::FromRecordBatches(reader->schema(), batches);
+}
+
+Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::Buffer>& bytes) {
+  SHEAF_ASSIGN_OR_RETURN(const auto reader, parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(bytes),
+                                                                     arrow::default_memory_pool()));
+  if (reader->parquet_reader()->metadata()->num_rows() > kRowsReadMax) {
+    return MakeError(ErrorKind::kTooLarge, "the file has {} rows; at most {} at once",
+                     reader->parquet_reader()->metadata()->num_rows(), kRowsReadMax);
+  }
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::Table> table, reader->ReadTable());
+  SHEAF_RETURN_NOT_OK(table->ValidateFull());
+  return table;
+}
+
+Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema) {
+  auto read = arrow::csv::ReadOptions::Defaults();
+  read.use_threads = false;
+  read.block_size = kBlockBytes;
+  auto convert = arrow::csv::ConvertOptions::Defaults();
+  for (const auto& field : schema.fields()) convert.column_types[field->name()] = TextType(field->type());
+  convert.strings_can_be_null = true;
+  convert.quoted_strings_can_be_null = false;
+  convert.null_values = {""};
+  auto parse = arrow::csv::ParseOptions::Defaults();
+  parse.newlines_in_values = true;
+  SHEAF_ASSIGN_OR_RETURN(const auto reader,
+                         arrow::csv::TableReader::Make(arrow::io::IOContext(), std::make_shared<arrow::io::BufferReader>(bytes),
+                                                       read, parse, convert));
+  return reader->Read();
+}
+
+Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema) {
+  auto read = arrow::json::ReadOptions::Defaults();
+  read.use_threads = false;
+  read.block_size = kBlockBytes;
+  auto parse = arrow::json::ParseOptions::Defaults();
+  arrow::FieldVector fields;
+  for (const auto& field : schema.fields()) fields.push_back(arrow::field(field->name(), TextType(field->type())));
+  parse.explicit_schema = arrow::schema(std::move(fields));
+  parse.unexpected_field_behavior = arrow::json::UnexpectedFieldBehavior::Error;
+  SHEAF_ASSIGN_OR_RETURN(const auto reader,
+                         arrow::json::TableReader::Make(arrow::default_memory_pool(),
+                                                        std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
+  return reader->Read();
+}
+
+Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
+                                           const arrow::Schema& schema) {
+  const auto Named = [](const char* what, Result<std::shared_ptr<arrow::Table>> read) -> Result<std::shared_ptr<arrow::Table>> {
+    if (read.ok() || KindOf(read.status()) == ErrorKind::kTooLarge) return read;
+    return Wrong(what, read.status());
+  };
+  switch (format) {
+    case Format::kArrow: return Named("Arrow stream", ReadArrow(bytes));
+    case Format::kParquet: return Named("Parquet file", ReadParquet(bytes));
+    case Format::kCsv: return Named("CSV", ReadCsv(bytes, schema));
+    case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema));
+    default: return MakeError(ErrorKind::kUnsupported, "rows come as an Arrow stream, Parquet, NDJSON or CSV");
+  }
+}
+
+/// The table's columns out of what was read, in its order and types.
+Result<std::shared_ptr<arrow::Table>> Conform(const arrow::Table& read, const std::shared_ptr<arrow::Schema>& schema) {
+  for (const auto& field : read.schema()->fields()) {
+    if (schema->GetFieldIndex(field->name()) >= 0) continue;
+    std::string names;
+    for (const auto& known : schema->fields()) names += (names.empty() ? "" : ", ") + known->name();
+    return MakeError(ErrorKind::kInvalid, "the table has no column '{}'; its columns are {}", field->name(), names);
+  }
+  std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
+  for (const auto& field : schema->fields()) {
+    const auto column = read.GetColumnByName(field->name());
+    if (column == nullptr) {
+      SHEAF_ASSIGN_OR_RETURN(const auto nulls, arrow::MakeArrayOfNull(field->type(), read.num_rows()));
+      columns.push_back(std::make_shared<arrow::ChunkedArray>(nulls));
+      continue;
+    }
+    if (column->type()->Equals(field->type())) {
+      columns.push_back(column);
+      continue;
+    }
+    const auto cast = arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(field->type()));
+    if (!cast.ok()) {
+      return MakeError(ErrorKind::kInvalid, "column '{}' is {} and comes as {}: {}", field->name(), field->type()->ToString(),
+                       column->type()->ToString(), cast.status().message());
+    }
+    columns.push_back(cast->chunked_array());
+  }
+  return arrow::Table::Make(schema, std::move(columns), read.num_rows());
+}
+
+}  // namespace
+
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
+                                                                  const std::shared_ptr<arrow::Schema>& schema) {
+  SHEAF_ASSIGN_OR_RETURN(const auto read, Read(format, bytes, *schema));
+  if (read->num_rows() > kRowsReadMax) {
+    return MakeError(ErrorKind::kTooLarge, "the request has {} rows; at most {} at once", read->num_rows(), kRowsReadMax);
+  }
+  SHEAF_ASSIGN_OR_RETURN(const auto table, Conform(*read, schema));
+  SHEAF_ASSIGN_OR_RETURN(const auto whole, table->CombineChunksToBatch());
+  if (whole->num_rows() == 0) return std::vector<std::shared_ptr<arrow::RecordBatch>>();
+  return std::vector<std::shared_ptr<arrow::RecordBatch>>{whole};
+}
+
+}  // namespace sheaf::query

@@ -1,0 +1,29 @@
+/// Rows from outside as record batches of a table: what POST /v1/tables takes.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <arrow/buffer.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
+#include "core/status.h"
+#include "query/formats.h"
+
+namespace sheaf::query {
+
+/// Most rows of one request.
+inline constexpr int64_t kRowsReadMax = 10'000'000;
+
+/// Reads a whole document: an Arrow IPC stream, Parquet, NDJSON (an object a line) or CSV (with a head line). Columns are found
+/// by name and cast to the table's types without loss; those that are absent are NULL. Bytes come from a stranger: every batch is
+/// validated fully. Errors: Invalid (names the column, the row where it can, and what would do), TooLarge, Unsupported (a format
+/// that cannot be read).
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
+                                                                  const std::shared_ptr<arrow::Schema>& schema);
+
+}  // namespace sheaf::query
