@@ -3,8 +3,9 @@
 ///
 ///   keyed_comparison FOLDER [REPETITIONS [ROWS]]      default 3 repetitions, 300,000 rows of 16 + 104 bytes
 ///
-/// "unsynced": the row is in the engine's log when Put() returns, without a sync (LMDB and SQLite have no such log: 1,000 puts
-/// share a transaction). "durable": fdatasync before Put() returns. Reads touch every byte of the value. Latencies in µs.
+/// "unsynced": the row is in the engine's log when Put() returns, without a sync (LMDB has no such log: each put is
+/// a transaction that is not synced; of SQLite 1,000 puts share one). "durable": fdatasync before Put() returns. Reads touch
+/// every byte of the value. Latencies in µs.
 
 #include <fcntl.h>
 #include <unistd.h>

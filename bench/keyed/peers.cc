@@ -81,7 +81,7 @@ class RocksDb : public KeyValue {
   std::unique_ptr<rocksdb::DB> db_;
 };
 
-/// Writers are one at a time in LMDB. Unsynced puts go 1,000 to a transaction, its best case; a sync ends each durable one.
+/// Writers are one at a time in LMDB; each put is a transaction, and a sync ends each durable one.
 class Lmdb : public KeyValue {
  public:
   Lmdb(const std::string& folder, const EngineLimits&) {
@@ -89,38 +89,34 @@ class Lmdb : public KeyValue {
     Check(mdb_env_create(&env_));
     Check(mdb_env_set_mapsize(env_, size_t{16} << 30));
     Check(mdb_env_set_maxreaders(env_, 256));
-    Check(mdb_env_open(env_, folder.c_str(), MDB_NOTLS, 0644));
+    Check(mdb_env_open(env_, folder.c_str(), MDB_NOTLS | MDB_NOSYNC, 0644));
     MDB_txn* txn = nullptr;
     Check(mdb_txn_begin(env_, nullptr, 0, &txn));
     Check(mdb_dbi_open(txn, nullptr, MDB_CREATE, &dbi_));
     Check(mdb_txn_commit(txn));
-    Check(mdb_env_set_flags(env_, MDB_NOSYNC, 1));
   }
   ~Lmdb() override {
-    End();
     if (read_ != nullptr) mdb_txn_abort(read_);
     mdb_env_close(env_);
   }
   const char* name() const override { return "lmdb"; }
   void Put(std::string_view key, std::string_view value, bool durable) override {
     const std::lock_guard lock(mutex_);
-    Begin();
-    PutOne(key, value);
-    if (durable) Sync();
-    if (!durable && ++pending_ >= 1000) End();
+    MDB_txn* txn = nullptr;
+    Check(mdb_txn_begin(env_, nullptr, 0, &txn));
+    PutOne(txn, key, value);
+    Commit(txn, durable);
   }
   void PutBatch(const Pairs& pairs, bool durable) override {
     const std::lock_guard lock(mutex_);
-    Begin();
-    for (const auto& [key, value] : pairs) PutOne(key, value);
-    durable ? Sync() : End();
+    MDB_txn* txn = nullptr;
+    Check(mdb_txn_begin(env_, nullptr, 0, &txn));
+    for (const auto& [key, value] : pairs) PutOne(txn, key, value);
+    Commit(txn, durable);
   }
   int64_t Get(std::string_view key) override {
     if (stale_.exchange(false)) {
-      const std::lock_guard lock(mutex_);
-      End();
       if (read_ != nullptr) mdb_txn_abort(read_);
-      read_ = nullptr;
       Check(mdb_txn_begin(env_, nullptr, MDB_RDONLY, &read_));
     }
     MDB_val k{key.size(), const_cast<char*>(key.data())}, v;
@@ -129,28 +125,17 @@ class Lmdb : public KeyValue {
     Check(code);
     return Sum(static_cast<const char*>(v.mv_data), v.mv_size);
   }
-  void Settle() override {
-    const std::lock_guard lock(mutex_);
-    End();
-    Check(mdb_env_sync(env_, 1));
-  }
+  void Settle() override { Check(mdb_env_sync(env_, 1)); }
 
  private:
-  void Begin() {
-    if (txn_ == nullptr) Check(mdb_txn_begin(env_, nullptr, 0, &txn_));
-    stale_ = true;
-  }
-  void PutOne(std::string_view key, std::string_view value) {
+  void PutOne(MDB_txn* txn, std::string_view key, std::string_view value) {
     MDB_val k{key.size(), const_cast<char*>(key.data())}, v{value.size(), const_cast<char*>(value.data())};
-    Check(mdb_put(txn_, dbi_, &k, &v, 0));
+    Check(mdb_put(txn, dbi_, &k, &v, 0));
   }
-  void End() {
-    if (txn_ != nullptr) Check(mdb_txn_commit(std::exchange(txn_, nullptr)));
-    pending_ = 0;
-  }
-  void Sync() {
-    End();
-    Check(mdb_env_sync(env_, 1));
+  void Commit(MDB_txn* txn, bool durable) {
+    Check(mdb_txn_commit(txn));
+    stale_ = true;
+    if (durable) Check(mdb_env_sync(env_, 1));
   }
   static void Check(int code) {
     if (code != 0) Die("lmdb", mdb_strerror(code));
@@ -158,10 +143,8 @@ class Lmdb : public KeyValue {
   MDB_env* env_ = nullptr;
   MDB_dbi dbi_ = 0;
   std::mutex mutex_;
-  MDB_txn* txn_ = nullptr;
-  MDB_txn* read_ = nullptr;  // One reader thread only.
+  MDB_txn* read_ = nullptr;  // Of the one thread that reads.
   std::atomic<bool> stale_{true};
-  int pending_ = 0;
 };
 
 /// One connection; unsynced puts go 1,000 to a transaction, durable ones one each (WAL mode, synchronous=FULL).

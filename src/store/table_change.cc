@@ -35,6 +35,7 @@ Status CheckName(const char* what, const std::string& name) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(name.data());
   const bool controls =
       std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  arrow::util::InitializeUTF8();
   if (!controls && arrow::util::ValidateUTF8(bytes, static_cast<int64_t>(name.size()))) return Status::OK();
   return MakeError(ErrorKind::kInvalid, "the name of a {} must be UTF-8 without control characters", what);
 }
