@@ -1,5 +1,6 @@
 /// Sheaf behind KeyValue: a keyed table `kv(k BLOB PRIMARY KEY, v BLOB NOT NULL)`.
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <semaphore>
@@ -46,7 +47,10 @@ class SheafEngine : public KeyValue {
   const char* name() const override { return "sheaf"; }
 
   void Put(std::string_view key, std::string_view value, bool durable) override {
-    thread_local columns::RowBuilder builder(info_->rows.get());
+    thread_local std::pair<int64_t, std::unique_ptr<columns::RowBuilder>>
+        mine;  // Of this thread, for the engine with that number.
+    if (mine.first != number_) mine = {number_, std::make_unique<columns::RowBuilder>(info_->rows.get())};
+    columns::RowBuilder& builder = *mine.second;
     builder.Clear();
     builder.SetText(0, key);
     builder.SetText(1, value);
@@ -95,6 +99,8 @@ class SheafEngine : public KeyValue {
   void Settle() override { Must(database_->Flush()); }
 
  private:
+  static inline std::atomic<int64_t> engines_{0};
+  const int64_t number_ = ++engines_;
   std::unique_ptr<store::Database> database_;
   std::shared_ptr<const store::TableInfo> info_;
 };
