@@ -22,8 +22,8 @@ Status CheckSources(const std::vector<MergeSource>& sources, const MergeOptions&
     }
   }
   const arrow::Field* last = schema.num_fields() == 0 ? nullptr : schema.field(schema.num_fields() - 1).get();
-  if (last == nullptr || last->name() != kLsnColumn || last->type()->id() != arrow::Type::UINT64) {
-    return MakeError(ErrorKind::kInvalid, "a merge needs the column '{}' of type uint64 at the end", kLsnColumn);
+  if (last == nullptr || last->name() != parts::kLsnColumn || last->type()->id() != arrow::Type::UINT64) {
+    return MakeError(ErrorKind::kInvalid, "a merge needs the column '{}' of type uint64 at the end", parts::kLsnColumn);
   }
   if (options.expire_before_ns && options.time_column >= 0) {
     const auto id = schema.field(options.time_column)->type()->id();

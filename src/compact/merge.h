@@ -23,9 +23,6 @@
 
 namespace sheaf::compact {
 
-/// Name of the hidden last column of keyed tables' parts: each row's LSN, uint64.
-inline constexpr const char* kLsnColumn = "sheaf.lsn";
-
 /// One part that is read. Its rows rise strictly by key.
 struct MergeSource {
   std::shared_ptr<const columns::GranuleSource> source;
@@ -42,7 +39,7 @@ struct MergeProgress {
 };
 
 struct MergeOptions {
-  std::shared_ptr<arrow::Schema> schema;          // Of sources and outputs: the table's columns, then kLsnColumn.
+  std::shared_ptr<arrow::Schema> schema;          // Of sources and outputs: the table's columns, then parts::kLsnColumn.
   std::shared_ptr<const columns::KeyCodec> keys;  // Over that schema.
   parts::Layout layout;                           // Of the outputs.
   parts::PartInfo part;                           // Table, schema version, format, level, database: for each output.

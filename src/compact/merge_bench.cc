@@ -26,7 +26,7 @@ std::shared_ptr<arrow::Schema> Orders() {
   return arrow::schema({arrow::field("id", arrow::int64(), false), arrow::field("symbol", arrow::utf8(), false),
                         arrow::field("price", arrow::float64()), arrow::field("quantity", arrow::int64()),
                         arrow::field("time", arrow::timestamp(arrow::TimeUnit::NANO)), arrow::field("note", arrow::utf8()),
-                        arrow::field(kLsnColumn, arrow::uint64(), false)});
+                        arrow::field(parts::kLsnColumn, arrow::uint64(), false)});
 }
 
 /// The rows of one source: `in_source(id)` says whether the id is there.

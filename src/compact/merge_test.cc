@@ -40,7 +40,7 @@ struct Row {
 std::shared_ptr<arrow::Schema> TableSchema() {
   return arrow::schema({field("note", arrow::utf8()), field("id", arrow::int64(), false),
                         field("word", arrow::dictionary(arrow::int32(), arrow::utf8())), field("name", arrow::utf8(), false),
-                        field("time", arrow::timestamp(arrow::TimeUnit::MICRO)), field(kLsnColumn, arrow::uint64(), false)});
+                        field("time", arrow::timestamp(arrow::TimeUnit::MICRO)), field(parts::kLsnColumn, arrow::uint64(), false)});
 }
 constexpr int kTime = 4;
 
