@@ -12,6 +12,20 @@ namespace {
 /// Writes that are looked up at once: enough to sort for locality, few enough to stay in the cache.
 constexpr int64_t kWritesAtOnce = 8192;
 
+/// `dead` (null: none) with `more`.
+std::shared_ptr<const columns::DeadRows> Plus(const std::shared_ptr<const columns::DeadRows>& dead,
+                                              std::vector<columns::DeadRows::Position> more) {
+  static const columns::DeadRows none;
+  return more.empty() ? dead : (dead == nullptr ? none : *dead).With(std::move(more));
+}
+
+/// Oldest first.
+std::vector<TableMemtable> MemtablesOf(const TableVersion& table) {
+  std::vector<TableMemtable> memtables = table.sealing;
+  memtables.push_back(table.active);
+  return memtables;
+}
+
 }  // namespace
 
 struct DeathOverlay::Writes {
@@ -40,30 +54,26 @@ Status DeathOverlay::LookUp(const std::vector<std::shared_ptr<const Part>>& part
       known->deaths.push_back({writes.lsns[i], *found[i]});
       fresh.push_back(*found[i]);
     }
-    if (fresh.empty()) continue;
-    static const columns::DeadRows none;
-    known->all = (known->all == nullptr ? none : *known->all).With(std::move(fresh));
+    if (!fresh.empty()) known->all = Plus(known->all, std::move(fresh));
   }
   return Status::OK();
 }
 
 Status DeathOverlay::Advance(const TableVersion& table, Lsn through) {
-  std::vector<memtable::KeyedMemtable*> memtables;  // Oldest first.
-  for (const TableMemtable& sealing : table.sealing) memtables.push_back(sealing.keyed.get());
-  memtables.push_back(table.active.keyed.get());
+  const std::vector<TableMemtable> memtables = MemtablesOf(table);
   MutexLock lock(&mutex_);
   for (size_t m = 0; m < memtables.size(); ++m) {
-    int64_t& taken = taken_[memtables[m]->ordinal()];
-    const int64_t count = memtables[m]->writes();
+    int64_t& taken = taken_[memtables[m].ordinal()];
+    const int64_t count = memtables[m].keyed->writes();
     while (taken < count) {
       Writes writes;
       const int64_t end = std::min(count, taken + kWritesAtOnce);
       int64_t next = taken;
       for (; next < end; ++next) {
-        const memtable::KeyedWrite write = memtables[m]->write(next);
+        const memtable::KeyedWrite write = memtables[m].keyed->write(next);
         if (write.lsn > through) break;
         bool found = false;
-        for (size_t older = m; older-- > 0 && !found;) found = memtables[older]->Supersede(write.key, write.lsn);
+        for (size_t older = m; older-- > 0 && !found;) found = memtables[older].keyed->Supersede(write.key, write.lsn);
         if (!found) writes.Add(write.key, write.lsn);
       }
       SHEAF_RETURN_NOT_OK(LookUp(table.parts, writes));
@@ -85,14 +95,13 @@ std::shared_ptr<const columns::DeadRows> DeathOverlay::DeadAt(const Part& part, 
   for (const Death& death : known.deaths) {
     if (death.lsn <= at) then.push_back(death.position);
   }
-  if (then.empty()) return part.dead;
-  static const columns::DeadRows none;
-  return (part.dead == nullptr ? none : *part.dead).With(std::move(then));
+  return Plus(part.dead, std::move(then));
 }
 
 Result<std::shared_ptr<DeathOverlay>> DeathOverlay::After(DeathOverlay* known, const TableVersion& before, const TableVersion& after) {
   auto made = std::make_shared<DeathOverlay>();
   MutexLock lock(&made->mutex_);
+  const std::vector<TableMemtable> memtables = MemtablesOf(after);
   std::vector<std::shared_ptr<const Part>> added;
   {
     MutexLock known_lock(&known->mutex_);
@@ -112,19 +121,14 @@ Result<std::shared_ptr<DeathOverlay>> DeathOverlay::After(DeathOverlay* known, c
         deaths.deaths.push_back(death);
         fresh.push_back(death.position);
       }
-      static const columns::DeadRows none;
-      deaths.all = fresh.empty() ? part->dead : (part->dead == nullptr ? none : *part->dead).With(std::move(fresh));
+      deaths.all = Plus(part->dead, std::move(fresh));
     }
-    std::vector<TableMemtable> memtables = after.sealing;
-    memtables.push_back(after.active);
     for (const TableMemtable& memtable : memtables) {
       const auto taken = known->taken_.find(memtable.ordinal());
       if (taken != known->taken_.end()) made->taken_[memtable.ordinal()] = taken->second;
     }
   }
   if (added.empty()) return made;
-  std::vector<TableMemtable> memtables = after.sealing;
-  memtables.push_back(after.active);
   for (const TableMemtable& memtable : memtables) {
     const auto taken = made->taken_.find(memtable.ordinal());
     if (taken == made->taken_.end()) continue;
