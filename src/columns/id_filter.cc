@@ -80,11 +80,11 @@ Status IdFilterBuilder::Add(const arrow::ArrayData& column, uint32_t granule) {
     return Status::OK();
   }
   const std::optional<ByteValues> values = ByteValues::Of(column);
-  std::string_view last;  // A trace's spans lie together.
+  std::optional<std::string_view> last;  // A trace's spans lie together.
   for (int64_t i = 0; i < values->size(); ++i) {
     if (values->IsNull(i)) continue;
     const std::string_view value = (*values)[i];
-    if (i > 0 && value == last) continue;
+    if (value == last) continue;
     last = value;
     Add(value, granule);
   }

@@ -89,6 +89,16 @@ TEST(IdFilter, TakesTextAndDictionariesAndSkipsNulls) {
   }
 }
 
+TEST(IdFilter, FindsAnEmptyTextAfterNulls) {
+  arrow::StringBuilder text;
+  ASSERT_TRUE(text.AppendNull().ok() && text.AppendNull().ok() && text.Append("").ok() && text.Append("x").ok());
+  IdFilterBuilder builder;
+  ASSERT_TRUE(builder.Add(*text.Finish().ValueOrDie()->data(), 0).ok());
+  std::vector<int> got;
+  ASSERT_TRUE(FindInFilter(Bytes(builder.Finish()), "", kNoCheck, &got).ok());
+  EXPECT_EQ(got, std::vector<int>{0});
+}
+
 TEST(IdFilter, AnEmptyFilterFindsNothing) {
   IdFilterBuilder builder;
   ASSERT_TRUE(builder.Add(*Ids({}, 8)->data(), 0).ok());

@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 
 #include <arrow/api.h>
 #include <arrow/util/checked_cast.h>
@@ -65,7 +66,12 @@ class Snapshots : public testing::Test {
     const auto key_array = keys.Finish().ValueOrDie();
     const auto batch = remove ? arrow::RecordBatch::Make(info_->keys->key_schema(), 1, {key_array})
                               : arrow::RecordBatch::Make(info_->schema, 1, {key_array, values.Finish().ValueOrDie()});
-    const auto lsn = database_->Append({{info_->id, batch, remove ? RowOp::kDelete : RowOp::kPut}});
+    auto lsn = database_->Append({{info_->id, batch, remove ? RowOp::kDelete : RowOp::kPut}});
+    while (KindOf(lsn.status()) == ErrorKind::kThrottled) {  // Compaction has not run for a while.
+      std::this_thread::yield();
+      clock_.Advance(10'000'000);
+      lsn = database_->Append({{info_->id, batch, remove ? RowOp::kDelete : RowOp::kPut}});
+    }
     ASSERT_TRUE(lsn.ok()) << lsn.status().ToString();
     if (remove) {
       rows_.erase(key);
