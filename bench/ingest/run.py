@@ -155,7 +155,7 @@ def look_up(server, traces):
 
 def disk(server, spans):
     rows = server.sql("SELECT format, count(*) AS parts, sum(rows) AS rows, sum(data_bytes) AS data, sum(index_bytes) AS idx "
-                      "FROM sheaf.parts WHERE table_name = 'traces' GROUP BY format")
+                      "FROM sheaf.parts WHERE table_name = 'otel.traces' GROUP BY format")
     return {row["format"]: {"parts": row["parts"], "rows": row["rows"], "data_bytes_per_span": round(row["data"] / row["rows"], 1),
                             "index_bytes_per_span": round(row["idx"] / row["rows"], 2)} for row in rows}
 
@@ -187,7 +187,7 @@ def main():
 
         server = Server(build / "bin" / "sheaf", data, SHEAF_STORAGE_COLD_AFTER_MS="1")
         deadline = time.monotonic() + 900
-        while any(row["format"] == "hot" for row in server.sql("SELECT format FROM sheaf.parts WHERE table_name = 'traces'")):
+        while any(row["format"] == "hot" for row in server.sql("SELECT format FROM sheaf.parts WHERE table_name = 'otel.traces'")):
             if time.monotonic() > deadline:
                 sys.exit("parts did not become cold in 15 minutes")
             time.sleep(1)
