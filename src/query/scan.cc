@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "columns/dead_rows.h"
+#include "columns/zones.h"
 #include "query/alive_rows.h"
 #include "query/column_reader.h"
 #include "query/error_map.h"
@@ -271,19 +272,21 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   if (column == nullptr || column->field != Field::kWhole || column->form != Form::kPlain) return nullptr;
   const LogicalType type = ColumnType(bind, column);
   if (type.InternalType() == duckdb::PhysicalType::VARCHAR || type.IsNested()) return nullptr;
-  duckdb::unique_ptr<duckdb::BaseStatistics> merged;
+  columns::Zone merged;  // Converted once: statistics of DuckDB take long to make, and there may be thousands of sources.
+  int64_t rows = 0;
   for (const auto& [source, dead] : bind.table.sources) {
     const columns::Zone* zone = source->source_zone(column->physical);
-    if (zone == nullptr) return nullptr;
-    auto statistics = ZoneStatistics(type, *zone, source->rows());
-    if (!statistics || zone->null_count >= source->rows()) return nullptr;
-    if (merged) {
-      merged->Merge(*statistics);
+    if (zone == nullptr || zone->kind == columns::Zone::Kind::kNone || zone->null_count >= source->rows()) return nullptr;
+    if (rows == 0) {
+      merged = *zone;
     } else {
-      merged = statistics->ToUnique();
+      columns::MergeZone(*zone, source->rows(), rows, &merged);
     }
+    rows += source->rows();
   }
-  return merged;
+  if (rows == 0) return nullptr;
+  const auto statistics = ZoneStatistics(type, merged, rows);
+  return statistics ? statistics->ToUnique() : nullptr;
 }
 
 /// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact, and so are those of dead rows.
