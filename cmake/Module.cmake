@@ -1,9 +1,10 @@
-# sheaf_module(NAME DEPS module… LIBS library…)
+# sheaf_module(NAME DEPS module… LIBS library… [PRECOMPILE header])
 #
 # One module of src/: a static library sheaf_NAME of every *.cc that is not a test, fuzz target or
 # benchmark; a program NAME_test of every *_test.cc (so that no test file can be forgotten); a program
 # a fuzz target X_fuzz and a benchmark X_bench for each *_fuzz.cc and *_bench.cc. `testing.{h,cc}` and
-# `*_testing.{h,cc}` are support for tests, in a library of their own: sheaf_NAME_testing.
+# `*_testing.{h,cc}` are support for tests, in a library of their own: sheaf_NAME_testing. PRECOMPILE: the header that most
+# of the module reads, in place of the shared ones of Precompiled.cmake.
 
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS tests/support/environment.txt)
 file(STRINGS ${CMAKE_SOURCE_DIR}/tests/support/environment.txt SHEAF_TEST_ENVIRONMENT REGEX "^[A-Z]")
@@ -28,7 +29,7 @@ endif()
 add_custom_target(fuzzers)  # All fuzz targets and nothing else.
 
 function(sheaf_module name)
-  cmake_parse_arguments(arg "" "" "DEPS;LIBS;TEST_LIBS;FUZZ_LIBS;BENCH_LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "PRECOMPILE" "DEPS;LIBS;TEST_LIBS;FUZZ_LIBS;BENCH_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   set(fuzzers ${sources})
@@ -44,6 +45,11 @@ function(sheaf_module name)
   if(sources)
     add_library(sheaf_${name} STATIC ${sources})
     set(scope PUBLIC)
+    if(arg_PRECOMPILE)
+      target_precompile_headers(sheaf_${name} PRIVATE ${arg_PRECOMPILE})
+    else()
+      sheaf_precompile(sheaf_${name})
+    endif()
   else()
     add_library(sheaf_${name} INTERFACE)
     set(scope INTERFACE)
@@ -60,10 +66,12 @@ function(sheaf_module name)
 
   if(support)
     add_library(sheaf_${name}_testing STATIC ${support})
+    sheaf_precompile(sheaf_${name}_testing)
     target_link_libraries(sheaf_${name}_testing PUBLIC sheaf_${name})
   endif()
   if(SHEAF_TESTS AND tests)
     add_executable(${name}_test ${tests})
+    sheaf_precompile(${name}_test tests)
     target_link_libraries(${name}_test PRIVATE sheaf_${name} GTest::gmock GTest::gtest_main ${arg_TEST_LIBS})
     if(support)
       target_link_libraries(${name}_test PRIVATE sheaf_${name}_testing)
