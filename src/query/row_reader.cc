@@ -105,9 +105,10 @@ Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<
   }
 }
 
-/// The table's columns out of what was read, in its order and types.
-Result<std::shared_ptr<arrow::Table>> Conform(const arrow::Table& read, const std::shared_ptr<arrow::Schema>& schema) {
-  for (const auto& field : read.schema()->fields()) {
+}  // namespace
+
+Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema) {
+  for (const auto& field : rows.schema()->fields()) {
     if (schema->GetFieldIndex(field->name()) >= 0) continue;
     std::string names;
     for (const auto& known : schema->fields()) names += (names.empty() ? "" : ", ") + known->name();
@@ -115,9 +116,9 @@ Result<std::shared_ptr<arrow::Table>> Conform(const arrow::Table& read, const st
   }
   std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
   for (const auto& field : schema->fields()) {
-    const auto column = read.GetColumnByName(field->name());
+    const auto column = rows.GetColumnByName(field->name());
     if (column == nullptr) {
-      SHEAF_ASSIGN_OR_RETURN(const auto nulls, arrow::MakeArrayOfNull(field->type(), read.num_rows()));
+      SHEAF_ASSIGN_OR_RETURN(const auto nulls, arrow::MakeArrayOfNull(field->type(), rows.num_rows()));
       columns.push_back(std::make_shared<arrow::ChunkedArray>(nulls));
       continue;
     }
@@ -132,10 +133,8 @@ Result<std::shared_ptr<arrow::Table>> Conform(const arrow::Table& read, const st
     }
     columns.push_back(cast->chunked_array());
   }
-  return arrow::Table::Make(schema, std::move(columns), read.num_rows());
+  return arrow::Table::Make(schema, std::move(columns), rows.num_rows());
 }
-
-}  // namespace
 
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
                                                                   const std::shared_ptr<arrow::Schema>& schema) {
@@ -143,7 +142,7 @@ Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format,
   if (read->num_rows() > kRowsReadMax) {
     return MakeError(ErrorKind::kTooLarge, "the request has {} rows; at most {} at once", read->num_rows(), kRowsReadMax);
   }
-  SHEAF_ASSIGN_OR_RETURN(const auto table, Conform(*read, schema));
+  SHEAF_ASSIGN_OR_RETURN(const auto table, ConformRows(*read, schema));
   SHEAF_ASSIGN_OR_RETURN(const auto whole, table->CombineChunksToBatch());
   if (whole->num_rows() == 0) return std::vector<std::shared_ptr<arrow::RecordBatch>>();
   return std::vector<std::shared_ptr<arrow::RecordBatch>>{whole};

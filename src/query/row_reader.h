@@ -9,6 +9,7 @@
 
 #include <arrow/buffer.h>
 #include <arrow/record_batch.h>
+#include <arrow/table.h>
 #include <arrow/type.h>
 
 #include "core/status.h"
@@ -25,5 +26,9 @@ inline constexpr int64_t kRowsReadMax = 10'000'000;
 /// that cannot be read).
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
                                                                   const std::shared_ptr<arrow::Schema>& schema);
+
+/// The table's columns out of `rows`, in its order and types: found by name, cast without loss, NULL where absent. Errors: Invalid
+/// (a column that the table does not have, a value that does not fit).
+Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema);
 
 }  // namespace sheaf::query

@@ -1,0 +1,104 @@
+/// Sheaf inside a C++ program: a database in a directory, with rows in Arrow and SQL over them.
+///
+///     auto database = sheaf::Database::Open("data").ValueOrDie();
+///     database->Execute("CREATE TABLE orders (id BIGINT PRIMARY KEY, price BIGINT)");
+///     database->Ingest("orders", batch);
+///     auto rows = database->Sql("SELECT * FROM orders WHERE price > ?", {int64_t{100}}).ValueOrDie()->ToTable();
+///
+/// Only Arrow and the standard library are needed to compile against this header. No exception leaves it.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <arrow/record_batch.h>
+#include <arrow/result.h>
+#include <arrow/scalar.h>
+#include <arrow/status.h>
+
+#if defined(__GNUC__)
+#define SHEAF_API __attribute__((visibility("default")))
+#else
+#define SHEAF_API
+#endif
+
+namespace sheaf {
+
+struct OpenOptions {
+  bool read_only = false;
+  int64_t memtable_bytes = int64_t{128} << 20;      // A table's rows in memory before they become a part on disk.
+  int64_t query_memory_bytes = int64_t{1} << 30;    // Beyond, statements spill to disk.
+  int query_threads = 0;                            // 0: one a core.
+};
+
+/// When an ingest is answered.
+enum class Ingested {
+  kAsTableSays,
+  kVisible,     // Once SQL can see it; on disk a tenth of a second later. A crash may take it.
+  kDurable,     // Once it is on disk.
+};
+
+struct IngestOptions {
+  std::string batch_id = {};                        // A retry with the same id adds nothing and gives the first answer again.
+  Ingested when = Ingested::kAsTableSays;
+  bool insert_only = false;                         // Keyed tables: fails where a key is there, instead of replacing the row.
+  std::optional<uint64_t> expected = std::nullopt;  // Keyed tables: the LSN that every key's row must have now (0: no row).
+};
+
+/// A row, and the LSN of the entry that wrote it: its version, for IngestOptions::expected.
+struct FoundRow {
+  std::shared_ptr<arrow::RecordBatch> row;          // One row with the table's columns; null where there is none.
+  uint64_t lsn = 0;
+};
+
+/// NULL, boolean, integer, double or text.
+using SqlParameter = std::variant<std::monostate, bool, int64_t, double, std::string>;
+
+/// Thread-safe. A directory has one open database at a time, in all processes together. Tables are named `name` (in the schema
+/// `main`) or `schema.name`. What an error is, in one word such as "not_found" or "throttled": ErrorCode().
+class SHEAF_API Database {
+ public:
+  /// Opens or creates, and recovers what a crash left. Errors: unavailable (another process has it), corruption, unsupported, io.
+  static arrow::Result<std::shared_ptr<Database>> Open(const std::string& directory, const OpenOptions& options = {});
+  /// Closes. Results that are still being read keep the database open until they are gone.
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  /// Starts a statement; its rows are read as they are made, from the snapshot of now. Errors: invalid, timeout, out_of_memory…
+  arrow::Result<std::shared_ptr<arrow::RecordBatchReader>> Sql(const std::string& sql, const std::vector<SqlParameter>& parameters = {});
+  /// Runs a statement to its end; for those whose rows do not matter.
+  arrow::Status Execute(const std::string& sql, const std::vector<SqlParameter>& parameters = {});
+
+  /// Adds rows (keyed tables: replaces those of the same key) as one atomic unit, and returns its LSN. Columns are found by name
+  /// and cast without loss; those that are absent are NULL. Waits while too much waits for disk or compaction.
+  /// Errors: not_found, invalid, already_exists, conflict, unavailable, unknown (then the same batch id may be sent again).
+  arrow::Result<uint64_t> Ingest(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                                 const IngestOptions& options = {});
+
+  /// The row of a primary key, one scalar a key column. Errors: not_found (no such table), invalid (no or another key).
+  arrow::Result<FoundRow> Get(const std::string& table, const std::vector<std::shared_ptr<arrow::Scalar>>& key) const;
+
+  /// Makes a snapshot on disk, and returns its id. It costs names, not bytes; `sheaf restore` makes a database of it.
+  arrow::Result<std::string> CreateSnapshot(const std::string& id = {});
+
+  /// Writes everything in memory into parts, and waits.
+  arrow::Status Flush();
+
+ private:
+  class Opened;
+  explicit Database(std::shared_ptr<Opened> opened);
+
+  const std::shared_ptr<Opened> opened_;
+};
+
+/// The kind of an error, in one word. Requires: !error.ok().
+SHEAF_API std::string_view ErrorCode(const arrow::Status& error);
+
+}  // namespace sheaf

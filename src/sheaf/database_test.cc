@@ -1,0 +1,92 @@
+#include "sheaf/database.h"
+
+#include <arrow/api.h>
+#include <gtest/gtest.h>
+
+#include "io/folder_testing.h"
+
+namespace sheaf {
+namespace {
+
+std::shared_ptr<arrow::RecordBatch> Prices(std::vector<int64_t> ids, std::vector<int32_t> prices) {
+  arrow::Int64Builder id;
+  arrow::Int32Builder price;
+  EXPECT_TRUE(id.AppendValues(ids).ok() && price.AppendValues(prices).ok());
+  const auto rows = static_cast<int64_t>(ids.size());
+  return arrow::RecordBatch::Make(arrow::schema({arrow::field("price", arrow::int32()), arrow::field("id", arrow::int64())}), rows,
+                                  {price.Finish().ValueOrDie(), id.Finish().ValueOrDie()});
+}
+
+class Embedded : public testing::Test {
+ protected:
+  Embedded() { Open(); }
+  void Open() {
+    auto opened = Database::Open(folder_.path() + "/data");
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    database_ = *opened;
+  }
+  int64_t Number(const std::string& sql, const std::vector<SqlParameter>& parameters = {}) {
+    const auto rows = database_->Sql(sql, parameters);
+    EXPECT_TRUE(rows.ok()) << rows.status().ToString();
+    const auto table = (*rows)->ToTable().ValueOrDie();
+    return static_cast<const arrow::Int64Scalar&>(*table->column(0)->GetScalar(0).ValueOrDie()).value;
+  }
+
+  io::TemporaryFolder folder_;
+  std::shared_ptr<Database> database_;
+};
+
+TEST_F(Embedded, RowsComeBackBySqlAndByKeyAndAfterANewStart) {
+  ASSERT_TRUE(database_->Execute("CREATE TABLE orders (id BIGINT PRIMARY KEY, price BIGINT, note VARCHAR)").ok());
+  const auto first = database_->Ingest("orders", Prices({1, 2, 3}, {10, 20, 30}));  // Other types and order, one column less.
+  ASSERT_TRUE(first.ok()) << first.status().ToString();
+  ASSERT_TRUE(database_->Ingest("main.orders", Prices({2}, {25}), {.when = Ingested::kVisible}).ok());
+  EXPECT_EQ(Number("SELECT sum(price)::BIGINT FROM orders WHERE id <> ?", {int64_t{3}}), 35);
+  const auto row = database_->Get("orders", {arrow::MakeScalar(int64_t{2})});
+  ASSERT_TRUE(row.ok()) << row.status().ToString();
+  EXPECT_EQ(row->row->GetColumnByName("price")->ToString(), "[\n  25\n]");
+  EXPECT_GT(row->lsn, *first);
+  EXPECT_EQ(database_->Get("orders", {arrow::MakeScalar(int64_t{9})})->row, nullptr);
+  const auto snapshot = database_->CreateSnapshot();
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status().ToString();
+  EXPECT_FALSE(snapshot->empty());
+  database_.reset();
+  Open();
+  EXPECT_EQ(Number("SELECT sum(price)::BIGINT FROM orders"), 65);
+}
+
+TEST_F(Embedded, ARetryAddsNothingAndConditionsHold) {
+  ASSERT_TRUE(database_->Execute("CREATE TABLE events (id BIGINT, price BIGINT)").ok());
+  const auto once = database_->Ingest("events", Prices({1}, {1}), {.batch_id = "a"});
+  EXPECT_EQ(database_->Ingest("events", Prices({1}, {1}), {.batch_id = "a"}).ValueOrDie(), once.ValueOrDie());
+  EXPECT_EQ(Number("SELECT count(*) FROM events"), 1);
+  ASSERT_TRUE(database_->Execute("CREATE TABLE orders (id BIGINT PRIMARY KEY, price BIGINT)").ok());
+  const uint64_t lsn = database_->Ingest("orders", Prices({1}, {1}), {.insert_only = true}).ValueOrDie();
+  EXPECT_EQ(ErrorCode(database_->Ingest("orders", Prices({1}, {2}), {.insert_only = true}).status()), "already_exists");
+  EXPECT_EQ(ErrorCode(database_->Ingest("orders", Prices({1}, {2}), {.expected = lsn + 1}).status()), "conflict");
+  EXPECT_TRUE(database_->Ingest("orders", Prices({1}, {2}), {.expected = lsn}).ok());
+}
+
+TEST_F(Embedded, ErrorsSayWhatIsWrong) {
+  EXPECT_EQ(ErrorCode(database_->Ingest("nowhere", Prices({1}, {1})).status()), "not_found");
+  EXPECT_EQ(ErrorCode(database_->Sql("SELEC 1").status()), "invalid");
+  ASSERT_TRUE(database_->Execute("CREATE TABLE t (id BIGINT)").ok());
+  const arrow::Status wrong = database_->Ingest("t", Prices({1}, {1})).status();
+  EXPECT_EQ(ErrorCode(wrong), "invalid");
+  EXPECT_NE(wrong.message().find("'price'"), std::string::npos) << wrong.message();
+  EXPECT_EQ(ErrorCode(database_->Get("t", {arrow::MakeScalar(int64_t{1})}).status()), "invalid");
+  EXPECT_EQ(ErrorCode(Database::Open(folder_.path() + "/data").status()), "unavailable");
+}
+
+TEST_F(Embedded, AResultKeepsItsDatabaseOpen) {
+  auto rows = database_->Sql("SELECT * FROM range(1000000)").ValueOrDie();
+  database_.reset();
+  int64_t count = 0;
+  for (std::shared_ptr<arrow::RecordBatch> batch; rows->ReadNext(&batch).ok() && batch != nullptr;) count += batch->num_rows();
+  EXPECT_EQ(count, 1'000'000);
+  rows.reset();
+  Open();
+}
+
+}  // namespace
+}  // namespace sheaf

@@ -1,0 +1,36 @@
+"""A C++ user's way: install, find_package(Sheaf), build the example outside the tree, run it."""
+
+import os
+import pathlib
+import subprocess
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SHEAF_BUILD_DIR", SOURCE / "build" / "debug"))
+
+
+def run(*command, **options):
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+def flags_of_build():
+    """The sanitizers of the build must be in the example too."""
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    sanitize = next((line.split("=", 1)[1] for line in cache.splitlines() if line.startswith("SHEAF_SANITIZE:")), "")
+    return f"-fsanitize={sanitize}" if sanitize else ""
+
+
+def test_example_builds_from_an_installed_tree_and_runs(tmp_path):
+    tree, build = tmp_path / "tree", tmp_path / "build"
+    run("cmake", "--install", BUILD, "--prefix", tree)
+    run("cmake", "-S", SOURCE / "examples" / "cpp", "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={tree}",
+        f"-DCMAKE_CXX_FLAGS={flags_of_build()}")
+    run("cmake", "--build", build)
+    first = run(build / "orders", tmp_path / "data", timeout=120)
+    assert "a second change of the same version: conflict" in first
+    assert '"filled"' in first and "75" not in first
+    assert "snapshot " in first
+    # The installed program opens what the example wrote.
+    answer = run(tree / "bin" / "sheaf", "sql", "--data", tmp_path / "data", "SELECT count(*) AS n FROM orders", timeout=120)
+    assert "3" in answer
