@@ -89,7 +89,8 @@ arrow::Result<std::shared_ptr<Database>> Database::Open(const std::string& direc
   return std::shared_ptr<Database>(new Database(std::move(opened)));
 }
 
-arrow::Result<std::shared_ptr<arrow::RecordBatchReader>> Database::Sql(const std::string& sql, const std::vector<SqlParameter>& parameters) {
+arrow::Result<std::shared_ptr<arrow::RecordBatchReader>> Database::Sql(const std::string& sql,
+                                                                         const std::vector<SqlParameter>& parameters) {
   query::QueryRequest request;
   request.sql = sql;
   request.parameters = parameters;
