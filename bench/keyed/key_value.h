@@ -29,7 +29,9 @@ class KeyValue {
   virtual void PutBatch(const Pairs& pairs, bool durable) = 0;
   /// Returns the value's bytes read (their sum, so that they are touched), or -1 where there is no such key.
   virtual int64_t Get(std::string_view key) = 0;
-  /// What is in memory goes to files, and background work ends.
+  /// What is in memory goes to files.
+  virtual void Flush() { Settle(); }
+  /// The same; then all that can be compacted is, where the engine has such a request.
   virtual void Settle() = 0;
 };
 

@@ -63,8 +63,9 @@ class RocksDb : public KeyValue {
     Check(status);
     return Sum(value.data(), value.size());
   }
+  void Flush() override { Check(db_->Flush(rocksdb::FlushOptions())); }
   void Settle() override {
-    Check(db_->Flush(rocksdb::FlushOptions()));
+    Flush();
     Check(db_->CompactRange(rocksdb::CompactRangeOptions(), nullptr, nullptr));
   }
 

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <semaphore>
 
 #include <arrow/api.h>
 
@@ -56,16 +55,11 @@ class SheafEngine : public KeyValue {
     builder.SetText(1, value);
     store::WriteOptions write;
     write.durability = durable ? store::Durability::kLocal : store::Durability::kBuffered;
-    std::binary_semaphore done(0);
     while (true) {
-      const Status started = database_->PutRowAsync(info_->id, builder.Finish(), write, [&done](Result<Lsn> lsn) {
-        Must(lsn.status());
-        done.release();
-      });
-      if (started.ok()) break;
-      if (KindOf(started) != ErrorKind::kThrottled) Must(started);
+      const auto done = database_->PutRow(info_->id, builder.Finish(), write);
+      if (done.ok()) return;
+      if (KindOf(done.status()) != ErrorKind::kThrottled) Must(done.status());
     }
-    done.acquire();
   }
 
   void PutBatch(const Pairs& pairs, bool durable) override {
@@ -96,7 +90,8 @@ class SheafEngine : public KeyValue {
     return sum;
   }
 
-  void Settle() override { Must(database_->Flush()); }
+  void Flush() override { Must(database_->Flush()); }
+  void Settle() override { Flush(); }
 
  private:
   static inline std::atomic<int64_t> engines_{0};

@@ -1,14 +1,44 @@
 #include "store/database.h"
 
-#include <future>
+#include <optional>
 #include <utility>
 
+#include "core/mutex.h"
 #include "store/local_database.h"
 
 namespace sheaf::store {
 namespace {
 
 Status NotThereYet(const char* what) { return MakeError(ErrorKind::kUnsupported, "{} is not there yet", what); }
+
+/// The outcome of one append, for a caller that waits for it.
+class Outcome {
+ public:
+  void Set(Result<Lsn> outcome) SHEAF_EXCLUDES(mutex_) {
+    const MutexLock lock(&mutex_);
+    outcome_ = std::move(outcome);
+    known_.NotifyOne();  // Under the lock: the waiting one ends this object.
+  }
+  Result<Lsn> Wait() SHEAF_EXCLUDES(mutex_) {
+    const MutexLock lock(&mutex_);
+    while (!outcome_) known_.Wait(&mutex_);
+    return *std::move(outcome_);
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar known_;
+  std::optional<Result<Lsn>> outcome_ SHEAF_GUARDED_BY(mutex_);
+};
+
+/// Starts an append by `start(options, done)` and waits.
+template <typename Start>
+Result<Lsn> Wait(WriteOptions options, const Start& start) {
+  options.caller_waits = true;
+  Outcome outcome;
+  SHEAF_RETURN_NOT_OK(start(options, [&outcome](Result<Lsn> lsn) { outcome.Set(std::move(lsn)); }));
+  return outcome.Wait();
+}
 
 }  // namespace
 
@@ -25,10 +55,15 @@ Result<std::unique_ptr<Database>> Database::Open(io::FileSystem* files, io::Cloc
 }
 
 Result<Lsn> Database::Append(const std::vector<TableRows>& rows, const WriteOptions& options) {
-  auto promise = std::make_shared<std::promise<Result<Lsn>>>();
-  std::future<Result<Lsn>> outcome = promise->get_future();
-  SHEAF_RETURN_NOT_OK(AppendAsync(rows, options, [promise](Result<Lsn> lsn) { promise->set_value(std::move(lsn)); }));
-  return outcome.get();
+  return Wait(options, [&](const WriteOptions& waiting, Done done) { return AppendAsync(rows, waiting, std::move(done)); });
+}
+
+Result<Lsn> Database::PutRow(TableId table, std::string_view row, const WriteOptions& options) {
+  return Wait(options, [&](const WriteOptions& waiting, Done done) { return PutRowAsync(table, row, waiting, std::move(done)); });
+}
+
+Result<Lsn> Database::DeleteRow(TableId table, std::string_view key, const WriteOptions& options) {
+  return Wait(options, [&](const WriteOptions& waiting, Done done) { return DeleteRowAsync(table, key, waiting, std::move(done)); });
 }
 
 Status Database::PutRowAsync(TableId, std::string_view, const WriteOptions&, Done) { return NotThereYet("writing single rows"); }

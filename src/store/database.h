@@ -72,6 +72,7 @@ struct WriteOptions {
   Durability durability = Durability::kTable;         // For several tables kTable is the strictest of theirs.
   RowOp op = RowOp::kPut;                             // Of PutRowAsync() only.
   std::optional<Lsn> expected = std::nullopt;         // Of PutRowAsync() and DeleteRowAsync() only.
+  bool caller_waits = false;                          // It does nothing until `done`, so its own thread may write and sync.
 };
 
 /// One source of a table, and which of its rows the snapshot must not see.
@@ -135,8 +136,8 @@ class Database {
   virtual ~Database() = default;
 
   /// Appends rows to one or more tables as one atomic entry. `done` is run once the entry is visible and as durable as
-  /// asked for, with its LSN; for `buffered` appends perhaps before this returns, on the caller's thread, else on
-  /// another. Serialises the batches before it returns: their buffers are free to be reused then.
+  /// asked for, with its LSN; for `buffered` appends and those with `caller_waits` perhaps before this returns, on the
+  /// caller's thread, else on another. Serialises the batches before it returns: their buffers are free to be reused then.
   /// Errors without `done`: Throttled, TooLarge, Unavailable, Invalid (also a NULL in a key or where the column has none,
   /// or a batch of another schema), NotFound, AlreadyExists. Through `done`: AlreadyExists, Conflict, Unavailable
   /// (disk full; nothing was written), Unknown (the outcome is open until a restart; the same batch id gives one copy).
@@ -155,6 +156,9 @@ class Database {
   virtual Status PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done);
   /// Deletes one key (encoded) of a keyed table.
   virtual Status DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done);
+  /// The same, waiting.
+  Result<Lsn> PutRow(TableId table, std::string_view row, const WriteOptions& options = {});
+  Result<Lsn> DeleteRow(TableId table, std::string_view key, const WriteOptions& options = {});
 
   virtual std::shared_ptr<const Snapshot> GetSnapshot() const = 0;
   virtual Result<std::shared_ptr<const TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const = 0;

@@ -456,7 +456,7 @@ TEST_F(DefineTest, ChangesBetweenAppendsOfManyThreadsLoseNothing) {
         const auto lsn = database_->Append({{id, RandomBatch(info->schema, 2, &random)}});
         if (lsn.ok()) {
           written += 2;
-        } else {
+        } else if (KindOf(lsn.status()) != ErrorKind::kThrottled) {  // That one: a change that took longer than an append waits.
           // The columns changed between looking and appending.
           EXPECT_EQ(KindOf(lsn.status()), ErrorKind::kInvalid) << lsn.status().ToString();
         }

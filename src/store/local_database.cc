@@ -57,6 +57,7 @@ class LocalDatabase::Draft : public arrow::Buffer {
 
   std::string batch_id;
   bool buffered = false;
+  bool caller_waits = false;
   mutable Status outcome;  // Of publishing; set before `done` is run.
 
  private:
@@ -215,6 +216,7 @@ Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftRows(const std
   }
   auto draft = std::make_shared<Draft>(std::move(encoded.bytes), std::move(prepared));
   draft->buffered = options.durability == Durability::kTable ? buffered : options.durability == Durability::kBuffered;
+  draft->caller_waits = options.caller_waits;
   draft->batch_id = options.batch_id;
   return draft;
 }
@@ -258,6 +260,7 @@ Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftPacked(TableId
   const Durability durability = options.durability == Durability::kTable ? info.durability : options.durability;
   auto draft = std::make_shared<Draft>(std::move(bytes), std::move(prepared));
   draft->buffered = durability == Durability::kBuffered;
+  draft->caller_waits = options.caller_waits;
   draft->batch_id = options.batch_id;
   return draft;
 }
@@ -343,6 +346,7 @@ Status LocalDatabase::Submit(std::shared_ptr<Draft> draft, int turn, Done done) 
   entry.type = kRowsEntry;
   entry.batch_id = draft->batch_id;
   entry.buffered = draft->buffered;
+  entry.sender_waits = draft->caller_waits;
   entry.payload = draft;
   const Status appended = log_->Append(std::move(entry), [this, draft = std::move(draft), turn, done = std::move(done)](
                                                              Result<Lsn> outcome) { Finish(*draft, turn, done, outcome); });
@@ -370,7 +374,7 @@ void LocalDatabase::OnVisible(const wal::LoggedEntry& entry) {
   if (!entry.entry.batch_id.empty() && draft->outcome.ok()) batch_ids_.Remember({entry.entry.batch_id, entry.lsn, entry.time_ns});
 }
 
-/// Runs once the outcome of an append is known, on the log's thread or, for buffered ones, the sender's.
+/// Runs once the outcome of an append is known, on the log's thread or a sender's.
 void LocalDatabase::Finish(const Draft& draft, int turn, const Done& done, const Result<Lsn>& logged) {
   Result<Lsn> outcome = logged;
   if (!logged.ok()) {

@@ -55,13 +55,19 @@ AppendQueue::AppendQueue(io::Clock* clock, const LogOptions& options, Lsn last, 
       visible_(last.value),
       next_(last.Next()) {}
 
-Status AppendQueue::Append(PendingEntry pending, Log::Done done) {
+Status AppendQueue::Append(PendingEntry pending, Log::Done done, bool* leads) {
+  const bool sender_waits = pending.logged.entry.sender_waits;
   QueuedEntry* entry = nullptr;
   bool wake = false;
+  *leads = false;
   if (!pending.logged.entry.buffered) {
     {
       const MutexLock lock(&mutex_);
-      SHEAF_RETURN_NOT_OK(Enter(&pending, &done, /*sender_publishes=*/false, &entry, &wake));
+      // Where others wait too, they are gathered: one sync for all beats one saved change of thread.
+      *leads = sender_waits && !stalled_ && expected_.load(std::memory_order_relaxed) <= 1 &&
+               durable_waiting_.load(std::memory_order_relaxed) == 0;
+      SHEAF_RETURN_NOT_OK(Enter(&pending, &done, /*sender_publishes=*/false, &entry));
+      wake = !*leads && WakeFor(*entry);
     }
     if (wake) work_.NotifyOne();
     return Status::OK();
@@ -73,9 +79,10 @@ Status AppendQueue::Append(PendingEntry pending, Log::Done done) {
     {
       const MutexLock lock(&mutex_);
       at_once = !stalled_ && next_.value == visible_.load(std::memory_order_relaxed) + 1;
-      SHEAF_RETURN_NOT_OK(Enter(&pending, &done, at_once, &entry, &wake));
+      SHEAF_RETURN_NOT_OK(Enter(&pending, &done, at_once, &entry));
+      wake = WakeFor(*entry);
     }
-    if (at_once) {  // The writing thread may be at it already, but gives it up only under the publish lock.
+    if (at_once) {  // Another may be writing it already, but gives it up only under the publish lock.
       lsn = entry->pending.logged.lsn;
       ShowAtRisk(*entry);
     }
@@ -86,7 +93,7 @@ Status AppendQueue::Append(PendingEntry pending, Log::Done done) {
 }
 
 /// Takes what was handed over only if it is accepted.
-Status AppendQueue::Enter(PendingEntry* pending, Log::Done* done, bool sender_publishes, QueuedEntry** entry, bool* wake) {
+Status AppendQueue::Enter(PendingEntry* pending, Log::Done* done, bool sender_publishes, QueuedEntry** entry) {
   if (!poisoned_.ok()) return poisoned_;
   if (closing_) return MakeError(ErrorKind::kUnavailable, "the log is closed");
   const int64_t bytes = pending->logged.entry.payload->size();
@@ -107,17 +114,23 @@ Status AppendQueue::Enter(PendingEntry* pending, Log::Done* done, bool sender_pu
   queue_.Push(node);
   buffered_seen_ |= buffered;
   if (!buffered) durable_waiting_.store(durable_waiting_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (!buffered || bytes_ >= wake_bytes_ || entries_ >= wake_entries_ || options_.buffered_sync_ms == 0) {
-    *wake = Wake();
-  } else {
-    *wake = std::exchange(resting_, false);
-  }
   *entry = node;
   return Status::OK();
 }
 
 /// Returns whether the writing thread must be told.
 bool AppendQueue::Wake() { return !std::exchange(urgent_, true); }
+
+bool AppendQueue::WakeFor(const QueuedEntry& entry) {
+  const bool buffered = entry.pending.logged.entry.buffered;
+  if (!buffered || bytes_ >= wake_bytes_ || entries_ >= wake_entries_ || options_.buffered_sync_ms == 0) return Wake();
+  return std::exchange(resting_, false);
+}
+
+void AppendQueue::Tell() {
+  const MutexLock lock(&mutex_);
+  if (Wake()) work_.NotifyOne();
+}
 
 Status AppendQueue::SyncThrough(Lsn lsn) {
   const MutexLock lock(&mutex_);
@@ -143,37 +156,40 @@ void AppendQueue::Close() {
 void AppendQueue::WaitForWork() {
   int idle_ticks = std::exchange(buffered_seen_, false) ? 0 : kIdleTicks;
   while (!urgent_ && !closing_) {
-    const bool nothing = queue_.empty() && taken_.empty();
-    if (nothing && idle_ticks >= kIdleTicks) {
+    if (entries_ == 0 && idle_ticks >= kIdleTicks) {
       resting_ = true;
       work_.Wait(&mutex_);
       if (!std::exchange(resting_, false)) idle_ticks = 0;  // A buffered entry came.
     } else if (!work_.WaitFor(&mutex_, std::chrono::milliseconds(std::max(options_.buffered_sync_ms, stalled_ ? kRetryMs : 1)))) {
-      if (!queue_.empty() || !taken_.empty()) return;
+      if (entries_ > 0) return;
       ++idle_ticks;
     }
   }
 }
 
+bool AppendQueue::WaitUntilDue() {
+  {
+    const MutexLock lock(&mutex_);
+    WaitForWork();
+    if (closing_) return false;
+  }
+  Gather();
+  return true;
+}
+
 std::span<const PendingEntry* const> AppendQueue::TakeGroup(int64_t bytes_left) {
-  bool closing = false;
-  while (taken_.empty() || stalled_) {
-    {
-      const MutexLock lock(&mutex_);
-      WaitForWork();
-      closing = closing_;
-    }
-    if (!closing) Gather();
+  {
     const MutexLock lock(&mutex_);
     urgent_ = false;
     durable_waiting_.store(0, std::memory_order_relaxed);
     taken_.Splice(&queue_);
-    if (!taken_.empty() || closing) break;  // Nothing: SyncThrough() asked for what had just been written.
   }
+  if (taken_.empty()) return {};
   const int64_t payload_bytes = CutGroup(bytes_left);
   const MutexLock lock(&mutex_);
   bytes_ -= payload_bytes;
   entries_ -= static_cast<int64_t>(group_.size());
+  if (!taken_.empty() && Wake()) work_.NotifyOne();  // For the writing thread, also where this is a sender's.
   return group_pending_;
 }
 
@@ -181,13 +197,15 @@ std::span<const PendingEntry* const> AppendQueue::TakeGroup(int64_t bytes_left) 
 /// answered and those that came meanwhile make one group, if the former get a moment. Without it, stragglers
 /// split the senders into two groups that take turns, and each sync carries half.
 void AppendQueue::Gather() {
-  if (durable_waiting_.load(std::memory_order_relaxed) == 0 || sync_ns_ == 0) return;
+  const int64_t sync_ns = sync_ns_.load(std::memory_order_relaxed);
+  if (durable_waiting_.load(std::memory_order_relaxed) == 0 || sync_ns == 0) return;
   if (gather_pause_ > 0) {
     --gather_pause_;
     return;
   }
-  const int64_t deadline_ns = clock_->MonotonicNs() + std::min(sync_ns_ / kGatherShare, kGatherNsMax);
-  for (int i = 0; i < kGatherYieldsMax && durable_waiting_.load(std::memory_order_relaxed) < expected_; ++i) {
+  const int64_t deadline_ns = clock_->MonotonicNs() + std::min(sync_ns / kGatherShare, kGatherNsMax);
+  const int64_t expected = expected_.load(std::memory_order_relaxed);
+  for (int i = 0; i < kGatherYieldsMax && durable_waiting_.load(std::memory_order_relaxed) < expected; ++i) {
     if (clock_->MonotonicNs() >= deadline_ns) {
       gather_pause_ = gather_miss_ = std::min(2 * gather_miss_ + 1, kGatherPauseMax);  // They come as they like.
       return;
@@ -217,7 +235,7 @@ int64_t AppendQueue::CutGroup(int64_t bytes_left) {
 }
 
 void AppendQueue::NoteDurable(int64_t sync_ns) {
-  sync_ns_ = sync_ns;
+  sync_ns_.store(sync_ns, std::memory_order_relaxed);
   durable_.store(group_.back()->pending.logged.lsn.value, std::memory_order_release);
 }
 
@@ -271,7 +289,8 @@ void AppendQueue::MakeVisible() {
     stalled_ = false;
     if (sync_waiters_ > 0) synced_.NotifyAll();
   }
-  expected_ = static_cast<int64_t>(group_.size() - shown) + durable_waiting_.load(std::memory_order_relaxed);
+  const int64_t came_meanwhile = durable_waiting_.load(std::memory_order_relaxed);
+  expected_.store(static_cast<int64_t>(group_.size() - shown) + came_meanwhile, std::memory_order_relaxed);
   for (const Answer& answer : answers_) answer.done(answer.lsn);
   answers_.clear();
   EntryList used;
@@ -299,6 +318,7 @@ void AppendQueue::Fail(const Status& error, const Status& poisoned) {
     last_failure_ = error;
     ++failures_;
     stalled_ = true;
+    urgent_ = false;
     bytes_ = entries_ = 0;
     next_ = visible_lsn().Next();
     const bool final = !poisoned.ok() || closing_;

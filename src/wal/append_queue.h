@@ -1,6 +1,6 @@
 /// Entries between Append() and the disk: the order of the log is made here, and what is visible when.
 ///
-/// Each entry gets its LSN as it enters. It leaves in groups, cut by the one thread that writes them. It
+/// Each entry gets its LSN as it enters. It leaves in groups, cut by the one thread that writes at a time. It
 /// becomes visible strictly in LSN order: a durable one when its group is on disk, a buffered one as soon as
 /// every entry before it is visible, which on an idle log is at once, on the sender's own thread.
 ///
@@ -44,26 +44,32 @@ struct EntryList {
   void Splice(EntryList* other);
 };
 
-/// Append(), SyncThrough(), Close() and the LSNs are thread-safe; the rest belongs to the writing thread.
-/// Lock order: the publish lock, then the queue's lock. on_visible runs under the publish lock alone; `done`
-/// runs under none.
+/// Append(), SyncThrough(), Close() and the LSNs are thread-safe; WaitUntilDue() is for the writing thread. The rest is for
+/// whoever writes, one at a time: the owner of the queue sees to that with a lock, the first in the order of locks. Then come
+/// the publish lock and the queue's. on_visible runs under both of the former; `done` under none of the latter two.
 class AppendQueue {
  public:
   /// Continues behind `last`, which is durable.
   AppendQueue(io::Clock* clock, const LogOptions& options, Lsn last, Log::VisibleCallback on_visible);
 
-  /// As Log::Append(), for an entry that was checked and has a payload.
-  Status Append(PendingEntry pending, Log::Done done) SHEAF_EXCLUDES(publish_mutex_, mutex_);
+  /// As Log::Append(), for an entry that was checked and has a payload. `leads`: nobody is told of the entry; the sender is
+  /// to write a group itself, or to call Tell() where another is writing.
+  Status Append(PendingEntry pending, Log::Done done, bool* leads) SHEAF_EXCLUDES(publish_mutex_, mutex_);
+  /// Lets the writing thread know that something waits.
+  void Tell() SHEAF_EXCLUDES(mutex_);
   /// As Log::SyncThrough().
   Status SyncThrough(Lsn lsn) SHEAF_EXCLUDES(mutex_);
-  /// Lets TakeGroup() hand out what waits and then end.
+  /// Lets WaitUntilDue() return, now and ever after.
   void Close() SHEAF_EXCLUDES(mutex_);
 
   Lsn durable_lsn() const { return Lsn(durable_.load(std::memory_order_acquire)); }
   Lsn visible_lsn() const { return Lsn(visible_.load(std::memory_order_acquire)); }
 
-  /// Waits until something is due and returns the entries of the next block, which hold until Written() or
-  /// Failed(). Empty: closed, and nothing waits. `bytes_left`: of the current segment.
+  /// Waits until something is due, and a moment for senders that are expected. False: closed; what still waits is due.
+  bool WaitUntilDue() SHEAF_EXCLUDES(mutex_);
+
+  /// Returns the entries of the next block, which hold until MakeVisible() or Fail(). Empty: nothing waits. `bytes_left`: of
+  /// the current segment.
   std::span<const PendingEntry* const> TakeGroup(int64_t bytes_left) SHEAF_EXCLUDES(mutex_);
 
   /// The group is on disk, which took `sync_ns`; MakeVisible() must follow.
@@ -80,7 +86,8 @@ class AppendQueue {
   Status lost() const { return lost_; }
 
  private:
-  Status Enter(PendingEntry* pending, Log::Done* done, bool sender_publishes, QueuedEntry** entry, bool* wake) SHEAF_REQUIRES(mutex_);
+  Status Enter(PendingEntry* pending, Log::Done* done, bool sender_publishes, QueuedEntry** entry) SHEAF_REQUIRES(mutex_);
+  bool WakeFor(const QueuedEntry& entry) SHEAF_REQUIRES(mutex_);
   bool Wake() SHEAF_REQUIRES(mutex_);
   void WaitForWork() SHEAF_REQUIRES(mutex_);
   void Gather() SHEAF_EXCLUDES(mutex_);
@@ -100,7 +107,7 @@ class AppendQueue {
   LogMetrics& metrics_ = TheLogMetrics();
   std::atomic<uint64_t> durable_, visible_;  // The latter changes under the publish lock only.
 
-  // Only the writing thread.
+  // Only whoever writes.
   EntryList taken_;                    // Out of the queue, in no group yet.
   std::vector<QueuedEntry*> group_;
   std::vector<const PendingEntry*> group_pending_;
@@ -111,8 +118,10 @@ class AppendQueue {
   std::vector<Answer> answers_;        // To be given once no lock is held.
   Status lost_;
   bool stalled_ = false;               // The last group failed and is tried again. Written under mutex_, read by senders too.
-  int64_t sync_ns_ = 0;                // How long the last group took.
-  int64_t expected_ = 0;               // Durable entries in the next group, if senders come again at once.
+  std::atomic<int64_t> sync_ns_{0};    // How long the last group took. Read by all.
+  std::atomic<int64_t> expected_{0};   // Durable entries in the next group, if senders come again at once. Read by all.
+
+  // Only the writing thread.
   int gather_pause_ = 0, gather_miss_ = 0;
 
   Mutex publish_mutex_;  // Serialises on_visible. Before mutex_.

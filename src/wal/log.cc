@@ -24,8 +24,8 @@ uint32_t PayloadCrc(const arrow::Buffer& payload) {
   return Crc32c({reinterpret_cast<const std::byte*>(payload.data()), static_cast<size_t>(payload.size())});
 }
 
-/// Two threads: one writes and syncs blocks and runs the callbacks; one keeps house: it makes the next
-/// segment ready and brings the COMMIT file up to date when the log is idle.
+/// Two threads: one writes and syncs blocks and runs the callbacks, where no waiting sender does it; one keeps house: it
+/// makes the next segment ready and brings the COMMIT file up to date when the log is idle.
 class ThreadedLog : public Log {
  public:
   ThreadedLog(io::FileSystem* files, io::Clock* clock, const LogOptions& options, Recovered found, VisibleCallback on_visible)
@@ -67,7 +67,10 @@ class ThreadedLog : public Log {
     }
     // Here, on the sender's thread, while the bytes are warm.
     const uint32_t crc = PayloadCrc(*entry.payload);
-    return queue_.Append({{Lsn(0), clock_->NowNs(), std::move(entry)}, crc}, std::move(done));
+    bool leads = false;
+    SHEAF_RETURN_NOT_OK(queue_.Append({{Lsn(0), clock_->NowNs(), std::move(entry)}, crc}, std::move(done), &leads));
+    if (leads) Lead();
+    return Status::OK();
   }
 
   Status SyncThrough(Lsn lsn) override { return queue_.SyncThrough(lsn); }
@@ -115,25 +118,41 @@ class ThreadedLog : public Log {
     return Status::OK();
   }
 
-  void WriteGroups() SHEAF_EXCLUDES(mutex_) {
+  /// The writing thread.
+  void WriteGroups() SHEAF_EXCLUDES(writing_, mutex_) {
     while (true) {
-      const std::span<const PendingEntry* const> group = queue_.TakeGroup(writer_.bytes_left());
-      if (group.empty()) return;
-      Status written = WriteGroup(group);
-      if (written.ok()) {
-        queue_.MakeVisible();
-        continue;
-      }
-      metrics_.failed_groups.Add();
-      if (!writer_.poisoned().ok()) {
-        metrics_.poisoned.Set(1);
-        written = MakeStatus(ErrorKind::kUnknown, written.message());
-      }
-      queue_.Fail(written, writer_.poisoned());
+      const bool open = queue_.WaitUntilDue();
+      const MutexLock writing(&writing_);
+      if (!WriteNextGroup() && !open) return;
     }
   }
 
-  Status WriteGroup(std::span<const PendingEntry* const> group) SHEAF_EXCLUDES(mutex_) {
+  /// A sender that waits for its own entry.
+  void Lead() SHEAF_EXCLUDES(writing_, mutex_) {
+    if (!writing_.TryLock()) return queue_.Tell();
+    WriteNextGroup();
+    writing_.Unlock();
+  }
+
+  /// False: nothing waits.
+  bool WriteNextGroup() SHEAF_REQUIRES(writing_) SHEAF_EXCLUDES(mutex_) {
+    const std::span<const PendingEntry* const> group = queue_.TakeGroup(writer_.bytes_left());
+    if (group.empty()) return false;
+    Status written = WriteGroup(group);
+    if (written.ok()) {
+      queue_.MakeVisible();
+      return true;
+    }
+    metrics_.failed_groups.Add();
+    if (!writer_.poisoned().ok()) {
+      metrics_.poisoned.Set(1);
+      written = MakeStatus(ErrorKind::kUnknown, written.message());
+    }
+    queue_.Fail(written, writer_.poisoned());
+    return true;
+  }
+
+  Status WriteGroup(std::span<const PendingEntry* const> group) SHEAF_REQUIRES(writing_) SHEAF_EXCLUDES(mutex_) {
     const int64_t bytes = BlockBytes(group);
     const int64_t start_ns = clock_->MonotonicNs();
     SHEAF_RETURN_NOT_OK(MakeRoom(bytes));
@@ -158,7 +177,7 @@ class ThreadedLog : public Log {
   }
 
   /// Goes to a new segment if a block of `bytes` does not fit the current one.
-  Status MakeRoom(int64_t bytes) SHEAF_EXCLUDES(mutex_) {
+  Status MakeRoom(int64_t bytes) SHEAF_REQUIRES(writing_) SHEAF_EXCLUDES(mutex_) {
     if (bytes <= writer_.bytes_left()) return Status::OK();
     const int64_t wanted = std::max(options_.segment_bytes, kPageBytes + bytes);
     std::optional<SpareSegment> spare;
@@ -224,7 +243,8 @@ class ThreadedLog : public Log {
   }
 
   /// After the threads have ended.
-  Status Finish() SHEAF_EXCLUDES(mutex_) {
+  Status Finish() SHEAF_EXCLUDES(writing_, mutex_) {
+    const MutexLock writing(&writing_);  // A late sender may be looking whether something waits.
     std::optional<SpareSegment> spare;
     {
       const MutexLock lock(&mutex_);
@@ -244,8 +264,9 @@ class ThreadedLog : public Log {
   SegmentCatalog catalog_;        // Thread-safe.
   AppendQueue queue_;             // Thread-safe, as its header says.
 
-  // Only the writing thread, and Start() and Close() while it does not run.
-  SegmentWriter writer_;
+  /// Held by whoever writes, across I/O on purpose. Before mutex_ and the queue's locks.
+  Mutex writing_;
+  SegmentWriter writer_ SHEAF_GUARDED_BY(writing_);
 
   // Only the keeping thread, and Start() and Close() while it does not run.
   std::unique_ptr<CommitFile> commit_file_;

@@ -31,6 +31,7 @@ struct Entry {
   bool buffered = false;                   // Visible and answered before it is on disk; see Log. Not stored.
   std::string batch_id;                    // Empty, or the sender's id for deduplication.
   std::shared_ptr<arrow::Buffer> payload;  // Kept alive until written; not copied.
+  bool sender_waits = false;               // Append() may take as long as a sync; see there. Not stored.
 };
 
 /// An entry read back. The payload may point into a mapping of the segment.
@@ -61,7 +62,7 @@ struct RecoveryReport {
   int64_t torn_bytes = 0;     // Dropped tail that cannot have been acknowledged.
 };
 
-/// Thread-safe. One thread of its own writes and syncs: all entries that wait share one sync.
+/// Thread-safe. One thread at a time writes and syncs, mostly the log's own: all entries that wait share one sync.
 ///
 /// **What is visible when.** Each entry gets its LSN in Append(), and entries become visible strictly in LSN
 /// order: `on_visible` is called once an entry, in order, one call at a time. A durable entry (the default) is
@@ -78,8 +79,8 @@ struct RecoveryReport {
 /// buffered entries are treated as durable ones.
 class Log {
  public:
-  /// Called in LSN order, when entries become visible and before their `done`: on the log's thread, or for a
-  /// buffered entry inside Append(). store makes the entries visible here. It runs under a lock that holds up
+  /// Called in LSN order, when entries become visible and before their `done`: on the log's thread, or inside
+  /// Append() on a sender's. store makes the entries visible here. It runs under a lock that holds up
   /// every other buffered append, so it must be short, and it must not call into the log.
   using VisibleCallback = std::function<void(const LoggedEntry& entry)>;
   using Done = std::function<void(Result<Lsn>)>;
@@ -94,11 +95,14 @@ class Log {
                                            RecoveryReport* report);
   virtual ~Log() = default;
 
-  /// Puts `entry` into the log; never waits for the disk. `done` gets the LSN once the entry is visible (and,
-  /// unless it is buffered, durable), or kUnknown when the sync failed (then the log is poisoned: every later
+  /// Puts `entry` into the log; waits for the disk only where Entry::sender_waits allows it. `done` gets the LSN once
+  /// the entry is visible (and, unless it is buffered, durable), or kUnknown when the sync failed (then the log is poisoned: every later
   /// call fails with kUnavailable and the process must recover), or kUnavailable when the disk is full. It runs
   /// on the log's thread, in order; for a buffered entry that is visible at once on the caller's, before
-  /// Append() returns. No lock is held then, so `done` may append.
+  /// Append() returns. `done` may append, but not with sender_waits.
+  /// A sender that does nothing until it has its answer says so with sender_waits: where nobody else is writing, its own
+  /// thread writes and syncs, and runs `done` (and that of others whose entries shared the sync) before Append() returns.
+  /// That saves two changes of thread, which take about as long as a sync of a fast disk.
   /// Errors (then `done` is not called): Throttled (queue full), TooLarge, Unavailable (closed, poisoned).
   virtual Status Append(Entry entry, Done done) = 0;
 

@@ -3,6 +3,7 @@
 
 #include "wal/log.h"
 
+#include <algorithm>
 #include <future>
 #include <string>
 #include <thread>
@@ -140,6 +141,67 @@ TEST_F(LogTest, CallbacksComeInOrderAndBeforeDone) {
     EXPECT_EQ(done[i].first, i + 1);
     EXPECT_GE(done[i].second, i + 1);
   }
+}
+
+TEST_F(LogTest, ASenderThatWaitsWritesItsEntryItself) {
+  OpenedLog opened = Open();
+  for (uint64_t i = 1; i <= 3; ++i) {
+    Entry entry = MakeEntry("x");
+    entry.sender_waits = true;
+    std::thread::id answered_by;
+    Result<Lsn> answer = Lsn(0);
+    ASSERT_TRUE(opened.log->Append(entry, [&](Result<Lsn> lsn) {
+      answered_by = std::this_thread::get_id();
+      answer = std::move(lsn);
+    }).ok());
+    EXPECT_EQ(answered_by, std::this_thread::get_id());
+    EXPECT_EQ(answer.ValueOrDie(), Lsn(i));
+    EXPECT_EQ(opened.log->durable_lsn(), Lsn(i));
+  }
+}
+
+TEST_F(LogTest, ASenderThatWaitsTakesAlongWhatIsBuffered) {
+  options_.buffered_sync_ms = 3'600'000;
+  OpenedLog opened = Open();
+  Entry buffered = MakeEntry("buffered");
+  buffered.buffered = true;
+  EXPECT_EQ(AppendLater(opened.log.get(), buffered).get().ValueOrDie(), Lsn(1));
+  EXPECT_EQ(opened.log->durable_lsn(), Lsn(0));
+  EXPECT_EQ(AppendAndWait(opened.log.get(), MakeEntry("durable")).ValueOrDie(), Lsn(2));
+  EXPECT_EQ(opened.log->durable_lsn(), Lsn(2));
+  EXPECT_THAT(ReadPayloads(opened.log.get(), Lsn(0), Lsn(2)).ValueOrDie(), ElementsAre("buffered", "durable"));
+}
+
+TEST_F(LogTest, SendersOfEveryKindShareOneOrder) {
+  constexpr int kThreads = 6, kEach = 100;
+  std::vector<std::vector<uint64_t>> lsns(kThreads);
+  uint64_t shown = 0;  // on_visible is serialised by the log.
+  {
+    OpenedLog opened = Open({}, [&](const LoggedEntry& entry) { EXPECT_EQ(entry.lsn.value, ++shown); });
+    std::vector<std::thread> threads;
+    for (size_t t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < kEach; ++i) {
+          Entry entry = MakeEntry(std::to_string(t));
+          entry.buffered = t % 3 == 1;
+          entry.sender_waits = t % 3 == 2;
+          lsns[t].push_back(AppendLater(opened.log.get(), entry).get().ValueOrDie().value);
+          if (i % 10 != 0) continue;
+          EXPECT_TRUE(opened.log->SyncThrough(opened.log->visible_lsn()).ok());
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    ASSERT_TRUE(opened.log->Close().ok());
+  }
+  std::vector<uint64_t> all;
+  for (const auto& mine : lsns) {
+    EXPECT_TRUE(std::is_sorted(mine.begin(), mine.end()));
+    all.insert(all.end(), mine.begin(), mine.end());
+  }
+  std::sort(all.begin(), all.end());
+  for (uint64_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], i + 1);
+  EXPECT_EQ(Open().replayed.size(), all.size());
 }
 
 TEST_F(LogTest, ManySendersShareOneOrder) {

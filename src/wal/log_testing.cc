@@ -37,7 +37,10 @@ std::future<Result<Lsn>> AppendLater(Log* log, Entry entry) {
   return future;
 }
 
-Result<Lsn> AppendAndWait(Log* log, Entry entry) { return AppendLater(log, std::move(entry)).get(); }
+Result<Lsn> AppendAndWait(Log* log, Entry entry) {
+  entry.sender_waits = true;
+  return AppendLater(log, std::move(entry)).get();
+}
 
 Result<std::vector<std::string>> ReadPayloads(Log* log, Lsn after, Lsn through) {
   std::vector<std::string> payloads;
