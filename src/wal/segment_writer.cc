@@ -12,6 +12,13 @@ namespace {
 
 constexpr int64_t kAlignedBytesMin = 256 << 10;
 
+/// A block up to this size that is the first to come to its place takes zeros along for those behind it. What fallocate() made is
+/// noted as unwritten, and a sync that changes this note commits the file system's journal besides: 200 µs instead of 130 for a
+/// block of one page on ext4. Larger blocks are paid for by their bytes, which the zeros would double.
+constexpr int64_t kFilledBlockBytesMax = 64 << 10, kFilledAheadBytes = 1 << 20;
+
+constexpr std::array<std::byte, 64 << 10> kZeros{};
+
 /// Different for every segment: time and LSN, well mixed (the finaliser of SplitMix64).
 uint64_t MakeSalt(io::Clock* clock, Lsn first) {
   uint64_t x = static_cast<uint64_t>(clock->NowNs()) ^ (static_cast<uint64_t>(clock->MonotonicNs()) << 20) ^
@@ -107,7 +114,7 @@ Result<Segment> SegmentWriter::Roll(std::optional<SpareSegment> spare, int64_t s
   }
   file_ = std::move(spare->file);
   salt_ = header.salt;
-  offset_ = kPageBytes;
+  offset_ = written_through_ = kPageBytes;
   segment_bytes_ = spare->bytes;
   Segment segment{{next_, path, segment_bytes_}, salt_, offset_, {Mark{next_, offset_, chain_}}};
   if (!first_block.empty()) {
@@ -124,6 +131,7 @@ Status SegmentWriter::Commit(std::span<const PendingEntry* const> entries, Lsn d
   SHEAF_CHECK(file_ != nullptr && entries.front()->logged.lsn == next_);
   EncodeBlock({options_.epoch, durable, chain_, salt_, offset_}, entries, &block_);
   SHEAF_CHECK(block_.bytes <= bytes_left());
+  const int64_t filled = AddZeros();
   const Status written = Write(file_.get(), offset_, block_.pieces);
   if (!written.ok()) {
     if (KindOf(written) != ErrorKind::kUnavailable) return Poison(written, "writing to the log");
@@ -133,9 +141,21 @@ Status SegmentWriter::Commit(std::span<const PendingEntry* const> entries, Lsn d
   const Status synced = file_->SyncData();
   if (!synced.ok()) return Poison(synced, "syncing the log");
   offset_ += block_.bytes;
+  written_through_ = std::max(written_through_, offset_ + filled);
   next_ = Lsn(next_.value + entries.size());
   chain_ = block_.chain;
   return Status::OK();
+}
+
+/// Adds zeros behind the block that is about to be written, where it is worth it; returns how many.
+int64_t SegmentWriter::AddZeros() {
+  const int64_t end = offset_ + block_.bytes;
+  if (end <= written_through_ || block_.bytes > kFilledBlockBytesMax) return 0;
+  const int64_t bytes = std::min(kFilledAheadBytes, segment_bytes_ - end);
+  for (int64_t left = bytes; left > 0; left -= static_cast<int64_t>(kZeros.size())) {
+    block_.pieces.push_back(std::span(kZeros).first(static_cast<size_t>(std::min(left, static_cast<int64_t>(kZeros.size())))));
+  }
+  return bytes;
 }
 
 Status SegmentWriter::Finish() {

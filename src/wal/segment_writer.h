@@ -55,6 +55,7 @@ class SegmentWriter {
                  std::span<const PendingEntry* const> first_block);
   Status Write(io::File* file, int64_t offset, std::span<const std::span<const std::byte>> pieces);
   void GoDirect(io::File* file);
+  int64_t AddZeros();
   Status Poison(const Status& error, const char* what);
 
   io::FileSystem* const files_;  // Borrowed.
@@ -67,6 +68,7 @@ class SegmentWriter {
   uint64_t salt_ = 0;
   int64_t offset_ = 0;
   int64_t segment_bytes_ = 0;
+  int64_t written_through_ = 0;     // Of the file; behind are blocks that were only preallocated.
   EncodedBlock block_;  // Kept for its memory.
   bool refusal_logged_ = false;
   bool direct_ = false;                       // Of the file that is written to, or being made.
