@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include <arrow/stl_allocator.h>
+
 #include "core/check.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -45,15 +47,21 @@ Status CheckNotNull(const TableInfo& info, const arrow::RecordBatch& batch) {
 }  // namespace
 
 /// The log's payload together with what publishing it does, so that making rows visible needs no reading. The chunks hold
-/// the bytes, and this holds the chunks only until the log lets go of it.
+/// the bytes, and this holds the chunks only until they are visible.
 class LocalDatabase::Draft : public arrow::Buffer {
  public:
+  /// From Arrow's pool, since the log's thread frees it; see PooledBytes in log_payload.cc.
+  static std::shared_ptr<Draft> Make(std::shared_ptr<arrow::Buffer> bytes, std::vector<VersionSet::NewRows> rows) {
+    return std::allocate_shared<Draft>(arrow::stl::allocator<Draft>(), std::move(bytes), std::move(rows));
+  }
   Draft(std::shared_ptr<arrow::Buffer> bytes, std::vector<VersionSet::NewRows> rows)
       : arrow::Buffer(bytes->data(), bytes->size()), rows_(std::move(rows)), bytes_(std::move(bytes)) {
     for (const VersionSet::NewRows& added : rows_) counted_ += added.bytes;
   }
   const std::vector<VersionSet::NewRows>& rows() const { return rows_; }
   int64_t counted() const { return counted_; }
+  /// Once they are published, or never will be: on the thread that made them where it waited, so that malloc() finds its own.
+  void ForgetRows() { rows_ = std::vector<VersionSet::NewRows>(); }
 
   std::string batch_id;
   bool buffered = false;
@@ -61,7 +69,7 @@ class LocalDatabase::Draft : public arrow::Buffer {
   mutable Status outcome;  // Of publishing; set before `done` is run.
 
  private:
-  const std::vector<VersionSet::NewRows> rows_;
+  std::vector<VersionSet::NewRows> rows_;
   const std::shared_ptr<arrow::Buffer> bytes_;
   int64_t counted_ = 0;
 };
@@ -214,7 +222,7 @@ Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftRows(const std
       added.chunk = table.active.append->MakeChunk(std::move(encoded.tables[i].batch), added.bytes);
     }
   }
-  auto draft = std::make_shared<Draft>(std::move(encoded.bytes), std::move(prepared));
+  auto draft = Draft::Make(std::move(encoded.bytes), std::move(prepared));
   draft->buffered = options.durability == Durability::kTable ? buffered : options.durability == Durability::kBuffered;
   draft->caller_waits = options.caller_waits;
   draft->batch_id = options.batch_id;
@@ -258,7 +266,7 @@ Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftPacked(TableId
   added.bytes = bytes->size();
   if (op != RowOp::kDelete) added.row = FirstPacked(*bytes).substr(0, item.size());
   const Durability durability = options.durability == Durability::kTable ? info.durability : options.durability;
-  auto draft = std::make_shared<Draft>(std::move(bytes), std::move(prepared));
+  auto draft = Draft::Make(std::move(bytes), std::move(prepared));
   draft->buffered = durability == Durability::kBuffered;
   draft->caller_waits = options.caller_waits;
   draft->batch_id = options.batch_id;
@@ -356,7 +364,7 @@ Status LocalDatabase::Submit(std::shared_ptr<Draft> draft, int turn, Done done) 
 
 Status LocalDatabase::SubmitLogged(std::shared_ptr<arrow::Buffer> bytes, std::vector<VersionSet::NewRows> rows,
                                    const std::string& batch_id, int turn, Done done) {
-  auto draft = std::make_shared<Draft>(std::move(bytes), std::move(rows));
+  auto draft = Draft::Make(std::move(bytes), std::move(rows));
   draft->batch_id = batch_id;
   return Submit(std::move(draft), turn, std::move(done));
 }
@@ -375,8 +383,9 @@ void LocalDatabase::OnVisible(const wal::LoggedEntry& entry) {
 }
 
 /// Runs once the outcome of an append is known, on the log's thread or a sender's.
-void LocalDatabase::Finish(const Draft& draft, int turn, const Done& done, const Result<Lsn>& logged) {
+void LocalDatabase::Finish(Draft& draft, int turn, const Done& done, const Result<Lsn>& logged) {
   Result<Lsn> outcome = logged;
+  draft.ForgetRows();
   if (!logged.ok()) {
     if (KindOf(logged.status()) == ErrorKind::kUnknown) {
       SetNotWritable(fmt::format("the log of {} failed: {}; restart to recover", options_.directory, logged.status().message()));

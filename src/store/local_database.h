@@ -108,7 +108,7 @@ class LocalDatabase : public Database {
                       Done done);
   Status Refuse(int64_t more) const;
   void OnVisible(const wal::LoggedEntry& entry);
-  void Finish(const Draft& draft, int turn, const Done& done, const Result<Lsn>& outcome);
+  void Finish(Draft& draft, int turn, const Done& done, const Result<Lsn>& outcome);
   void AnswerLoop();
 
   // Definitions (local_database_define.cc).

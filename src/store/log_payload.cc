@@ -9,6 +9,7 @@
 #include <arrow/ipc/message.h>
 #include <arrow/ipc/reader.h>
 #include <arrow/ipc/writer.h>
+#include <arrow/stl_allocator.h>
 #include <arrow/type.h>
 #include <arrow/util/bit_util.h>
 #include <arrow/util/checked_cast.h>
@@ -81,6 +82,23 @@ const arrow::ipc::IpcWriteOptions& IpcOptions() {
 int64_t BodyPosition(int64_t position, const arrow::ipc::IpcPayload& payload) {
   return arrow::bit_util::RoundUp(position + kPrefixBytes + payload.metadata->size(), kAlignment);
 }
+
+/// Bytes and the object that owns them, both from Arrow's pool. Single rows are made by senders and freed by the log's thread, a
+/// million a second: Arrow's pool takes back memory of another thread without a lock, and malloc() does not.
+class PooledBytes : public arrow::MutableBuffer {
+ public:
+  static Result<std::shared_ptr<arrow::Buffer>> Make(int64_t bytes) {
+    arrow::MemoryPool* const pool = arrow::default_memory_pool();
+    uint8_t* data = nullptr;
+    SHEAF_RETURN_NOT_OK(pool->Allocate(bytes, kAlignment, &data));
+    return std::allocate_shared<PooledBytes>(arrow::stl::allocator<PooledBytes>(pool), data, bytes, pool);
+  }
+  PooledBytes(uint8_t* data, int64_t bytes, arrow::MemoryPool* pool) : arrow::MutableBuffer(data, bytes), pool_(pool) {}
+  ~PooledBytes() override { pool_->Free(mutable_data(), size(), kAlignment); }
+
+ private:
+  arrow::MemoryPool* const pool_;  // Borrowed.
+};
 
 /// The messages of one table, not yet written: bodies still point at the caller's buffers.
 struct Messages {
@@ -390,7 +408,7 @@ Result<std::shared_ptr<arrow::Buffer>> EncodePacked(TableId table, uint32_t sche
                                                     std::span<const std::string_view> packed, const WriteCondition& condition) {
   const int64_t header_bytes = HeaderBytes(1);
   const int64_t bytes = PackedBytes(packed);
-  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target, arrow::AllocateBuffer(header_bytes + bytes));
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target, PooledBytes::Make(header_bytes + bytes));
   uint8_t* const header = target->mutable_data();
   std::memset(header, 0, static_cast<size_t>(header_bytes));
   const FixedHeader fixed = {kMagic, kVersion, 1, ConditionLsn(condition)};

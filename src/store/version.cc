@@ -316,8 +316,14 @@ VersionSet::Published VersionSet::Publish(Lsn lsn, const std::vector<NewRows>& r
   MutexLock lock(&mutex_);
   visible_ = lsn;
   if (!published.outcome.ok()) return published;
-  for (const NewRows& added : rows) oldest_ns_.try_emplace(added.table, now_ns);
-  published.full = RotateFull();
+  for (const NewRows& added : rows) {
+    oldest_ns_.try_emplace(added.table, now_ns);
+    unweighed_bytes_ += added.bytes;
+  }
+  if (unweighed_bytes_ >= memtable_bytes_ / 1024) {  // Single rows need not all add up what the tables hold.
+    unweighed_bytes_ = 0;
+    published.full = RotateFull();
+  }
   return published;
 }
 

@@ -179,6 +179,7 @@ class VersionSet {
   Lsn visible_ SHEAF_GUARDED_BY(mutex_);
   PartId next_part_ SHEAF_GUARDED_BY(mutex_){1};
   std::unordered_map<TableId, int64_t> oldest_ns_ SHEAF_GUARDED_BY(mutex_);  // Arrival of the active memtable's first row.
+  int64_t unweighed_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;                     // Added since RotateFull() last looked.
 };
 
 }  // namespace sheaf::store

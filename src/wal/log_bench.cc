@@ -39,7 +39,9 @@ class BareFile {
  public:
   explicit BareFile(const std::string& folder)
       : file_(io::PosixFileSystem()->Open(io::Join(folder, "bare"), io::OpenMode::kCreate).ValueOrDie()), page_(4096) {
-    if (!file_->Allocate(kBytes).ok() || !file_->Sync().ok()) std::abort();
+    // All of it was written once: what was only preallocated takes longer.
+    for (int64_t at = 0; at < kBytes; at += 4096) SHEAF_CHECK(file_->WriteAt(at, page_).ok());
+    SHEAF_CHECK(file_->Sync().ok());
   }
   bool WriteAndSync() {
     offset_ = (offset_ + 4096) % kBytes;
@@ -75,7 +77,8 @@ void BM_AppendBesideBareSync(benchmark::State& state) {
     device_us.push_back(MicrosecondsSince(device_start_ns));
     const int64_t log_start_ns = io::SystemClock()->MonotonicNs();
     std::vector<std::future<Result<Lsn>>> futures;
-    for (size_t i = 0; i < in_flight; ++i) futures.push_back(AppendLater(opened.log.get(), MakeEntry(payload)));
+    if (in_flight == 1 && !AppendAndWait(opened.log.get(), MakeEntry(payload)).ok()) return state.SkipWithError("append failed");
+    for (size_t i = 0; in_flight > 1 && i < in_flight; ++i) futures.push_back(AppendLater(opened.log.get(), MakeEntry(payload)));
     for (auto& future : futures) {
       if (!future.get().ok()) return state.SkipWithError("append failed");
     }
