@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -36,6 +37,12 @@ Result<std::shared_ptr<arrow::RecordBatch>> Take(const std::shared_ptr<arrow::Re
 }
 
 }  // namespace
+
+/// Keys that are inserted at once.
+struct StatementWrites::Inserted {
+  std::deque<columns::KeyColumn> keys;
+  std::unordered_set<std::string_view> seen;  // Points into keys.
+};
 
 StatementWrites::~StatementWrites() {
   std::shared_ptr<const store::TableInfo> made;
@@ -122,6 +129,7 @@ Status StatementWrites::Append(std::vector<Staged> staged) {
   }
   std::vector<store::TableRows> rows;
   std::vector<Staged> written;
+  Inserted inserted;
   for (size_t i = 0; i < staged.size();) {
     const WriteKind kind = staged[i].kind;
     arrow::RecordBatchVector batches;
@@ -139,7 +147,7 @@ Status StatementWrites::Append(std::vector<Staged> staged) {
     }
     store::TableRows more{.table = table->id, .batch = std::move(batch)};
     if (kind == WriteKind::kInsert) {
-      SHEAF_RETURN_NOT_OK(CheckDistinct(*table, *more.batch));
+      SHEAF_RETURN_NOT_OK(CheckDistinct(*table, *more.batch, &inserted));
       more.op = store::RowOp::kInsert;
     } else if (kind == WriteKind::kChange || kind == WriteKind::kDelete) {
       if (kind == WriteKind::kDelete) more.op = store::RowOp::kDelete;
@@ -185,11 +193,11 @@ Status StatementWrites::AppendMissing(const store::TableInfo& table, std::shared
   }
 }
 
-Status StatementWrites::CheckDistinct(const store::TableInfo& table, const arrow::RecordBatch& batch) const {
-  SHEAF_ASSIGN_OR_RETURN(const columns::KeyColumn keys, table.keys->Encode(batch));
-  std::unordered_set<std::string_view> seen;
+Status StatementWrites::CheckDistinct(const store::TableInfo& table, const arrow::RecordBatch& batch, Inserted* inserted) {
+  SHEAF_ASSIGN_OR_RETURN(columns::KeyColumn encoded, table.keys->Encode(batch));
+  const columns::KeyColumn& keys = inserted->keys.emplace_back(std::move(encoded));
   for (int64_t row = 0; row < keys.size(); ++row) {
-    if (!seen.insert(keys[row]).second) {
+    if (!inserted->seen.insert(keys[row]).second) {
       return MakeError(ErrorKind::kInvalid, "the statement inserts the key {} into {}.{} twice", table.keys->ToText(keys[row]),
                        table.schema_name, table.name);
     }

@@ -66,7 +66,8 @@ class StatementWrites {
 
   Status Append(std::vector<Staged> staged) SHEAF_EXCLUDES(mutex_);
   Status AppendMissing(const store::TableInfo& table, std::shared_ptr<arrow::RecordBatch> batch) SHEAF_EXCLUDES(mutex_);
-  Status CheckDistinct(const store::TableInfo& table, const arrow::RecordBatch& batch) const;
+  struct Inserted;
+  static Status CheckDistinct(const store::TableInfo& table, const arrow::RecordBatch& batch, Inserted* inserted);
   Result<std::shared_ptr<const store::TableInfo>> Target() SHEAF_EXCLUDES(mutex_);
   /// Waits while the store is throttled.
   Result<Lsn> AppendToStore(const std::vector<store::TableRows>& rows) SHEAF_EXCLUDES(mutex_);

@@ -67,6 +67,35 @@ TEST_F(Embedded, ARetryAddsNothingAndConditionsHold) {
   EXPECT_TRUE(database_->Ingest("orders", Prices({1}, {2}), {.expected = lsn}).ok());
 }
 
+TEST_F(Embedded, StatementsThatWriteManyRowsOfAKeyedTable) {
+  ASSERT_TRUE(database_->Execute("CREATE TABLE orders (id BIGINT PRIMARY KEY, price BIGINT)").ok());
+  const auto run = [&](const std::string& sql) {
+    const arrow::Status done = database_->Execute(sql);
+    EXPECT_TRUE(done.ok()) << sql << ": " << done.ToString();
+  };
+  const auto check = [&](int64_t rows, int64_t sum_of_ids, int64_t sum_of_prices) {
+    EXPECT_EQ(Number("SELECT count(*) FROM orders"), rows);
+    EXPECT_EQ(Number("SELECT sum(id)::BIGINT FROM orders"), sum_of_ids);
+    EXPECT_EQ(Number("SELECT sum(price)::BIGINT FROM orders"), sum_of_prices);
+  };
+  constexpr int64_t kRows = 150'000;  // More than one batch of an entry holds.
+  constexpr int64_t kIds = kRows * (kRows - 1) / 2;
+  run("INSERT INTO orders SELECT i, 1 FROM range(150000) AS r(i)");
+  check(kRows, kIds, kRows);
+  run("INSERT INTO orders SELECT i % 150000, 2 FROM range(250000) AS r(i)");  // Replaces, some of them twice.
+  check(kRows, kIds, 2 * kRows);
+  run("UPDATE orders SET price = price + 1");
+  check(kRows, kIds, 3 * kRows);
+  run("MERGE INTO orders USING (SELECT i FROM range(149999, 150002) AS r(i)) AS new ON orders.id = new.i "
+      "WHEN MATCHED THEN UPDATE SET price = 100 WHEN NOT MATCHED THEN INSERT VALUES (new.i, 7)");
+  check(kRows + 2, kIds + 300'001, 3 * kRows - 3 + 100 + 14);
+  database_.reset();
+  Open();
+  check(kRows + 2, kIds + 300'001, 3 * kRows - 3 + 100 + 14);
+  run("DELETE FROM orders WHERE id >= 0");
+  EXPECT_EQ(Number("SELECT count(*) FROM orders"), 0);
+}
+
 TEST_F(Embedded, ErrorsSayWhatIsWrong) {
   EXPECT_EQ(ErrorCode(database_->Ingest("nowhere", Prices({1}, {1})).status()), "not_found");
   EXPECT_EQ(ErrorCode(database_->Sql("SELEC 1").status()), "invalid");

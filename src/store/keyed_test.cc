@@ -422,6 +422,53 @@ TEST_F(KeyedDatabase, IncrementsByExpectedVersionLoseNothing) {
   EXPECT_EQ(RowAt(*database_->Get(info_->id, key).ValueOrDie().Slice(), 0).second.amount, 100);
 }
 
+TEST_F(KeyedDatabase, OneEntryMayHaveSeveralBatchesOfATable) {
+  ASSERT_TRUE(database_->Append({{info_->id, One(1, 1)}, {info_->id, One(2, 2)}, {info_->id, One(1, 10)}}).ok());
+  const Model expected = {{{1, "a"}, {10, "x"}}, {{2, "a"}, {2, "x"}}};
+  EXPECT_EQ(Difference(Scanned(*database_->GetSnapshot(), info_->id), expected), "");
+  const auto restart = [&] {
+    ASSERT_TRUE(database_->Close().ok());
+    database_ = Database::Open(&disk_, &clock_, SmallOptions()).ValueOrDie();
+    EXPECT_EQ(Difference(Scanned(*database_->GetSnapshot(), info_->id), expected), "");
+  };
+  restart();
+  ASSERT_TRUE(database_->Flush().ok());
+  restart();
+}
+
+TEST_F(KeyedDatabase, ConditionsOfOneEntryHoldAllOrNothingIsDone) {
+  ASSERT_TRUE(database_->Append({{info_->id, BatchOf({{{1, "a"}, {1, "x"}}, {{2, "a"}, {2, "x"}}}, info_->schema)}}).ok());
+  const Lsn since = database_->GetSnapshot()->lsn();
+  const auto merge = [&](int64_t fresh, Lsn snapshot) {
+    return database_->Append({{info_->id, One(fresh, 7), RowOp::kInsert},
+                              {info_->id, One(1, 8), RowOp::kPut, {}, snapshot},
+                              {info_->id, KeysOf({{2, "a"}}, *info_), RowOp::kDelete, {}, snapshot}});
+  };
+  EXPECT_EQ(KindOf(merge(1, since).status()), ErrorKind::kAlreadyExists);
+  EXPECT_EQ(KindOf(merge(3, Lsn(since.value - 1)).status()), ErrorKind::kConflict);
+  const Model before = {{{1, "a"}, {1, "x"}}, {{2, "a"}, {2, "x"}}};
+  EXPECT_EQ(Difference(Scanned(*database_->GetSnapshot(), info_->id), before), "");
+  ASSERT_TRUE(merge(3, since).ok());
+  EXPECT_EQ(KindOf(database_->Append({{info_->id, One(5, 1), RowOp::kInsert}, {info_->id, One(5, 2), RowOp::kInsert}}).status()),
+            ErrorKind::kAlreadyExists);
+  const Model after = {{{1, "a"}, {8, "x"}}, {{3, "a"}, {7, "x"}}};
+  EXPECT_EQ(Difference(Scanned(*database_->GetSnapshot(), info_->id), after), "");
+  database_.reset();
+  database_ = Database::Open(&disk_, &clock_, SmallOptions()).ValueOrDie();
+  EXPECT_EQ(Difference(Scanned(*database_->GetSnapshot(), info_->id), after), "");
+}
+
+TEST_F(KeyedDatabase, ConditionsAreForOneTableAndOneLsn) {
+  NewTable other = TheTable();
+  other.name = "other";
+  const auto second = database_->CreateTable(other).ValueOrDie();
+  EXPECT_EQ(KindOf(database_->Append({{info_->id, One(1, 1), RowOp::kInsert}, {second->id, One(1, 1)}}).status()), ErrorKind::kInvalid);
+  ASSERT_TRUE(database_->Append({{info_->id, One(1, 1)}, {second->id, One(1, 1)}}).ok());
+  const Lsn since = database_->GetSnapshot()->lsn();
+  EXPECT_EQ(KindOf(database_->Append({{info_->id, One(1, 1), RowOp::kPut, {}, since}, {info_->id, One(1, 2), RowOp::kPut, Lsn(0)}}).status()),
+            ErrorKind::kInvalid);
+}
+
 TEST_F(KeyedDatabase, WhatCannotBeWrittenIsRefusedAndChangesNothing) {
   arrow::Int64Builder null;
   ASSERT_TRUE(null.AppendNull().ok());

@@ -20,16 +20,25 @@ constexpr int64_t kCloseSealNs = int64_t{20} * 1'000'000'000;
 /// How long an append waits for a change of its table.
 constexpr std::chrono::seconds kChangeWait{1};
 
-/// Sections of one entry whose rows have a condition must be its only ones: else a table that is in parts already could
-/// not decide again, after a crash, what another one needs to know.
+/// An entry whose rows have a condition is for one table: else a table that is in parts already could not decide again,
+/// after a crash, what another one needs to know. And it names one LSN, which stands in the entry once.
 Status CheckConditional(const std::vector<TableRows>& rows) {
+  std::optional<Lsn> named;
   for (const TableRows& given : rows) {
     if (given.expected && given.unchanged_since) {
       return MakeError(ErrorKind::kInvalid, "an append expects a version of its rows, or that they have not changed, but not both");
     }
-    if ((given.op == RowOp::kInsert || given.expected || given.unchanged_since) && rows.size() > 1) {
-      return MakeError(ErrorKind::kInvalid, "an append with a condition is for one table only, and this one has rows for {}", rows.size());
+    const std::optional<Lsn> condition = given.expected ? given.expected : given.unchanged_since;
+    if (given.op != RowOp::kInsert && !condition) continue;
+    const auto other = std::find_if(rows.begin(), rows.end(), [&](const TableRows& also) { return also.table != given.table; });
+    if (other != rows.end()) {
+      return MakeError(ErrorKind::kInvalid, "an append with a condition is for one table only, and this one has rows for tables {} and {}",
+                       given.table, other->table);
     }
+    if (condition && named && *condition != *named) {
+      return MakeError(ErrorKind::kInvalid, "the conditions of one append name one LSN, not {} and {}", *named, *condition);
+    }
+    if (condition) named = condition;
   }
   return Status::OK();
 }
@@ -160,7 +169,8 @@ Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version
   SHEAF_RETURN_NOT_OK(CheckConditional(rows));
   std::vector<PayloadRows> checked;
   checked.reserve(rows.size());
-  prepared->reserve(rows.size());
+  prepared->reserve(rows.size());  // Nothing moves: keys are looked at until the end.
+  InsertedKeys inserted;
   for (const TableRows& given : rows) {
     const TableVersion* table = version.Find(given.table);
     if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", given.table);
@@ -184,6 +194,7 @@ Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version
     section.table = given.table;
     section.schema_version = info.schema_version;
     section.op = given.op;
+    section.condition = added.condition;
     if (given.op == RowOp::kDelete) {
       SHEAF_ASSIGN_OR_RETURN(added.keys, info.keys->EncodeKeys(*given.batch));
       section.form = SectionForm::kKeys;
@@ -197,7 +208,7 @@ Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version
       section.batch = given.batch;
     }
     // Decided again, for good, when it is published: by then another write may have come first.
-    SHEAF_RETURN_NOT_OK(CheckConditions(*table, given.op, added.condition, added.keys, versions_.visible()));
+    SHEAF_RETURN_NOT_OK(CheckConditions(*table, given.op, added.condition, added.keys, versions_.visible(), &inserted));
   }
   return checked;
 }
@@ -208,7 +219,7 @@ Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftRows(const std
   const std::shared_ptr<const Version> version = versions_.current();
   std::vector<VersionSet::NewRows> prepared;
   SHEAF_ASSIGN_OR_RETURN(const std::vector<PayloadRows> checked, CheckRows(*version, rows, &prepared));
-  SHEAF_ASSIGN_OR_RETURN(EncodedPayload encoded, EncodePayload(checked, wal::kPayloadBytesMax, prepared.front().condition));
+  SHEAF_ASSIGN_OR_RETURN(EncodedPayload encoded, EncodePayload(checked, wal::kPayloadBytesMax));
   bool buffered = true;
   for (size_t i = 0; i < prepared.size(); ++i) {
     VersionSet::NewRows& added = prepared[i];
@@ -258,7 +269,8 @@ Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftPacked(TableId
     SHEAF_RETURN_NOT_OK(info.keys->EncodeRow(*info.rows, item, &added.keys.bytes));
     added.keys.ends.push_back(static_cast<uint32_t>(added.keys.bytes.size()));
   }
-  SHEAF_RETURN_NOT_OK(CheckConditions(*table, op, added.condition, added.keys, versions_.visible()));
+  InsertedKeys inserted;
+  SHEAF_RETURN_NOT_OK(CheckConditions(*table, op, added.condition, added.keys, versions_.visible(), &inserted));
   const SectionForm form = op == RowOp::kDelete ? SectionForm::kKeys : SectionForm::kRows;
   const std::string_view items[] = {item};
   SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes,

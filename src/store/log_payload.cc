@@ -359,7 +359,7 @@ Status BatchCodec::Walk(const arrow::DataType& type, std::vector<int>* path) {
   }
 }
 
-Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max, const WriteCondition& condition) {
+Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max) {
   const int64_t header_bytes = HeaderBytes(rows.size());
   std::vector<Messages> sections;
   sections.reserve(rows.size());
@@ -377,15 +377,17 @@ Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64
   uint8_t* const header = target->mutable_data();
   std::memset(header, 0, static_cast<size_t>(header_bytes));
   uint32_t whats = 0;
+  uint64_t condition_lsn = 0;
   EncodedPayload encoded;
   MessageWriter writer(target);
   writer.Seek(header_bytes);
   for (size_t i = 0; i < rows.size(); ++i) {
     const bool packed = rows[i].form != SectionForm::kArrow;
     const uint64_t count = packed ? rows[i].packed.size() : static_cast<uint64_t>(rows[i].batch->num_rows());
-    const TableHeader table = {rows[i].table.value, rows[i].schema_version, What(rows[i].op, rows[i].form, condition), count,
+    const TableHeader table = {rows[i].table.value, rows[i].schema_version, What(rows[i].op, rows[i].form, rows[i].condition), count,
                                static_cast<uint64_t>(sections[i].bytes)};
     whats |= table.what;
+    if (rows[i].condition) condition_lsn = ConditionLsn(rows[i].condition);
     std::memcpy(header + kFixedHeaderBytes + kTableHeaderBytes * static_cast<int64_t>(i), &table, sizeof(table));
     std::shared_ptr<arrow::RecordBatch> batch;
     if (packed) {
@@ -397,8 +399,7 @@ Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64
     encoded.tables.push_back({rows[i].table, std::move(batch), sections[i].bytes});
   }
   SHEAF_CHECK(writer.position() == total);
-  const FixedHeader fixed = {kMagic, whats == 0 ? kPlainVersion : kVersion, static_cast<uint16_t>(rows.size()),
-                             ConditionLsn(condition)};
+  const FixedHeader fixed = {kMagic, whats == 0 ? kPlainVersion : kVersion, static_cast<uint16_t>(rows.size()), condition_lsn};
   std::memcpy(header, &fixed, sizeof(fixed));
   encoded.bytes = std::move(target);
   return encoded;

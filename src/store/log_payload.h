@@ -81,6 +81,7 @@ struct PayloadRows {
   RowOp op = RowOp::kPut;
   SectionForm form = SectionForm::kArrow;
   std::vector<std::string_view> packed = {};  // The other forms.
+  WriteCondition condition = {};              // Of its keys. Those of one entry name the same LSN.
 };
 
 /// An entry as it is in memory: the log's bytes, and batches that point into them.
@@ -94,9 +95,9 @@ struct EncodedPayload {
   std::vector<Table> tables;                  // In the order given.
 };
 
-/// Serialises `rows` into one buffer. The batches given are no longer needed afterwards. `condition` is of all
-/// its keys. Errors: TooLarge (more than `bytes_max`), OutOfMemory, Invalid.
-Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max, const WriteCondition& condition = {});
+/// Serialises `rows` into one buffer. The batches given are no longer needed afterwards.
+/// Errors: TooLarge (more than `bytes_max`), OutOfMemory, Invalid.
+Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64_t bytes_max);
 /// The same for one table with packed rows or keys, without Arrow: what a single-row write takes.
 Result<std::shared_ptr<arrow::Buffer>> EncodePacked(TableId table, uint32_t schema_version, RowOp op, SectionForm form,
                                                     std::span<const std::string_view> packed, const WriteCondition& condition);

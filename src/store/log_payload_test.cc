@@ -87,14 +87,16 @@ TEST(LogPayload, PackedRowsAndConditionsComeBackAsWritten) {
   keys.op = RowOp::kDelete;
   keys.form = SectionForm::kKeys;
   for (const std::string& item : items) keys.packed.push_back(item);
+  keys.condition.unchanged_since = Lsn(99);
   const PayloadRows rows = RowsOf(decode::Signal::kLogs, 20, &random);
-  const EncodedPayload encoded = EncodePayload({keys, rows}, kBytesMax, {.unchanged_since = Lsn(99)}).ValueOrDie();
+  const EncodedPayload encoded = EncodePayload({keys, rows}, kBytesMax).ValueOrDie();
   const auto sections = SplitPayload(encoded.bytes).ValueOrDie();
   ASSERT_EQ(sections.size(), 2u);
   EXPECT_EQ(sections[0].op, RowOp::kDelete);
   EXPECT_EQ(sections[0].form, SectionForm::kKeys);
   EXPECT_EQ(sections[0].condition.unchanged_since, Lsn(99));
   EXPECT_FALSE(sections[0].condition.expected);
+  EXPECT_FALSE(sections[1].condition);
   const auto packed = DecodePacked(sections[0]).ValueOrDie();
   EXPECT_EQ(std::vector<std::string>(packed.begin(), packed.end()), items);
   EXPECT_TRUE(DecodeSection(sections[1], *rows.codec).ValueOrDie()->Equals(*rows.batch));

@@ -1,7 +1,6 @@
 #include "store/version.h"
 
 #include <algorithm>
-#include <set>
 
 #include <fmt/ranges.h>
 
@@ -109,10 +108,10 @@ Result<std::shared_ptr<const TableInfo>> Version::FindByName(const std::string& 
   return MakeError(ErrorKind::kNotFound, "there is no table {}; did you mean {}?", wanted, nearest);
 }
 
-Status CheckConditions(const TableVersion& table, RowOp op, const WriteCondition& condition, const columns::KeyColumn& keys, Lsn at) {
+Status CheckConditions(const TableVersion& table, RowOp op, const WriteCondition& condition, const columns::KeyColumn& keys, Lsn at,
+                       InsertedKeys* inserted) {
   if (op != RowOp::kInsert && !condition) return Status::OK();
   const TableInfo& info = *table.info;
-  std::set<std::string_view> seen;
   for (int64_t i = 0; i < keys.size(); ++i) {
     SHEAF_ASSIGN_OR_RETURN(const Lsn there, VersionOf(table, keys[i], at));
     if (condition.expected && there != *condition.expected) {
@@ -124,7 +123,7 @@ Status CheckConditions(const TableVersion& table, RowOp op, const WriteCondition
                        info.schema_name, info.name);
     }
     if (op != RowOp::kInsert) continue;
-    if (there != Lsn() || !seen.insert(keys[i]).second) {
+    if (there != Lsn() || !inserted->insert(keys[i]).second) {
       return MakeError(ErrorKind::kAlreadyExists, "{}.{} has a row {} already", info.schema_name, info.name, info.keys->ToText(keys[i]));
     }
   }
@@ -289,11 +288,12 @@ VersionSet::Published VersionSet::Publish(Lsn lsn, const std::vector<NewRows>& r
   }
   SHEAF_CHECK(lsn > before);
   Published published;
+  InsertedKeys inserted;
   for (const NewRows& added : rows) {
     const TableVersion* table = version->Find(added.table);
     SHEAF_CHECK(table != nullptr);
     if (table->is_keyed() && published.outcome.ok()) {
-      published.outcome = CheckConditions(*table, added.op, added.condition, added.keys, before);
+      published.outcome = CheckConditions(*table, added.op, added.condition, added.keys, before, &inserted);
     }
   }
   for (const NewRows& added : rows) {
@@ -311,7 +311,10 @@ VersionSet::Published VersionSet::Publish(Lsn lsn, const std::vector<NewRows>& r
     } else {
       active.keyed->AddRow(lsn, added.row, added.keys[0]);
     }
-    active.keyed->Publish(lsn);
+  }
+  for (const NewRows& added : rows) {  // Only now: an entry may have several batches for one table.
+    const TableMemtable& active = version->Find(added.table)->active;
+    if (active.keyed != nullptr && published.outcome.ok()) active.keyed->Publish(lsn);
   }
   MutexLock lock(&mutex_);
   visible_ = lsn;

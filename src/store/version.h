@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -81,8 +82,11 @@ struct VersionChange {
   std::shared_ptr<const TableVersion> created;                // A table that comes.
 };
 
-/// Whether the conditions of `rows` hold as of `at`. AlreadyExists and Conflict name the key; Corruption, Io.
-Status CheckConditions(const TableVersion& table, RowOp op, const WriteCondition& condition, const columns::KeyColumn& keys, Lsn at);
+/// Keys that an entry inserts, so that it does not insert one twice. They point into the entry's.
+using InsertedKeys = std::unordered_set<std::string_view>;
+/// Whether the condition of the rows of `keys` holds as of `at`. AlreadyExists and Conflict name the key; Corruption, Io.
+Status CheckConditions(const TableVersion& table, RowOp op, const WriteCondition& condition, const columns::KeyColumn& keys, Lsn at,
+                       InsertedKeys* inserted);
 
 /// Returns `version` after `change`.
 std::shared_ptr<const Version> Apply(const Version& version, const VersionChange& change);
