@@ -3,8 +3,8 @@
 ///
 ///   amplification FOLDER [PUTS]      default 4,000,000 puts of 16 + 104 bytes, memtable 8 MiB: 60 times the memtable
 ///
-/// "append": every key is new. "overwrite": keys of a space of a quarter as many rows, at random. Values are hexadecimal digits, so
-/// that compression can take about half of them, as of much real data. Written: what the process gave to the block layer
+/// "append": every key is new. "overwrite": keys of a space of a quarter as many rows, at random. Values are hexadecimal digits,
+/// so that compression can take about half of them, as of much real data. Written: what the process gave to the block layer
 /// (/proc/self/io), log included, until background work is done, over the bytes of the puts. Kept: blocks of the engine's
 /// files, log not included, over the bytes of the rows that are alive; once when the background work is done by itself, and
 /// once after a whole compaction, where the engine has one.
@@ -70,7 +70,7 @@ int64_t KeptBytes(const std::string& folder) {
   int64_t bytes = 0;
   std::set<ino_t> seen;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    struct stat info {};
+    struct stat info{};
     if (!entry.is_regular_file() || ::stat(entry.path().c_str(), &info) != 0) continue;
     const std::string path = entry.path();
     if (path.find("/wal/") != std::string::npos || path.ends_with(".log") || path.find("LOG") != std::string::npos) continue;
@@ -112,10 +112,11 @@ void RunOnce(const char* workload, KeyValue* engine, const std::string& folder, 
   const double kept = static_cast<double>(KeptBytes(folder)) / live;
   engine->Settle();
   WaitUntilQuiet();
-  std::printf("\"%s_%s\": {\"write_amplification\": %.2f, \"space\": %.2f, \"space_settled\": %.2f, \"puts_per_s\": %.0f, "
-              "\"until_quiet_s\": %.1f}%s",
-              workload, engine->name(), written, kept, static_cast<double>(KeptBytes(folder)) / live,
-              static_cast<double>(puts) / put_s, quiet_s, last ? "" : ", ");
+  std::printf(
+      "\"%s_%s\": {\"write_amplification\": %.2f, \"space\": %.2f, \"space_settled\": %.2f, \"puts_per_s\": %.0f, "
+      "\"until_quiet_s\": %.1f}%s",
+      workload, engine->name(), written, kept, static_cast<double>(KeptBytes(folder)) / live, static_cast<double>(puts) / put_s,
+      quiet_s, last ? "" : ", ");
   std::fprintf(stderr, "%s %s: written %.2f, kept %.2f\n", workload, engine->name(), written, kept);
 }
 

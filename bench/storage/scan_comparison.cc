@@ -75,7 +75,8 @@ class Both {
     if (result->HasError()) Die(sql, result->GetError());
     std::string text;
     for (duckdb::idx_t row = 0; row < result->RowCount(); ++row) {
-      for (duckdb::idx_t column = 0; column < result->ColumnCount(); ++column) text += result->GetValue(column, row).ToString() + "|";
+      for (duckdb::idx_t column = 0; column < result->ColumnCount(); ++column)
+        text += result->GetValue(column, row).ToString() + "|";
     }
     return text;
   }
@@ -101,7 +102,8 @@ int Main(int argc, char** argv) {
   const int64_t rows = argc > 2 ? std::atoll(argv[2]) : 8'000'000;
   const int repetitions = argc > 3 ? std::atoi(argv[3]) : 9;
   Both both(std::string(argv[1]) + "/data");
-  const std::string columns = "(hash(i) % 100000)::BIGINT AS volume, 100 + (hash(i * 7) % 1000)::BIGINT AS price, 'S' || (hash(i * 3) % 50) AS symbol";
+  const std::string columns =
+      "(hash(i) % 100000)::BIGINT AS volume, 100 + (hash(i * 7) % 1000)::BIGINT AS price, 'S' || (hash(i * 3) % 50) AS symbol";
   both.Run("CREATE TABLE ticks (time TIMESTAMP_NS NOT NULL, volume BIGINT, price BIGINT, symbol VARCHAR)");
   for (const char* table : {"clean", "updated"}) {
     both.Run(std::string("CREATE TABLE ") + table + " (id BIGINT PRIMARY KEY, volume BIGINT, price BIGINT, symbol VARCHAR)");
@@ -123,12 +125,12 @@ int Main(int argc, char** argv) {
     both.Run("INSERT OR REPLACE INTO updated SELECT i, " + columns + from + " WHERE i % 5 = 0");
   });
   both.Flush();
-  const std::string dead = both.Sheaf("SELECT sum(dead_rows) FROM sheaf.parts WHERE \"table\" = 'main.updated'");
+  const std::string dead = both.Sheaf("SELECT sum(dead_rows) FROM sheaf.parts WHERE table_name = 'main.updated'");
   std::fprintf(stderr, "filled; dead rows %s\n", dead.c_str());
 
   std::vector<Query> queries = {
       {"sum_of_two", "SELECT sum(volume), sum(price), count(*) FROM ticks", 16},
-      {"sum_of_products", "SELECT sum(volume * price), max(time) FROM ticks", 24},
+      {"sum_of_products", "SELECT sum(volume * price), epoch_ns(max(time)) FROM ticks", 24},
       {"group_by_symbol", "SELECT symbol, sum(volume), max(price) FROM ticks GROUP BY symbol ORDER BY symbol", 17},
       {"filtered_tenth", "SELECT count(*), sum(price) FROM ticks WHERE volume < 10000", 16},
       {"keyed_clean", "SELECT sum(volume), sum(price), count(*) FROM clean", 16},
@@ -150,10 +152,12 @@ int Main(int argc, char** argv) {
   for (size_t q = 0; q < queries.size(); ++q) {
     const auto [low, high] = std::minmax_element(ours[q].begin(), ours[q].end());
     const double sheaf_s = Median(ours[q]), duck_s = Median(theirs[q]);
-    std::printf(", \"%s\": {\"sheaf_ms\": %.2f, \"sheaf_min_ms\": %.2f, \"sheaf_max_ms\": %.2f, \"duckdb_ms\": %.2f, \"times_duckdb\": %.3f, "
-                "\"gb_per_s\": %.2f}",
-                queries[q].name, sheaf_s * 1e3, *low * 1e3, *high * 1e3, duck_s * 1e3, sheaf_s / duck_s,
-                static_cast<double>(rows * queries[q].bytes) / sheaf_s / 1e9);
+    std::printf(
+        ", \"%s\": {\"sheaf_ms\": %.2f, \"sheaf_min_ms\": %.2f, \"sheaf_max_ms\": %.2f, \"duckdb_ms\": %.2f, \"times_duckdb\": "
+        "%.3f, "
+        "\"gb_per_s\": %.2f}",
+        queries[q].name, sheaf_s * 1e3, *low * 1e3, *high * 1e3, duck_s * 1e3, sheaf_s / duck_s,
+        static_cast<double>(rows * queries[q].bytes) / sheaf_s / 1e9);
   }
   std::printf(", \"updated_over_clean\": %.3f}\n", Median(ours[5]) / Median(ours[4]));
   return 0;

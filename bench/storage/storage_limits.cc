@@ -57,7 +57,8 @@ std::shared_ptr<arrow::RecordBatch> Rows(int64_t rows, uint64_t seed) {
     auto buffer = Must(arrow::AllocateBuffer(rows * 8));
     auto* values = reinterpret_cast<uint64_t*>(buffer->mutable_data());
     for (int64_t i = 0; i < rows; ++i) values[i] = random() >> 12;
-    columns.push_back(arrow::ArrayData::Make(field->type(), rows, {nullptr, std::shared_ptr<arrow::Buffer>(std::move(buffer))}, 0));
+    columns.push_back(
+        arrow::ArrayData::Make(field->type(), rows, {nullptr, std::shared_ptr<arrow::Buffer>(std::move(buffer))}, 0));
   }
   return arrow::RecordBatch::Make(Columns(), rows, std::move(columns));
 }
@@ -119,8 +120,8 @@ void OpenManyParts(const std::string& folder, int64_t parts) {
     database.reset();
   }
   std::sort(took.begin(), took.end());
-  std::printf("\"open\": {\"parts\": %lld, \"median_s\": %.2f, \"min_s\": %.2f, \"max_s\": %.2f}, ", static_cast<long long>(parts), took[2],
-              took.front(), took.back());
+  std::printf("\"open\": {\"parts\": %lld, \"median_s\": %.2f, \"min_s\": %.2f, \"max_s\": %.2f}, ",
+              static_cast<long long>(parts), took[2], took.front(), took.back());
 }
 
 void SnapshotMuch(const std::string& folder, int64_t bytes) {
@@ -142,8 +143,8 @@ void SnapshotMuch(const std::string& folder, int64_t bytes) {
   Must(database->Append({{info->id, batch}}));
   const double next_s = Seconds([&] { Must(database->CreateSnapshot("second")); });
   const double copy_s = Seconds([&] { std::filesystem::copy(folder + "/parts", folder + "/copy"); });
-  std::printf("\"snapshot\": {\"gb\": %.2f, \"first_s\": %.3f, \"next_s\": %.3f, \"copy_of_the_bytes_s\": %.2f}", kept / 1e9, full_s, next_s,
-              copy_s);
+  std::printf("\"snapshot\": {\"gb\": %.2f, \"first_s\": %.3f, \"next_s\": %.3f, \"copy_of_the_bytes_s\": %.2f}", kept / 1e9,
+              full_s, next_s, copy_s);
   Must(database->Close());
 }
 

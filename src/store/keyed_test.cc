@@ -462,11 +462,14 @@ TEST_F(KeyedDatabase, ConditionsAreForOneTableAndOneLsn) {
   NewTable other = TheTable();
   other.name = "other";
   const auto second = database_->CreateTable(other).ValueOrDie();
-  EXPECT_EQ(KindOf(database_->Append({{info_->id, One(1, 1), RowOp::kInsert}, {second->id, One(1, 1)}}).status()), ErrorKind::kInvalid);
+  EXPECT_EQ(KindOf(database_->Append({{info_->id, One(1, 1), RowOp::kInsert}, {second->id, One(1, 1)}}).status()),
+            ErrorKind::kInvalid);
   ASSERT_TRUE(database_->Append({{info_->id, One(1, 1)}, {second->id, One(1, 1)}}).ok());
   const Lsn since = database_->GetSnapshot()->lsn();
-  EXPECT_EQ(KindOf(database_->Append({{info_->id, One(1, 1), RowOp::kPut, {}, since}, {info_->id, One(1, 2), RowOp::kPut, Lsn(0)}}).status()),
-            ErrorKind::kInvalid);
+  EXPECT_EQ(
+      KindOf(database_->Append({{info_->id, One(1, 1), RowOp::kPut, {}, since}, {info_->id, One(1, 2), RowOp::kPut, Lsn(0)}})
+                 .status()),
+      ErrorKind::kInvalid);
 }
 
 TEST_F(KeyedDatabase, WhatCannotBeWrittenIsRefusedAndChangesNothing) {
