@@ -11,33 +11,37 @@ std::vector<int64_t> Walk(int64_t rows, const Bits* dead, int64_t count_max) {
   std::vector<int64_t> seen;
   AliveRows alive(rows, dead);
   while (alive.HasMore()) {
-    const Rows taken = alive.Take(count_max);
-    EXPECT_LE(taken.count, count_max);
-    for (int64_t i = 0; i < taken.count; ++i) seen.push_back(taken[i]);
+    const Window window = alive.Take(count_max);
+    EXPECT_LE(window.count, count_max);
+    for (duckdb::idx_t i = 0; i < window.alive; ++i) {
+      seen.push_back(window.offset + (window.whole() ? static_cast<int64_t>(i) : window.living.get_index(i)));
+      EXPECT_LT(seen.back(), window.offset + window.count);
+    }
   }
   return seen;
 }
 
 TEST(AliveRows, WithoutDeadRowsAreARange) {
   AliveRows alive(5000, nullptr);
-  const Rows first = alive.Take(2048);
-  EXPECT_EQ(first.list, nullptr);
+  const Window first = alive.Take(2048);
+  EXPECT_TRUE(first.whole());
   EXPECT_EQ(first.count, 2048);
   EXPECT_EQ(alive.Take(2048).offset, 2048);
   EXPECT_EQ(alive.Take(2048).count, 904);
   EXPECT_FALSE(alive.HasMore());
 }
 
-TEST(AliveRows, RunsWithoutDeadRowsAreARangeToo) {
-  const Bits dead = {0, ~uint64_t{0}, 0};
+TEST(AliveRows, DeadRowsAtTheEndsAreCutOff) {
+  const Bits dead = {0, ~uint64_t{0}, 0b11};
   AliveRows alive(192, &dead);
-  const Rows first = alive.Take(64);
-  EXPECT_EQ(first.list, nullptr);
+  const Window first = alive.Take(100);
+  EXPECT_TRUE(first.whole());
   EXPECT_EQ(first.offset, 0);
-  const Rows second = alive.Take(64);
-  EXPECT_EQ(second.list, nullptr);
-  EXPECT_EQ(second.offset, 128);
-  EXPECT_EQ(second.count, 64);
+  EXPECT_EQ(first.count, 64);
+  const Window second = alive.Take(100);
+  EXPECT_TRUE(second.whole());
+  EXPECT_EQ(second.offset, 130);
+  EXPECT_EQ(second.count, 62);
 }
 
 TEST(AliveRows, AllDeadIsNothing) {

@@ -1,5 +1,7 @@
 #include "query/arrow_to_duckdb.h"
 
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "query/attribute_vectors.h"
@@ -65,15 +67,50 @@ void ConvertIds(const arrow::FixedSizeBinaryArray& array, const Rows& rows, duck
   }
 }
 
+/// The text of `length` <= 12 bytes at `at`, of which 12 can be read: without a call of memcpy() for a few bytes.
+duckdb::string_t ShortText(const uint8_t* at, uint32_t length) {
+  uint64_t low = 0;
+  uint32_t high = 0;
+  std::memcpy(&low, at, sizeof(low));
+  std::memcpy(&high, at + sizeof(low), sizeof(high));
+  low &= length >= 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * length)) - 1;
+  high &= length <= 8 ? 0 : length == 12 ? ~uint32_t{0} : (uint32_t{1} << (8 * (length - 8))) - 1;
+  std::array<char, sizeof(duckdb::string_t)> bytes;  // Length, then the text and zeros behind it.
+  std::memcpy(bytes.data(), &length, sizeof(length));
+  std::memcpy(bytes.data() + 4, &low, sizeof(low));
+  std::memcpy(bytes.data() + 12, &high, sizeof(high));
+  return std::bit_cast<duckdb::string_t>(bytes);
+}
+
+/// Texts of rows that follow each other, none of them NULL.
+template <typename ArrayType>
+void BorrowTexts(const ArrayType& array, const Rows& rows, duckdb::string_t* to) {
+  const auto* ends = array.raw_value_offsets() + rows.offset;
+  const uint8_t* bytes = array.value_data()->data();
+  const int64_t readable = array.value_data()->size() - static_cast<int64_t>(duckdb::string_t::INLINE_LENGTH);
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const int64_t begin = ends[i];
+    const auto length = static_cast<uint32_t>(ends[i + 1] - begin);
+    if (length <= duckdb::string_t::INLINE_LENGTH && begin <= readable) {
+      to[i] = ShortText(bytes + begin, length);
+    } else {
+      to[i] = BorrowText({reinterpret_cast<const char*>(bytes) + begin, length});
+    }
+  }
+}
+
 template <typename ArrayType>
 void ConvertBytes(const std::shared_ptr<arrow::Array>& array, const Rows& rows, duckdb::Vector* out) {
   const auto& typed = static_cast<const ArrayType&>(*array);
   auto* to = FlatVector::GetData<duckdb::string_t>(*out);
+  KeepAlive(array, out);
+  if constexpr (requires { typed.raw_value_offsets(); }) {
+    if (typed.null_count() == 0 && rows.list == nullptr && typed.value_data() != nullptr) return BorrowTexts(typed, rows, to);
+  }
   for (int64_t i = 0; i < rows.count; ++i) {
     const int64_t row = rows[i];
     to[i] = typed.IsNull(row) ? duckdb::string_t() : BorrowText(typed.GetView(row));
   }
-  KeepAlive(array, out);
 }
 
 void ConvertDictionary(const arrow::DictionaryArray& array, const Rows& rows, duckdb::Vector* out) {
@@ -238,6 +275,19 @@ Result<duckdb::LogicalType> SqlType(const arrow::DataType& type) {
     default: break;
   }
   return MakeError(ErrorKind::kUnsupported, "SQL cannot show a column of Arrow type {} yet", type.ToString());
+}
+
+bool BorrowArray(const arrow::Array& array, const Rows& rows, duckdb::Vector* out) {
+  const bool same_bytes = arrow::is_integer(array.type_id()) || array.type_id() == arrow::Type::FLOAT ||
+                          array.type_id() == arrow::Type::DOUBLE || arrow::is_temporal(array.type_id());
+  if (!same_bytes || rows.list != nullptr || rows.count == 0) return false;
+  const int width = array.type()->byte_width();
+  if (duckdb::GetTypeIdSize(out->GetType().InternalType()) != static_cast<idx_t>(width)) return false;
+  // DuckDB does the same with its own columns, and writes to no vector that it was given to read.
+  const uint8_t* from = array.data()->GetValues<uint8_t>(1, 0) + (array.offset() + rows.offset) * width;
+  FlatVector::SetData(*out, const_cast<duckdb::data_ptr_t>(from));
+  ConvertValidity(array, rows, out);
+  return true;
 }
 
 void ConvertArray(const std::shared_ptr<arrow::Array>& array, const Rows& rows, duckdb::Vector* out) {

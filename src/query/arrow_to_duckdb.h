@@ -27,6 +27,10 @@ struct Rows {
 /// their values. Error: Unsupported (names the type).
 Result<duckdb::LogicalType> SqlType(const arrow::DataType& type);
 
+/// Lets `out`, a fresh flat vector of SqlType(array's type), show `rows` of `array` where they lie. The array must outlive what
+/// reads the vector. False: rows or type are not such that SQL has the same bytes; nothing was done.
+bool BorrowArray(const arrow::Array& array, const Rows& rows, duckdb::Vector* out);
+
 /// Converts `rows` of `array` into `out`, a fresh flat vector of SqlType(array's type). Throws
 /// duckdb::Exception, as it runs inside DuckDB.
 void ConvertArray(const std::shared_ptr<arrow::Array>& array, const Rows& rows, duckdb::Vector* out);

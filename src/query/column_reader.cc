@@ -73,10 +73,12 @@ void Select(const DictionaryCache::Entry& entry, const arrow::DictionaryArray& a
 class PlainReader : public ColumnReader {
  public:
   void Load(std::shared_ptr<arrow::Array> array) override { array_ = std::move(array); }
-  void Convert(const Rows& rows, duckdb::Vector* out) override { ConvertArray(array_, rows, out); }
+  void Convert(const Rows& rows, duckdb::Vector* out) override {
+    if (!BorrowArray(*array_, rows, out)) ConvertArray(array_, rows, out);
+  }
 
  private:
-  std::shared_ptr<arrow::Array> array_;
+  std::shared_ptr<arrow::Array> array_;  // Held until the next one comes: vectors borrow from it.
 };
 
 /// Whether to look at the wanted rows' entries one by one, rather than at the whole dictionary.

@@ -139,6 +139,9 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   std::unique_ptr<GranulePlan> plan_;
 };
 
+/// From this share of a chunk's rows on, skipping the others costs less than copying those that are wanted together.
+constexpr double kSliceShare = 0.75;
+
 /// One thread's place in the scan.
 class ScanCursor : public duckdb::LocalTableFunctionState {
  public:
@@ -158,10 +161,10 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   void Next(DataChunk* out) {
     DataChunk* target = scan_.projection().empty() ? out : &all_;
     while (EnsureGranule()) {
-      const Rows rows = alive_.Take(STANDARD_VECTOR_SIZE);
-      if (rows.count == 0) continue;
+      const Window window = alive_.Take(STANDARD_VECTOR_SIZE);
+      if (window.alive == 0) continue;
       target->Reset();
-      const idx_t passed = Produce(rows, target);
+      const idx_t passed = Produce(window, target);
       if (passed == 0) continue;
       if (target != out) {
         for (idx_t i = 0; i < scan_.projection().size(); ++i) out->data[i].Reference(target->data[scan_.projection()[i]]);
@@ -195,11 +198,13 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     }
   }
 
-  /// Converts `rows` of the granule into `target`; returns how many pass.
-  idx_t Produce(const Rows& rows, DataChunk* target) {
-    const int64_t count = rows.count;
+  /// Converts living rows of the granule that pass the filters into `target`; returns how many.
+  idx_t Produce(const Window& window, DataChunk* target) {
+    const int64_t count = window.count;
+    const Rows rows{.offset = window.offset, .count = count};
     duckdb::SelectionVector passing;
-    idx_t passed = static_cast<idx_t>(count);
+    if (!window.whole()) passing.Initialize(window.living);
+    idx_t passed = window.alive;
     ConvertColumns(rows, true, target);
     for (size_t i = 0; i < scan_.filters().size() && passed > 0; ++i) {
       const PushedFilter& filter = scan_.filters()[i];
@@ -212,8 +217,9 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     if (passed == 0) return 0;
     if (!late_loaded_ && !scan_.late().empty()) Load(*scan_.Read(granule_, scan_.late()), false);
     late_loaded_ = true;
-    if (passed == static_cast<idx_t>(count)) {
+    if (passed >= static_cast<idx_t>(count * kSliceShare)) {  // Most are wanted: columns are taken as they lie, and the others skipped.
       ConvertColumns(rows, false, target);
+      if (passed < static_cast<idx_t>(count)) target->Slice(passing, passed);
     } else {
       chosen_.resize(passed);
       for (idx_t i = 0; i < passed; ++i) chosen_[i] = rows[static_cast<int64_t>(passing.get_index(i))];
