@@ -79,10 +79,11 @@ int64_t KeptBytes(const std::string& folder) {
   return bytes;
 }
 
-/// Waits until nothing has been written for two seconds.
+/// Waits until nothing has been written for 13 seconds: Sheaf lets go of files that older manifests name when it has been idle
+/// for ten.
 void WaitUntilQuiet() {
   int64_t before = WrittenBytes();
-  for (int quiet = 0; quiet < 4;) {
+  for (int quiet = 0; quiet < 26;) {
     ::usleep(500'000);
     const int64_t now = WrittenBytes();
     quiet = now - before < (64 << 10) ? quiet + 1 : 0;
