@@ -73,7 +73,7 @@ int64_t KeptBytes(const std::string& folder) {
     struct stat info{};
     if (!entry.is_regular_file() || ::stat(entry.path().c_str(), &info) != 0) continue;
     const std::string path = entry.path();
-    if (path.find("/wal/") != std::string::npos || path.ends_with(".log") || path.find("LOG") != std::string::npos) continue;
+    if (path.find("/log/") != std::string::npos || path.ends_with(".log") || path.find("LOG") != std::string::npos) continue;
     if (seen.insert(info.st_ino).second) bytes += info.st_blocks * 512;
   }
   return bytes;

@@ -53,14 +53,15 @@ std::shared_ptr<arrow::Schema> Columns() {
 std::shared_ptr<arrow::RecordBatch> Rows(int64_t rows, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<std::shared_ptr<arrow::ArrayData>> columns;
-  for (const auto& field : Columns()->fields()) {
+  const auto schema = Columns();
+  for (const auto& field : schema->fields()) {
     auto buffer = Must(arrow::AllocateBuffer(rows * 8));
     auto* values = reinterpret_cast<uint64_t*>(buffer->mutable_data());
     for (int64_t i = 0; i < rows; ++i) values[i] = random() >> 12;
     columns.push_back(
         arrow::ArrayData::Make(field->type(), rows, {nullptr, std::shared_ptr<arrow::Buffer>(std::move(buffer))}, 0));
   }
-  return arrow::RecordBatch::Make(Columns(), rows, std::move(columns));
+  return arrow::RecordBatch::Make(schema, rows, std::move(columns));
 }
 
 std::unique_ptr<store::Database> Open(const std::string& folder) {
