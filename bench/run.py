@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs benchmarks and keeps what they print, with machine and commit, in bench/results/NAME.json.
 
-  run.py BUILD_FOLDER [NAME…]      e.g. decode, log, parts, store, ingest (default: all)
+  run.py BUILD_FOLDER [NAME…]      e.g. decode, ingest, keyed, storage, wal_log_bench (default: all)
 
 A benchmark is either a program of a module (Google Benchmark, <module>_<file>_bench) or a script of this folder
 that prints one JSON object. Each runs its peer in the same run, alternating; see the head of each.

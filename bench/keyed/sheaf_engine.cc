@@ -8,23 +8,12 @@
 
 #include "columns/row_codec.h"
 #include "io/posix.h"
+#include "../must.h"
 #include "key_value.h"
 #include "store/database.h"
 
 namespace sheaf::bench {
 namespace {
-
-template <typename T>
-T Must(Result<T> result) {
-  if (result.ok()) return *std::move(result);
-  std::fprintf(stderr, "sheaf: %s\n", result.status().ToString().c_str());
-  std::exit(1);
-}
-void Must(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "sheaf: %s\n", status.ToString().c_str());
-  std::exit(1);
-}
 
 class SheafEngine : public KeyValue {
  public:

@@ -18,6 +18,7 @@
 
 #include <arrow/api.h>
 
+#include "../must.h"
 #include "core/log.h"
 #include "io/posix.h"
 #include "parts/manifest.h"
@@ -26,18 +27,6 @@
 
 namespace sheaf::bench {
 namespace {
-
-template <typename T>
-T Must(Result<T> result) {
-  if (result.ok()) return *std::move(result);
-  std::fprintf(stderr, "%s\n", result.status().ToString().c_str());
-  std::exit(1);
-}
-void Must(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  std::exit(1);
-}
 
 double Seconds(const auto& run) {
   const auto start = std::chrono::steady_clock::now();

@@ -46,7 +46,7 @@ struct EntryList {
 
 /// Append(), SyncThrough(), Close() and the LSNs are thread-safe; WaitUntilDue() is for the writing thread. The rest is for
 /// whoever writes, one at a time: the owner of the queue sees to that with a lock, the first in the order of locks. Then come
-/// the publish lock and the queue's. on_visible runs under both of the former; `done` under none of the latter two.
+/// the publish lock and the queue's. on_visible runs under the publish lock, and not the queue's; `done` under neither.
 class AppendQueue {
  public:
   /// Continues behind `last`, which is durable.
