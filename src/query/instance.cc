@@ -9,8 +9,10 @@
 #include "query/attribute_rewrite.h"
 #include "query/catalog.h"
 #include "query/error_map.h"
+#include "query/few_rows_order.h"
 #include "query/id_types.h"
 #include "query/lockdown.h"
+#include "query/lookup_hint.h"
 
 namespace sheaf::query {
 
@@ -49,7 +51,11 @@ class DuckDbMemory : public MemorySource {
 void BeforeOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) {
   if (!SessionState::Of(input.context).trusted()) CheckPlan(*plan);
   RewriteAttributeAccess(plan.get());
+  MarkLookUps(plan.get());
 }
+
+/// Runs after DuckDB's own optimizers.
+void AfterOptimizing(duckdb::OptimizerExtensionInput&, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) { ReplaceOrders(&plan); }
 
 }  // namespace
 
@@ -67,6 +73,7 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
     RegisterIdTypes(&loader);
     duckdb::OptimizerExtension extension;
     extension.pre_optimize_function = BeforeOptimizing;
+    extension.optimize_function = AfterOptimizing;
     duckdb::OptimizerExtension::Register(duckdb::DBConfig::GetConfig(duckdb), std::move(extension));
     // A first connection attaches the catalog; only then is the door shut.
     duckdb::Connection setup(*instance->duckdb_);

@@ -274,7 +274,7 @@ duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(ClientContext&, const duc
 /// ranges would give wrong answers: the optimizer leaves filters away that they make certain.
 duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duckdb::FunctionData* data, column_t id) {
   const auto& bind = data->Cast<ScanBind>();
-  const LogicalColumn* column = bind.Find(id);
+  const LogicalColumn* column = bind.few_rows ? nullptr : bind.Find(id);
   if (column == nullptr || column->field != Field::kWhole || column->form != Form::kPlain) return nullptr;
   const LogicalType type = ColumnType(bind, column);
   if (type.InternalType() == duckdb::PhysicalType::VARCHAR || type.IsNested()) return nullptr;
@@ -333,6 +333,7 @@ duckdb::unique_ptr<duckdb::FunctionData> ScanBind::Copy() const {
   copy->entry = entry;
   copy->extracts = extracts;
   copy->order = order;
+  copy->few_rows = few_rows;
   return std::move(copy);
 }
 

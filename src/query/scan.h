@@ -25,6 +25,7 @@ struct ScanBind : public duckdb::TableFunctionData {
   duckdb::optional_ptr<duckdb::TableCatalogEntry> entry;
   std::vector<LogicalColumn> extracts;              // Column kExtractBase + i.
   std::shared_ptr<duckdb::RowGroupOrderOptions> order;  // ORDER BY … LIMIT: the column whose zones order the granules.
+  bool few_rows = false;                            // See lookup_hint.h.
 
   duckdb::unique_ptr<duckdb::FunctionData> Copy() const override;
   bool Equals(const duckdb::FunctionData& other) const override;
