@@ -1,5 +1,7 @@
 #include "query/running_query.h"
 
+#include <thread>
+
 #include "query/duckdb_to_arrow.h"
 #include "query/error_map.h"
 
@@ -8,6 +10,26 @@ namespace sheaf::query {
 namespace {
 
 constexpr int64_t kBatchRowsMax = 16'384;  // Chunks of 2,048 rows are gathered to this, where they are there already.
+constexpr int kYieldsMax = 200;            // About 0.1 ms where nobody else wants the processor.
+constexpr std::chrono::microseconds kPause(50);
+
+/// Runs the statement's tasks on this thread until its result begins. DuckDB's own loop asks for the next task without a pause while
+/// its other threads have all there are, and where processors are few it takes theirs.
+void RunTasks(duckdb::PendingQueryResult* pending, const Interrupter& interrupter) {
+  for (int idle = 0;;) {
+    const auto state = pending->ExecuteTask();
+    if (duckdb::PendingQueryResult::IsResultReady(state)) return;
+    if (state == duckdb::PendingExecutionResult::BLOCKED) {
+      pending->WaitForTask();
+    } else if (state != duckdb::PendingExecutionResult::NO_TASKS_AVAILABLE) {
+      idle = 0;
+    } else if (++idle < kYieldsMax) {
+      std::this_thread::yield();
+    } else {
+      interrupter.Pause(kPause);
+    }
+  }
+}
 
 /// DuckDB's advice is to change its settings, which no client may: ours names those of the configuration.
 Status ExplainMemory(const Status& error, const StatementLimits& limits) {
@@ -31,6 +53,7 @@ void Interrupter::Interrupt(Reason reason) {
   if (connection_ == nullptr) return;
   if (reason_ == Reason::kNone) reason_ = reason;
   connection_->Interrupt();
+  interrupted_.NotifyAll();
 }
 
 void Interrupter::Detach() {
@@ -41,6 +64,11 @@ void Interrupter::Detach() {
 Interrupter::Reason Interrupter::reason() const {
   MutexLock lock(&mutex_);
   return reason_;
+}
+
+void Interrupter::Pause(std::chrono::nanoseconds time) const {
+  MutexLock lock(&mutex_);
+  if (reason_ == Reason::kNone) interrupted_.WaitFor(&mutex_, time);
 }
 
 Status ExplainFailure(const Status& error, const Interrupter& interrupter, const StatementRecord& record,
@@ -61,13 +89,19 @@ Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<d
                                                             StatementRecord* record) {
   std::optional<WriteTurn::Hold> hold;
   while (true) {
-    auto result = pending->Execute();
-    pending.reset();
-    if (!result->HasError()) return result;
-    if (!restart || KindOf(record->error()) != ErrorKind::kConflict || interrupter.reason() != Interrupter::Reason::kNone) {
-      return FromDuckDb(result->GetErrorObject());
+    RunTasks(pending.get(), interrupter);
+    duckdb::ErrorData error;
+    if (pending->HasError()) {
+      error = pending->GetErrorObject();
+    } else {
+      auto result = pending->Execute();
+      if (!result->HasError()) return result;
+      error = result->GetErrorObject();
     }
-    result.reset();
+    pending.reset();
+    if (!restart || KindOf(record->error()) != ErrorKind::kConflict || interrupter.reason() != Interrupter::Reason::kNone) {
+      return FromDuckDb(error);
+    }
     while (!hold && interrupter.reason() == Interrupter::Reason::kNone) hold = turn->Take(std::chrono::milliseconds(10));
     record->ClearError();
     SHEAF_ASSIGN_OR_RETURN(pending, restart());

@@ -29,9 +29,12 @@ class Interrupter {
   /// From here on Interrupt() does nothing.
   void Detach() SHEAF_EXCLUDES(mutex_);
   Reason reason() const SHEAF_EXCLUDES(mutex_);
+  /// Pauses for `time`, less where the statement is interrupted.
+  void Pause(std::chrono::nanoseconds time) const SHEAF_EXCLUDES(mutex_);
 
  private:
   mutable Mutex mutex_;
+  mutable CondVar interrupted_;
   duckdb::Connection* connection_ SHEAF_GUARDED_BY(mutex_);  // Null once detached.
   Reason reason_ SHEAF_GUARDED_BY(mutex_) = Reason::kNone;
 };
