@@ -2,7 +2,8 @@
 """What storage costs and how fast it is scanned, beside RocksDB and DuckDB: run.py BUILD_FOLDER [PROGRAM…]
 
 Runs amplification (bytes written and kept, beside RocksDB), scan_comparison (SQL over parts, beside DuckDB's own tables) and
-storage_limits (open with 10,000 parts, snapshot of 10 GB), or those named, each in a fresh folder; prints one JSON object of
+storage_limits (open with 10,000 parts, snapshot of 10 GB) and tuning (when read-ahead, preallocation, direct I/O and a bound
+processor help), or those named, each in a fresh folder; prints one JSON object of
 what they print. See the head of each."""
 
 import json
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-PROGRAMS = ["amplification", "scan_comparison", "storage_limits"]
+PROGRAMS = ["amplification", "scan_comparison", "storage_limits", "tuning"]
 
 results = {}
 for program in sys.argv[2:] or PROGRAMS:

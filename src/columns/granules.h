@@ -65,6 +65,9 @@ class GranuleSource {
   /// Reads the given columns (positions in schema(), any order) of one granule, in that order. Hot
   /// data comes without copying. Errors: Corruption (a checksum failed; names part and granule), Io.
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const = 0;
+  /// Read() of these columns of the granule will follow soon: starts to fetch what is on disk, where that is worth it. Advice only;
+  /// must not wait for long.
+  virtual void ReadAhead(int /*granule*/, const std::vector<int>& /*columns*/) const {}
   /// Bytes that Read() of these columns would touch, as stored; for EXPLAIN ANALYZE.
   virtual int64_t granule_bytes(int granule, const std::vector<int>& columns) const = 0;
 };

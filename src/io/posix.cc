@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -10,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include <fmt/ranges.h>
 
 #include "io/posix_error.h"
 #include "io/posix_file.h"
@@ -175,6 +178,24 @@ class Posix : public FileSystem {
 FileSystem* PosixFileSystem() {
   static Posix files;
   return &files;
+}
+
+Status PinThread(const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) {
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return MakeError(ErrorKind::kInvalid, "there is no processor {}", cpu);
+    CPU_SET(cpu, &set);
+  }
+  if (cpus.empty() || ::sched_setaffinity(0, sizeof set, &set) != 0) {
+    return MakeError(ErrorKind::kInvalid, "none of the processors {} may be used by this process", fmt::join(cpus, ", "));
+  }
+  cpu_set_t granted;
+  ::sched_getaffinity(0, sizeof granted, &granted);
+  for (const int cpu : cpus) {
+    if (!CPU_ISSET(cpu, &granted)) return MakeError(ErrorKind::kInvalid, "processor {} may not be used by this process", cpu);
+  }
+  return Status::OK();
 }
 
 }  // namespace sheaf::io

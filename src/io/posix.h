@@ -5,11 +5,23 @@
 
 #pragma once
 
+#include <cstdint>
+#include <span>
+#include <vector>
+
 #include "io/file_system.h"
 
 namespace sheaf::io {
 
 /// Lives for ever.
 FileSystem* PosixFileSystem();
+
+/// Bytes of a File::Map() that will be read soon: the system starts to fetch them unless their first page is in memory. Advice only;
+/// returns at once. `bytes` may begin and end within a page.
+void ReadAhead(std::span<const uint8_t> bytes);
+
+/// Lets the calling thread, and threads that it starts from now on, run on these processors only. Invalid: one of them is not there
+/// or not allowed.
+Status PinThread(const std::vector<int>& cpus);
 
 }  // namespace sheaf::io

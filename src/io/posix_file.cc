@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
+#include "io/posix.h"
 #include "io/posix_error.h"
 
 namespace sheaf::io {
@@ -180,6 +182,18 @@ Result<std::unique_ptr<File>> OpenPosixFile(const std::string& path, OpenMode mo
   const int descriptor = Uninterrupted([&] { return ::open(path.c_str(), flags, 0640); });
   if (descriptor < 0) return PosixError(errno, mode == OpenMode::kCreate ? "create" : "open", path);
   return std::make_unique<PosixFile>(descriptor, path);
+}
+
+void ReadAhead(std::span<const uint8_t> bytes) {
+  if (bytes.empty()) return;
+  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size());
+  auto* const first = reinterpret_cast<void*>(begin);
+  unsigned char resident = 0;
+  // Asking for pages that are there costs more than looking at one of them.
+  if (::mincore(first, page, &resident) != 0 || (resident & 1) != 0) return;
+  ::madvise(first, end - begin, MADV_WILLNEED);
 }
 
 }  // namespace sheaf::io

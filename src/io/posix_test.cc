@@ -1,11 +1,14 @@
 #include "io/posix.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -94,6 +97,51 @@ TEST(PosixFileSystem, DescriptorsAreNotInherited) {
   const auto file = PosixFileSystem()->Open(Join(folder.path(), "a"), OpenMode::kCreate);
   ASSERT_TRUE(file.ok());
   EXPECT_EQ(::fcntl(next, F_GETFD), FD_CLOEXEC);
+}
+
+TEST(PosixFileSystem, ReadAheadFetchesWhatIsNotInMemoryAndChangesNothing) {
+  const TemporaryFolder folder;
+  const std::string path = Join(folder.path(), "a");
+  const std::vector<std::byte> bytes(1 << 20, std::byte{7});
+  const auto file = PosixFileSystem()->Open(path, OpenMode::kCreate).ValueOrDie();
+  ASSERT_TRUE(file->WriteAt(0, bytes).ok());
+  ASSERT_TRUE(file->Sync().ok());
+  const auto mapped = file->Map(1 << 20, Access::kRandom).ValueOrDie();
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED), 0);
+  ::close(descriptor);
+  auto* const last_page = const_cast<uint8_t*>(mapped->data()) + (1 << 20) - 4096;
+  const auto resident = [&] {
+    unsigned char page = 0;
+    EXPECT_EQ(::mincore(last_page, 4096, &page), 0);
+    return (page & 1) != 0;
+  };
+  if (resident()) return;  // A file system that keeps everything in memory.
+  ReadAhead({mapped->data() + 100, (1 << 20) - 200});
+  for (int i = 0; i < 10'000 && !resident(); ++i) ::sched_yield();
+  EXPECT_TRUE(resident());
+  ReadAhead({mapped->data(), 1});
+  ReadAhead({});
+  EXPECT_EQ(std::memcmp(mapped->data(), bytes.data(), bytes.size()), 0);
+}
+
+TEST(PinThread, BindsThisThreadAndThoseItStarts) {
+  std::thread([] {
+    cpu_set_t allowed;
+    ASSERT_EQ(::sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &allowed)) ++first;
+    ASSERT_TRUE(PinThread({first}).ok());
+    std::thread([first] {
+      cpu_set_t mine;
+      ASSERT_EQ(::sched_getaffinity(0, sizeof mine, &mine), 0);
+      EXPECT_EQ(CPU_COUNT(&mine), 1);
+      EXPECT_TRUE(CPU_ISSET(first, &mine));
+    }).join();
+    for (const auto& wrong : {std::vector<int>{}, {-1}, {1023}, {100'000}, {first, 1023}}) {
+      EXPECT_EQ(KindOf(PinThread(wrong)), ErrorKind::kInvalid);
+    }
+  }).join();
 }
 
 TEST(SystemClock, MonotonicTimeNeverGoesBack) {

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "core/check.h"
+#include "io/posix.h"
 
 namespace sheaf::parts {
 namespace {
@@ -70,6 +71,11 @@ arrow::Status SummingStream::Close() {
 CheckedBytes::CheckedBytes(std::shared_ptr<arrow::Buffer> bytes, std::vector<uint64_t> sums, std::string name, int64_t base)
     : bytes_(std::move(bytes)), sums_(std::move(sums)), name_(std::move(name)), base_(base), checked_((sums_.size() + 63) / 64) {
   SHEAF_CHECK(static_cast<int64_t>(sums_.size()) == (bytes_->size() + kBlockBytes - 1) / kBlockBytes);
+}
+
+void CheckedBytes::ReadAhead(int64_t offset, int64_t bytes) const {
+  if (offset < 0 || bytes < 0 || offset > size() - bytes) return;
+  io::ReadAhead({data() + offset, static_cast<size_t>(bytes)});
 }
 
 Status CheckedBytes::CheckBlock(size_t block) const {

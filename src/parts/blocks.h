@@ -61,6 +61,8 @@ class CheckedBytes {
   /// Checks the blocks of [offset, offset + bytes) that were not yet. Error: Corruption (names file and block).
   Status Check(int64_t offset, int64_t bytes) const;
   Status CheckAll() const { return Check(0, bytes_->size()); }
+  /// [offset, offset + bytes) will be read soon; advice only.
+  void ReadAhead(int64_t offset, int64_t bytes) const;
 
   const std::shared_ptr<arrow::Buffer>& buffer() const { return bytes_; }
   const uint8_t* data() const { return bytes_->data(); }

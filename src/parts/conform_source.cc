@@ -110,6 +110,8 @@ class Conformed : public GranuleSource {
     return source_->granule_bytes(granule, FromSource(columns));
   }
 
+  void ReadAhead(int granule, const std::vector<int>& columns) const override { source_->ReadAhead(granule, FromSource(columns)); }
+
   Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override {
     SHEAF_ASSIGN_OR_RETURN(const auto read, source_->Read(granule, FromSource(columns)));
     arrow::FieldVector fields;

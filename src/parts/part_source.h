@@ -35,6 +35,8 @@ class PartSource : public columns::GranuleSource {
     return bytes;
   }
 
+  void ReadAhead(int granule, const std::vector<int>& columns) const override;
+
   const PartIndex& index() const { return *index_; }
 
  protected:

@@ -50,6 +50,11 @@ class GranulePlan {
 
   /// The next granule that cannot be ruled out, or nothing.
   std::optional<Granule> Take();
+  /// The granule at `order`, ruled out or not; nothing behind the last.
+  std::optional<Granule> At(size_t order) const {
+    if (order >= work_.size()) return std::nullopt;
+    return Granule{work_[order].source, work_[order].granule, order};
+  }
   /// Whether granules are left; a hint.
   bool HasMore() const { return next_.load(std::memory_order_relaxed) < work_.size(); }
   size_t size() const { return work_.size(); }

@@ -64,7 +64,7 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
   SHEAF_RETURN_NOT_OK(CheckLibrary());
   std::string temp = options.temp_directory.empty() ? database->options().directory + "/tmp" : options.temp_directory;
   if (trusted) temp += "/owner";  // Two instances do not share a folder: each removes what it finds in its own.
-  std::unique_ptr<Instance> instance(new Instance(trusted, static_cast<size_t>(options.concurrent_queries_max)));
+  std::unique_ptr<Instance> instance(new Instance(trusted, options));
   Status opened = WithoutExceptions([&]() -> Status {
     instance->Configure(options, temp);
     auto& duckdb = *instance->duckdb_->instance;
@@ -116,7 +116,7 @@ void Instance::Configure(const EngineOptions& options, const std::string& temp_d
 std::unique_ptr<Session> Instance::MakeSession() {
   auto session = std::make_unique<Session>();
   session->connection = std::make_unique<duckdb::Connection>(*duckdb_);
-  session->state = duckdb::make_shared_ptr<SessionState>(trusted_);
+  session->state = duckdb::make_shared_ptr<SessionState>(trusted_, read_ahead_granules_);
   auto& context = *session->connection->context;
   context.registered_state->Insert(SessionState::kKey, session->state);
   context.RunFunctionInTransaction([&] {

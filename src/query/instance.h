@@ -35,12 +35,16 @@ class Instance {
   void GiveBack(std::unique_ptr<Session> session) SHEAF_EXCLUDES(mutex_);
 
  private:
-  Instance(bool trusted, size_t idle_max) : trusted_(trusted), idle_max_(idle_max) {}
+  Instance(bool trusted, const EngineOptions& options)
+      : trusted_(trusted),
+        idle_max_(static_cast<size_t>(options.concurrent_queries_max)),
+        read_ahead_granules_(options.read_ahead_granules) {}
   std::unique_ptr<Session> MakeSession();
   void Configure(const EngineOptions& options, const std::string& temp_directory);
 
   const bool trusted_;
   const size_t idle_max_;
+  const int read_ahead_granules_;
   std::unique_ptr<duckdb::DuckDB> duckdb_;
   std::shared_ptr<const MemorySource> memory_;  // Shows DuckDB's memory as component "query".
   Mutex mutex_;

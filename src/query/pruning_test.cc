@@ -1,4 +1,6 @@
+#include <map>
 #include <random>
+#include <vector>
 
 #include <arrow/table.h>
 #include <gmock/gmock.h>
@@ -41,18 +43,22 @@ class PruningTest : public ::testing::Test {
 };
 
 TEST_F(PruningTest, TimeRangeReadsOnePart) {
-  EXPECT_EQ(Ndjson("SELECT count(name) AS n FROM traces WHERE start_time >= '2023-11-15 00:13:20' AND start_time < '2023-11-15 00:14:20'"),
-            "{\"n\":300}\n");
+  EXPECT_EQ(
+      Ndjson(
+          "SELECT count(name) AS n FROM traces WHERE start_time >= '2023-11-15 00:13:20' AND start_time < '2023-11-15 00:14:20'"),
+      "{\"n\":300}\n");
   EXPECT_EQ(stats_.parts, kParts);
   EXPECT_EQ(stats_.parts_pruned, kParts - 1);
   EXPECT_LE(stats_.rows_scanned, 1000);
 }
 
 TEST_F(PruningTest, TraceIdIsLookedUp) {
-  const std::string id = Ndjson("SELECT trace_id::VARCHAR AS id FROM traces ORDER BY start_time LIMIT 1 OFFSET 2500").substr(7, 32);
+  const std::string id =
+      Ndjson("SELECT trace_id::VARCHAR AS id FROM traces ORDER BY start_time LIMIT 1 OFFSET 2500").substr(7, 32);
   EXPECT_THAT(Ndjson("SELECT count(name) AS n FROM traces WHERE trace_id = '" + id + "'"), HasSubstr("{\"n\":5}"));
   EXPECT_EQ(stats_.parts_pruned, kParts - 1);
-  EXPECT_LE(stats_.granules - stats_.granules_pruned, 3 + 10) << "up to three of the part, and the memtable's ten, which have no index";
+  EXPECT_LE(stats_.granules - stats_.granules_pruned, 3 + 10)
+      << "up to three of the part, and the memtable's ten, which have no index";
 }
 
 TEST_F(PruningTest, ExplainAnalyzeSaysWhatWasPruned) {
@@ -69,7 +75,8 @@ TEST_F(PruningTest, CountComesFromMetadata) {
 }
 
 TEST_F(PruningTest, TopNByTimeReadsLittle) {
-  EXPECT_THAT(Ndjson("SELECT name, attributes, start_time FROM traces ORDER BY start_time DESC LIMIT 3"), HasSubstr("2023-11-15T04:16:39"));
+  EXPECT_THAT(Ndjson("SELECT name, attributes, start_time FROM traces ORDER BY start_time DESC LIMIT 3"),
+              HasSubstr("2023-11-15T04:16:39"));
   EXPECT_LT(stats_.rows_scanned, 3500);
 }
 
@@ -83,6 +90,81 @@ TEST_F(PruningTest, JoinKeysPrune) {
 TEST_F(PruningTest, EqualityOnTextPrunesByZone) {
   EXPECT_EQ(Ndjson("SELECT count(trace_id) AS n FROM traces WHERE service_name = 'zzz'"), "{\"n\":0}\n");
   EXPECT_EQ(stats_.rows_scanned, 0);
+}
+
+/// Notes which granules are announced and read.
+class Watched : public columns::GranuleSource {
+ public:
+  struct Notes {
+    Mutex mutex;
+    std::map<int, int> announced SHEAF_GUARDED_BY(mutex), read SHEAF_GUARDED_BY(mutex);
+    std::vector<int> columns SHEAF_GUARDED_BY(mutex);  // Of the last announcement.
+  };
+  Watched(std::shared_ptr<const columns::GranuleSource> source, Notes* notes) : source_(std::move(source)), notes_(notes) {}
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return source_->schema(); }
+  const std::string& name() const override { return source_->name(); }
+  uint64_t ordinal() const override { return source_->ordinal(); }
+  int64_t rows() const override { return source_->rows(); }
+  Lsn min_lsn() const override { return source_->min_lsn(); }
+  Lsn max_lsn() const override { return source_->max_lsn(); }
+  int num_granules() const override { return source_->num_granules(); }
+  int64_t granule_rows(int granule) const override { return source_->granule_rows(granule); }
+  const columns::Zone* source_zone(int column) const override { return source_->source_zone(column); }
+  const columns::Zone* granule_zone(int granule, int column) const override { return source_->granule_zone(granule, column); }
+  bool has_filter(int) const override { return false; }
+  Status FindGranules(int, std::string_view, std::vector<int>*) const override { return Status::OK(); }
+  int64_t granule_bytes(int granule, const std::vector<int>& columns) const override {
+    return source_->granule_bytes(granule, columns);
+  }
+  Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override {
+    MutexLock lock(&notes_->mutex);
+    ++notes_->read[granule];
+    return source_->Read(granule, columns);
+  }
+  void ReadAhead(int granule, const std::vector<int>& columns) const override {
+    MutexLock lock(&notes_->mutex);
+    ++notes_->announced[granule];
+    notes_->columns = columns;
+  }
+
+ private:
+  const std::shared_ptr<const columns::GranuleSource> source_;
+  Notes* const notes_;
+};
+
+TEST(ReadAhead, EachGranuleButTheFirstIsAnnouncedOnce) {
+  MemoryDatabase database;
+  auto schema =
+      arrow::schema({arrow::field("a", arrow::int64()), arrow::field("b", arrow::int64()), arrow::field("c", arrow::int64())});
+  arrow::Int64Builder builder;
+  for (int64_t i = 0; i < 2000; ++i) ASSERT_TRUE(builder.Append(i).ok());
+  const auto values = *builder.Finish();
+  Watched::Notes notes;
+  database.AddSource(
+      database.AddTable("main", "t", schema),
+      std::make_shared<Watched>(
+          MakeMemorySource("part", 1, arrow::RecordBatch::Make(schema, 2000, {values, values, values}), 100, {}), &notes));
+  auto engine = *Engine::Open(&database, {.threads = 1, .read_ahead_granules = 3});
+  ASSERT_TRUE(RunToText(engine.get(), {.sql = "SELECT sum(a + c) FROM t"}, Format::kNdjson).ok());
+  {
+    MutexLock lock(&notes.mutex);
+    EXPECT_EQ(notes.announced.size(), 19u);
+    EXPECT_FALSE(notes.announced.contains(0));
+    for (const auto& [granule, times] : notes.announced) EXPECT_EQ(times, 1) << granule;
+    EXPECT_EQ(notes.columns.size(), 2u);
+    notes.announced.clear();
+  }
+  ASSERT_TRUE(RunToText(engine.get(), {.sql = "SELECT sum(a + c) FROM t WHERE b % 7 = 0 AND b < 500"}, Format::kNdjson).ok());
+  {
+    MutexLock lock(&notes.mutex);
+    EXPECT_EQ(notes.announced.size(), 4u) << "five granules are left by their zones";
+    notes.announced.clear();
+  }
+  engine = *Engine::Open(&database, {.threads = 1, .read_ahead_granules = 0});
+  ASSERT_TRUE(RunToText(engine.get(), {.sql = "SELECT sum(a + c) FROM t"}, Format::kNdjson).ok());
+  MutexLock lock(&notes.mutex);
+  EXPECT_TRUE(notes.announced.empty());
 }
 
 }  // namespace

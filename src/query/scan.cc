@@ -50,7 +50,9 @@ int SlotOf(int physical, std::vector<int>* columns) {
 class ScanState : public duckdb::GlobalTableFunctionState {
  public:
   ScanState(ClientContext& context, duckdb::TableFunctionInitInput& input)
-      : bind_(input.bind_data->Cast<ScanBind>()), record_(SessionState::Of(context).record()) {
+      : bind_(input.bind_data->Cast<ScanBind>()),
+        record_(SessionState::Of(context).record()),
+        read_ahead_(SessionState::Of(context).read_ahead_granules()) {
     for (idx_t i : input.projection_ids) projection_.push_back(i);
     for (column_t id : input.column_ids) {
       ScanColumn column{.logical = bind_.Find(id)};
@@ -83,6 +85,16 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     if (!batch.ok()) Throw(batch.status());
     plan_->CountRead(0, source.granule_bytes(granule.granule, columns));
     return std::move(batch).ValueUnsafe();
+  }
+
+  /// Has the granules fetched that will be read after `granule`, each once.
+  void ReadAhead(const GranulePlan::Granule& granule) const {
+    const size_t ahead = static_cast<size_t>(read_ahead_);
+    for (size_t order = granule.order == 0 ? 1 : granule.order + ahead; ahead > 0 && order <= granule.order + ahead; ++order) {
+      const auto next = plan_->At(order);
+      if (!next) return;
+      scanned_->table.sources[next->source].source->ReadAhead(next->granule, early_.empty() ? late_ : early_);
+    }
   }
 
   const ScanBind& bind() const { return *scanned_; }
@@ -132,6 +144,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   const ScanBind* scanned_ = &bind_;
   std::vector<int64_t> found_numbers_;
   const std::shared_ptr<StatementRecord> record_;
+  const int read_ahead_;           // Granules.
   std::vector<ScanColumn> columns_;
   std::vector<idx_t> projection_;
   std::vector<PushedFilter> filters_;
@@ -183,6 +196,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     const auto taken = scan_.plan().Take();
     if (!taken) return false;
     granule_ = *taken;
+    scan_.ReadAhead(granule_);
     const auto& [source, dead] = scan_.bind().table.sources[granule_.source];
     alive_ = AliveRows(source->granule_rows(granule_.granule), dead ? dead->granule(granule_.granule) : nullptr);
     late_loaded_ = false;

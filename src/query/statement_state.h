@@ -58,8 +58,9 @@ class SessionState : public duckdb::ClientContextState {
  public:
   static constexpr const char* kKey = "sheaf";
 
-  explicit SessionState(bool trusted) : trusted_(trusted) {}
+  explicit SessionState(bool trusted, int read_ahead_granules = 0) : trusted_(trusted), read_ahead_granules_(read_ahead_granules) {}
   bool trusted() const { return trusted_; }
+  int read_ahead_granules() const { return read_ahead_granules_; }
   /// Set before a statement is planned, on the thread that plans it.
   void Begin(std::shared_ptr<StatementRecord> record) { record_ = std::move(record); }
   /// What the statement that is planned next is: whether it changes rows, and whether its INSERT leaves out keys that are there.
@@ -75,6 +76,7 @@ class SessionState : public duckdb::ClientContextState {
 
  private:
   const bool trusted_;
+  const int read_ahead_granules_;
   bool writes_ = false, insert_missing_ = false;
   std::shared_ptr<StatementRecord> record_ = std::make_shared<StatementRecord>();
 };

@@ -55,6 +55,8 @@ SystemTable SettingsTable(store::Database* database, const EngineOptions* engine
                 number("store.ingest_memory_bytes_max", store.ingest_memory_bytes_max, "bytes"),
                 number("store.cold_after_ms", store.cold_after_ms, "ms"),
                 number("store.log_segment_bytes", store.log_segment_bytes, "bytes"),
+                number("store.log_direct_io", store.log_direct_io ? 1 : 0, ""),
+                number("store.log_cpu", store.log_cpu, ""),
                 number("store.log_queue_bytes_max", store.log_queue_bytes_max, "bytes"),
                 number("store.free_space_min_fraction", store.free_space_min_fraction, ""),
                 number("store.read_only", store.read_only, ""),
@@ -63,7 +65,8 @@ SystemTable SettingsTable(store::Database* database, const EngineOptions* engine
                 number("query.temp_bytes_max", engine->temp_bytes_max, "bytes"),
                 number("query.timeout_ms", engine->timeout_ms, "ms"),
                 number("query.concurrent_queries_max", engine->concurrent_queries_max, ""),
-                number("query.sql_bytes_max", engine->sql_bytes_max, "bytes")};
+                number("query.sql_bytes_max", engine->sql_bytes_max, "bytes"),
+                number("query.read_ahead_granules", engine->read_ahead_granules, "")};
   };
   return table;
 }

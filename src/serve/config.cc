@@ -17,6 +17,7 @@ enum class Unit { kNone, kBytes, kMs, kChoice };
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 constexpr int64_t kDay = 86'400'000;
+constexpr int kCpusMax = 1024;
 
 using Place = std::variant<std::string* (*)(Config*), int64_t* (*)(Config*), double* (*)(Config*)>;
 
@@ -56,6 +57,8 @@ const std::vector<Setting>& Settings() {
              "Threads that move bytes of connections. More when one of them is busy all the time."),
       Number("server.worker_threads", SHEAF_PLACE(server.worker_threads), Unit::kNone, 1, 256,
              "Threads that decode and log requests. About one a core that ingest may use."),
+      Text("server.cpus", SHEAF_PLACE(server.cpus),
+           "Processors that this process may use, as `0-3,8`. Where it shares a machine, or should stay on one memory node. Empty: all."),
       Number("server.stop_grace_ms", SHEAF_PLACE(server.stop_grace_ms), Unit::kMs, 0, 60'000,
              "How long running requests may finish when the server stops, before connections are closed."),
 
@@ -87,6 +90,10 @@ const std::vector<Setting>& Settings() {
              "How many of these are kept. Each keeps the files that it shares with nobody."),
       Choice("storage.archive_log", SHEAF_PLACE(storage.archive_log), "off on",
              "Keep the log behind the oldest snapshot, so that `sheaf restore` can go to any LSN or time after it."),
+      Choice("storage.log_direct_io", SHEAF_PLACE(storage.log_direct_io), "off on",
+             "Write the log past the page cache. Where a busy log pushes pages that queries need out of memory; costs a copy."),
+      Number("storage.log_cpu", SHEAF_PLACE(storage.log_cpu), Unit::kNone, -1, kCpusMax - 1,
+             "Processor that the log's thread is bound to. Where many processors are busy and each durable write counts; -1: none."),
       {"storage.free_space_min_fraction", SHEAF_PLACE(storage.free_space_min_fraction), Unit::kNone, 0, 0.9, "",
        "Below this share of free disk new data is refused, so that sealing and compaction can still write."},
 
@@ -103,6 +110,9 @@ const std::vector<Setting>& Settings() {
       Number("query.concurrent_max", SHEAF_PLACE(query.concurrent_max), Unit::kNone, 1, 1024,
              "Statements at once. Others wait for their turn; when as many wait as run, more get 429."),
       Number("query.sql_bytes", SHEAF_PLACE(query.sql_bytes), Unit::kBytes, 1 << 10, 64 << 20, "Longest statement."),
+      Number("query.read_ahead_granules", SHEAF_PLACE(query.read_ahead_granules), Unit::kNone, 0, 1024,
+             "Pieces of 16,384 rows of a scan that are fetched from disk while earlier ones are read. 0: as the system does. More on "
+             "disks that take long to answer and serve many requests at once."),
 
       Text("tls.certificate", SHEAF_PLACE(tls.certificate), "PEM file with the server's certificate chain. Empty: no TLS."),
       Text("tls.key", SHEAF_PLACE(tls.key), "PEM file with its private key."),
@@ -357,6 +367,25 @@ Result<Config> LoadConfig(io::FileSystem* files, const ConfigSources& sources) {
     return MakeError(ErrorKind::kInvalid, "tls.client_ca needs tls.certificate and tls.key");
   }
   return config;
+}
+
+Result<std::vector<int>> ParseCpus(std::string_view text) {
+  std::vector<int> cpus;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    const char* const end = text.data() + comma;
+    int first = 0, last = 0;
+    auto read = std::from_chars(text.data() + at, end, first);
+    last = first;
+    if (read.ec == std::errc() && read.ptr != end && *read.ptr == '-') read = std::from_chars(read.ptr + 1, end, last);
+    if (read.ec != std::errc() || read.ptr != end || first < 0 || last < first || last >= kCpusMax) {
+      return MakeError(ErrorKind::kInvalid, "server.cpus is '{}': expected are processors below {} and ranges of them, as in 0-3,8", text,
+                       kCpusMax);
+    }
+    for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
+    at = comma + 1;
+  }
+  return cpus;
 }
 
 std::string ConfigToToml(const Config& config) {

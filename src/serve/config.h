@@ -22,6 +22,7 @@ struct Config {
     std::string bind = "127.0.0.1";
     int64_t port_otlp_grpc = 4317, port_otlp_http = 4318, port_http = 8080;
     int64_t io_threads = 1, worker_threads = 2;
+    std::string cpus;
     int64_t stop_grace_ms = 5'000;
   } server;
   struct Storage {
@@ -35,12 +36,14 @@ struct Config {
     double compaction_cpu_share = 0.10;
     int64_t snapshot_interval_ms = 1'800'000;
     int64_t snapshots_kept = 4;
-    std::string archive_log = "off";
+    std::string archive_log = "off", log_direct_io = "off";
+    int64_t log_cpu = -1;
   } storage;
   struct Query {
     int64_t threads = 0, memory_bytes = int64_t{1} << 30;
     std::string temp_directory;
     int64_t temp_bytes = int64_t{16} << 30, timeout_ms = 60'000, concurrent_max = 16, sql_bytes = int64_t{1} << 20;
+    int64_t read_ahead_granules = 4;
   } query;
   struct Tls {
     std::string certificate, key, client_ca;
@@ -68,6 +71,9 @@ struct ConfigSources {
 /// Errors: Invalid (unknown key, with the nearest known one; wrong type; out of range; names file and line, variable or
 /// flag), NotFound or Io for the file.
 Result<Config> LoadConfig(io::FileSystem* files, const ConfigSources& sources);
+
+/// Processors written as numbers and ranges of them, `0-3,8`. Error: Invalid.
+Result<std::vector<int>> ParseCpus(std::string_view text);
 
 /// The settings in effect, as a TOML file that gives the same again.
 std::string ConfigToToml(const Config& config);

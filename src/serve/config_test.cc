@@ -11,6 +11,7 @@
 namespace sheaf::serve {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 /// A temporary TOML file.
@@ -113,6 +114,15 @@ TEST(Config, PrintedSettingsReadBackTheSame) {
 TEST(Config, DefaultsAreWithinTheirRanges) {
   const Result<Config> config = FromToml(ConfigToToml(Config()));
   ASSERT_TRUE(config.ok()) << config.status().ToString();
+}
+
+TEST(Config, ProcessorsAreNumbersAndRanges) {
+  EXPECT_THAT(*ParseCpus("0-3,8"), ElementsAre(0, 1, 2, 3, 8));
+  EXPECT_THAT(*ParseCpus("7"), ElementsAre(7));
+  for (const char* wrong : {"", "x", "1,", ",1", "3-1", "-1", "1-", "1 2", "1024", "0-9999999999", "1;2"}) {
+    const auto refused = ParseCpus(wrong);
+    EXPECT_EQ(KindOf(refused.status()), ErrorKind::kInvalid) << wrong;
+  }
 }
 
 TEST(Config, TheManualListsEverySettingAsItIs) {

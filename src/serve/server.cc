@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "decode/schemas.h"
+#include "io/posix.h"
 
 namespace sheaf::serve {
 namespace {
@@ -28,6 +29,8 @@ store::Options DatabaseOptions(const Config& config) {
   options.snapshot_interval_ms = storage.snapshot_interval_ms;
   options.snapshots_kept = storage.snapshots_kept;
   options.archive_log = storage.archive_log == "on";
+  options.log_direct_io = storage.log_direct_io == "on";
+  options.log_cpu = static_cast<int>(storage.log_cpu);
   return options;
 }
 
@@ -41,6 +44,7 @@ query::EngineOptions EngineOptionsOf(const Config& config) {
   options.timeout_ms = query.timeout_ms;
   options.concurrent_queries_max = static_cast<int>(query.concurrent_max);
   options.sql_bytes_max = query.sql_bytes;
+  options.read_ahead_granules = static_cast<int>(query.read_ahead_granules);
   return options;
 }
 
@@ -88,6 +92,14 @@ Status CheckAddress(const Config& config) {
                    config.server.bind);
 }
 
+/// All threads are started from this one, and inherit what it may use.
+Status BindToProcessors(const std::string& cpus) {
+  if (cpus.empty()) return Status::OK();
+  SHEAF_ASSIGN_OR_RETURN(const std::vector<int> chosen, ParseCpus(cpus));
+  const Status bound = io::PinThread(chosen);
+  return bound.ok() ? bound : WithContext(bound, "server.cpus");
+}
+
 Status SetRetention(store::Database* database, int64_t retention_ms) {
   for (int i = 0; i < decode::kSignals; ++i) {
     SHEAF_ASSIGN_OR_RETURN(const auto table, database->FindTable("otel", decode::SignalTable(static_cast<decode::Signal>(i))));
@@ -108,6 +120,7 @@ bool IsLoopback(const std::string& address) {
 Result<std::unique_ptr<Server>> Server::Start(const Config& config, io::FileSystem* files, io::Clock* clock) {
   ConfigureLog(config.log_level(), config.log.format == "json");
   SHEAF_RETURN_NOT_OK(CheckAddress(config));
+  SHEAF_RETURN_NOT_OK(BindToProcessors(config.server.cpus));
   std::unique_ptr<Server> server(new Server(config));
   SHEAF_RETURN_NOT_OK(server->OpenDatabase(files, clock));
   SHEAF_RETURN_NOT_OK(server->StartServices());

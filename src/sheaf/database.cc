@@ -26,11 +26,14 @@ class Database::Opened {
     store.directory = directory;
     store.read_only = options.read_only;
     store.memtable_bytes = options.memtable_bytes;
+    store.log_direct_io = options.log_direct_io;
+    store.log_cpu = options.log_cpu;
     SHEAF_ASSIGN_OR_RETURN(out->database, store::Database::Open(io::PosixFileSystem(), io::SystemClock(), store));
     query::EngineOptions engine;
     engine.threads = options.query_threads;
     engine.memory_bytes_max = options.query_memory_bytes;
     engine.timeout_ms = 0;
+    engine.read_ahead_granules = options.read_ahead_granules;
     SHEAF_ASSIGN_OR_RETURN(out->engine, query::Engine::Open(out->database.get(), engine));
     return out;
   }

@@ -45,6 +45,8 @@ struct Options {
   int64_t snapshot_interval_ms = 1'800'000;           // A snapshot on disk is made this often, if something was written; 0: never.
   int64_t snapshots_kept = 4;                         // Automatic ones; the oldest go.
   bool archive_log = false;                           // Keep the log behind the oldest snapshot, to restore to any LSN or time.
+  bool log_direct_io = false;                         // Write the log past the page cache, where the file system allows it.
+  int log_cpu = -1;                                   // Processor that the log's thread is bound to; -1: none.
   double free_space_min_fraction = 0.05;              // Below this share of free disk, appends are refused (kUnavailable).
   bool read_only = false;                             // For `sheaf sql --data` beside nobody: still takes the lock.
 };

@@ -250,6 +250,8 @@ Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
   options.segment_bytes = options_.log_segment_bytes;
   options.queue_bytes_max = options_.log_queue_bytes_max;
   options.buffered_sync_ms = options_.buffered_sync_ms;
+  options.direct_io = options_.log_direct_io;
+  options.cpu = options_.log_cpu;
   if (options_.archive_log) options.archive_directory = paths_.archive;
   options.epoch = manifest.state.epoch;
   if (manifest.state.database_uuid.size() == options.database_id.size()) {

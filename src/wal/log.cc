@@ -10,6 +10,7 @@
 #include "core/crc32c.h"
 #include "core/log.h"
 #include "core/mutex.h"
+#include "io/posix.h"
 #include "wal/append_queue.h"
 #include "wal/commit_file.h"
 #include "wal/log_metrics.h"
@@ -120,6 +121,10 @@ class ThreadedLog : public Log {
 
   /// The writing thread.
   void WriteGroups() SHEAF_EXCLUDES(writing_, mutex_) {
+    if (options_.cpu >= 0) {
+      const Status pinned = io::PinThread({options_.cpu});
+      if (!pinned.ok()) LogWarn("wal.cpu_refused", {{"cpu", options_.cpu}, {"reason", pinned.message()}});
+    }
     while (true) {
       const bool open = queue_.WaitUntilDue();
       const MutexLock writing(&writing_);

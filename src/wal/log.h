@@ -50,6 +50,7 @@ struct LogOptions {
   int64_t buffered_sync_ms = 100;                // Buffered entries are written at most this long after they came.
   int64_t commit_delay_ms = 100;                 // Idle time before COMMIT is brought up to date; 0: only at Close().
   bool direct_io = false;                        // Write past the page cache where the file system allows it.
+  int cpu = -1;                                  // Processor that the log's own thread is bound to; -1: none.
   Epoch epoch = Epoch(1);                        // Reign under which entries are written.
   std::array<uint8_t, 16> database_id{};         // Checked against what the files say; zeros: not told.
   std::array<uint8_t, 16> node_id{};             // Written into segments, not checked.

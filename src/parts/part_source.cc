@@ -1,0 +1,30 @@
+#include "parts/part_source.h"
+
+#include <algorithm>
+
+namespace sheaf::parts {
+
+void PartSource::ReadAhead(int granule, const std::vector<int>& columns) const {
+  // Both formats keep a granule's columns one after the other, so the places are known, but for padding, without reading
+  // anything.
+  constexpr int64_t kSlack = 4096;
+  std::vector<bool> wanted(static_cast<size_t>(schema_->num_fields()));
+  for (const int column : columns) wanted[static_cast<size_t>(column)] = true;
+  const GranulePlace& place = index_->granule(granule);
+  int64_t end = place.offset + place.bytes, run_end = end;
+  const auto flush = [&](int64_t begin) {
+    if (run_end > begin)
+      data_->ReadAhead(std::max(begin - kSlack, place.offset), run_end - std::max(begin - kSlack, place.offset));
+  };
+  for (int column = schema_->num_fields(); column-- > 0;) {
+    const int64_t begin = end - index_->column_bytes(granule, column);
+    if (!wanted[static_cast<size_t>(column)]) {
+      flush(end);
+      run_end = begin;
+    }
+    end = begin;
+  }
+  flush(end);
+}
+
+}  // namespace sheaf::parts
