@@ -276,7 +276,7 @@ std::vector<std::string> KeyedStatements::Keys(const std::string& number) const 
 std::string KeyedStatements::Numbers() {
   const size_t low = Pick(3000);
   if (large_ && (std::exchange(first_, false) || Chance(2)))
-    return fmt::format("range({}, {}) r(i)", Pick(20'000), 122'881 + Pick(60'000));
+    return fmt::format("range({}, {}) r(i)", Pick(3000), 126'000 + Pick(20'000));
   if (Chance(2)) return fmt::format("range({}, {}) r(i)", low, low + Pick(2500));
   std::vector<std::string> numbers;
   for (size_t i = 1 + Pick(6); i > 0; --i) numbers.push_back(fmt::format("({})", low + Pick(9)));
@@ -434,7 +434,8 @@ std::string KeyedStatements::KeyEquals(const std::string& number) {
 }
 
 const char* KeyedStatements::Operator() {
-  static constexpr const char* kOperators[] = {"=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM"};
+  // Without IS DISTINCT FROM: of two of them in an OR DuckDB 1.5.5 loses the NULLs of its own tables.
+  static constexpr const char* kOperators[] = {"=", "<>", "<", "<=", ">", ">="};
   return kOperators[Pick(std::size(kOperators))];
 }
 
