@@ -14,7 +14,7 @@
 #include "query/error_map.h"
 #include "query/insert_conflicts.h"
 #include "query/instance.h"
-#include "query/lockdown.h"
+#include "query/parsed_statements.h"
 #include "query/query_log.h"
 #include "query/running_query.h"
 #include "query/system_tables.h"
@@ -165,19 +165,7 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   auto& connection = *claim->session->connection;
   claim->session->state->Begin(claim->record);
   const auto parse_start = Clock::now();
-  duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>> statements;
-  if (!request.trusted) {
-    // Looked at as it was written: what DuckDB makes of a PRAGMA later is no longer the statement that was asked for.
-    duckdb::Parser parser(connection.context->GetParserOptions());
-    parser.ParseQuery(request.sql);
-    if (parser.statements.size() > 1) {
-      return MakeError(ErrorKind::kDenied, "a request may hold one statement, this one holds {}", parser.statements.size());
-    }
-    for (const auto& statement : parser.statements) SHEAF_RETURN_NOT_OK(CheckStatement(*statement));
-  }
-  statements = connection.ExtractStatements(request.sql);
-  if (statements.empty()) return MakeError(ErrorKind::kInvalid, "the request holds no SQL statement");
-  for (const auto& statement : statements) SHEAF_RETURN_NOT_OK(CheckOwnersStatement(*statement));
+  SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, request.sql, request.trusted));
   const double parse_seconds = SecondsSince(parse_start);
   const auto plan_start = Clock::now();
   for (size_t i = 0; i + 1 < statements.size(); ++i) {

@@ -1,5 +1,7 @@
 #include "query/pruning.h"
 
+#include <algorithm>
+
 #include <arrow/util/utf8.h>
 
 #include "duckdb/common/types/decimal.hpp"
@@ -144,6 +146,29 @@ bool NumericBounds(const LogicalType& type, const columns::Zone& zone, Value* lo
 
 namespace {
 
+/// Whether a row without a value may pass. DuckDB's check of a constant comparison's statistics says that none does, and forgets
+/// IS DISTINCT FROM, which it pushes into scans as part of an OR.
+bool MayPassNull(const duckdb::TableFilter& filter) {
+  const auto any = [](const duckdb::ConjunctionFilter& conjunction) {
+    return std::any_of(conjunction.child_filters.begin(), conjunction.child_filters.end(),
+                       [](const auto& child) { return MayPassNull(*child); });
+  };
+  switch (filter.filter_type) {
+    case TableFilterType::CONSTANT_COMPARISON: {
+      const auto comparison = filter.Cast<duckdb::ConstantFilter>().comparison_type;
+      return comparison == duckdb::ExpressionType::COMPARE_DISTINCT_FROM ||
+             comparison == duckdb::ExpressionType::COMPARE_NOT_DISTINCT_FROM;
+    }
+    case TableFilterType::CONJUNCTION_AND: return any(filter.Cast<duckdb::ConjunctionAndFilter>());
+    case TableFilterType::CONJUNCTION_OR: return any(filter.Cast<duckdb::ConjunctionOrFilter>());
+    case TableFilterType::OPTIONAL_FILTER: {
+      const auto& child = filter.Cast<duckdb::OptionalFilter>().child_filter;
+      return child && MayPassNull(*child);
+    }
+    default: return false;
+  }
+}
+
 bool IsText(const std::string& bytes) {
   arrow::util::InitializeUTF8();
   return arrow::util::ValidateUTF8(bytes);
@@ -175,7 +200,7 @@ std::optional<BaseStatistics> ZoneStatistics(const LogicalType& type, const colu
 
 bool ZoneRulesOut(const duckdb::TableFilter& filter, const LogicalType& type, const columns::Zone& zone, int64_t rows) {
   auto statistics = ZoneStatistics(type, zone, rows);
-  if (!statistics) return false;
+  if (!statistics || (zone.null_count > 0 && MayPassNull(filter))) return false;
   if (filter.CheckStatistics(*statistics) == duckdb::FilterPropagateResult::FILTER_ALWAYS_FALSE) return true;
   if (type.InternalType() != PhysicalType::VARCHAR || zone.null_count >= rows) return false;
   // DuckDB's statistics keep eight bytes of a text; an equality can use all of the zone's.

@@ -1,14 +1,21 @@
-/// Runs tests/sql/*.test: statements and their answers as text. The format is described in tests/sql/README.md.
+/// Runs tests/sql/*.test, statements and their answers as text, on every kind of database. The format is described in
+/// tests/sql/README.md.
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "io/folder_testing.h"
+#include "io/posix.h"
 #include "query/engine.h"
+#include "query/store_testing.h"
 #include "query/testing.h"
 
 namespace sheaf::query {
@@ -60,20 +67,45 @@ decode::Signal SignalOf(const std::string& table) {
   return decode::Signal::kTraces;
 }
 
-class SqlFiles : public ::testing::TestWithParam<std::string> {};
+/// What a file runs on. Each must give the same answers.
+enum class Kind {
+  kMemory,    // The stand-in of testing.h, which other tests stand on.
+  kStore,
+  kEventful,  // The store, with something that no statement may notice behind each step that can write.
+};
+constexpr Kind kKinds[] = {Kind::kMemory, Kind::kStore, Kind::kEventful};
+constexpr const char* kKindNames[] = {"memory", "store", "eventful"};
 
-TEST_P(SqlFiles, AnswersAsWritten) {
-  MemoryDatabase database;
-  auto engine = Engine::Open(&database, {.threads = 2});
-  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
-  for (const Step& step : ReadSteps(GetParam())) {
-    SCOPED_TRACE("tests/sql/" + GetParam() + ":" + std::to_string(step.line));
-    if (step.verb == "rows") {
-      const decode::Signal signal = SignalOf(step.argument);
-      database.Add(signal, BatchFromOtlpJson(signal, step.text));
-      continue;
+class SqlFiles : public ::testing::TestWithParam<std::tuple<std::string, Kind>> {
+ protected:
+  void SetUp() override {
+    if (kind() != Kind::kMemory) {
+      stored_ = std::make_unique<StoredDatabase>(io::PosixFileSystem(), folder_.path() + "/db");
+      return;
     }
-    const auto answer = RunToText(engine->get(), {.sql = step.text}, Format::kNdjson);
+    auto engine = Engine::Open(&memory_, {.threads = 2});
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    engine_ = std::move(engine).ValueUnsafe();
+  }
+
+  Kind kind() const { return std::get<1>(GetParam()); }
+  Engine* engine() { return stored_ ? stored_->engine() : engine_.get(); }
+
+  void AddRows(const Step& step) {
+    const decode::Signal signal = SignalOf(step.argument);
+    auto batch = BatchFromOtlpJson(signal, step.text);
+    if (!stored_) return memory_.Add(signal, std::move(batch));
+    const auto table = stored_->database()->FindTable("otel", step.argument);
+    ASSERT_TRUE(table.ok()) << table.status().ToString();
+    const auto lsn = stored_->database()->Append({{(*table)->id, std::move(batch)}});
+    ASSERT_TRUE(lsn.ok()) << lsn.status().ToString();
+    const Status sealed = stored_->database()->Flush();
+    ASSERT_TRUE(sealed.ok()) << sealed.ToString();
+  }
+
+  void Run(const Step& step) {
+    if (step.verb == "rows") return AddRows(step);
+    const auto answer = RunToText(engine(), {.sql = step.text}, Format::kNdjson);
     if (step.verb == "query") {
       ASSERT_TRUE(answer.ok()) << answer.status().ToString();
       EXPECT_EQ(*answer, step.expected);
@@ -85,13 +117,39 @@ TEST_P(SqlFiles, AnswersAsWritten) {
       EXPECT_NE(answer.status().message().find(wanted), std::string::npos) << answer.status().message();
     }
   }
+
+  /// All events in turn.
+  void PassEvent() {
+    const auto event = StoredDatabase::kEvents[events_++ % StoredDatabase::kEvents.size()];
+    const Status passed = stored_->Pass(event);
+    ASSERT_TRUE(passed.ok()) << "event " << static_cast<int>(event) << ": " << passed.ToString();
+  }
+
+ private:
+  io::TemporaryFolder folder_;
+  MemoryDatabase memory_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<StoredDatabase> stored_;
+  size_t events_ = 0;
+};
+
+TEST_P(SqlFiles, AnswersAsWritten) {
+  const std::string& file = std::get<0>(GetParam());
+  for (const Step& step : ReadSteps(file)) {
+    SCOPED_TRACE("tests/sql/" + file + ":" + std::to_string(step.line));
+    Run(step);
+    const bool reads = step.verb == "error" || step.text.starts_with("SELECT");
+    if (kind() == Kind::kEventful && !reads) PassEvent();
+    if (HasFatalFailure()) return;
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, SqlFiles, ::testing::ValuesIn(Files()), [](const auto& file) {
-  std::string name = file.param.substr(0, file.param.find('.'));
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Each, SqlFiles, ::testing::Combine(::testing::ValuesIn(Files()), ::testing::ValuesIn(kKinds)),
+                         [](const auto& given) {
+                           std::string name = std::get<0>(given.param).substr(0, std::get<0>(given.param).find('.'));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name + "_" + kKindNames[static_cast<size_t>(std::get<1>(given.param))];
+                         });
 
 }  // namespace
 }  // namespace sheaf::query

@@ -154,6 +154,9 @@ TEST_F(WritesTest, OwnerCopiesFilesAndRunsSeveralStatements) {
       "COPY t TO '" + file + "'", nullptr, true);
   EXPECT_EQ(Run("DELETE FROM t; COPY t FROM '" + file + "'", nullptr, true), "{\"Count\":2}\n");
   EXPECT_EQ(Run("SELECT * FROM t ORDER BY id"), "{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":null}\n");
+  EXPECT_EQ(Run("ALTER TABLE t ADD COLUMN seen BOOLEAN DEFAULT true; UPDATE t SET seen = false WHERE id = 2;\n"
+                "SELECT id, seen FROM t ORDER BY id", nullptr, true),
+            "{\"id\":1,\"seen\":true}\n{\"id\":2,\"seen\":false}\n");
   const auto refused = Try("BEGIN; DELETE FROM t; COMMIT", nullptr, true);
   EXPECT_EQ(KindOf(refused.status()), ErrorKind::kDenied);
   EXPECT_EQ(Run("SELECT count(*) AS n FROM t"), "{\"n\":2}\n");
