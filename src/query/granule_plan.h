@@ -50,9 +50,9 @@ class GranulePlan {
 
   /// The next granule that cannot be ruled out, or nothing.
   std::optional<Granule> Take();
-  /// The granule at `order`, ruled out or not; nothing behind the last.
+  /// The granule at `order`; nothing behind the last, and where it is ruled out.
   std::optional<Granule> At(size_t order) const {
-    if (order >= work_.size()) return std::nullopt;
+    if (order >= work_.size() || GranuleRuledOut(work_[order])) return std::nullopt;
     return Granule{work_[order].source, work_[order].granule, order};
   }
   /// Whether granules are left; a hint.

@@ -28,7 +28,7 @@ namespace sheaf::query {
 namespace {
 
 /// Statements of a history, of one with large ones, and of both where tests are to be short.
-constexpr int kStatements = 60, kLargeStatements = 12, kShortStatements = 12, kShortLargeStatements = 2;
+constexpr int kStatements = 60, kLargeStatements = 12, kShortStatements = 12, kShortLargeStatements = 1;
 
 /// Both databases, and what was done to them.
 class History {

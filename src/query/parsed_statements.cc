@@ -45,6 +45,8 @@ duckdb::unique_ptr<SQLStatement> AddedColumn(const SQLStatement& statement) {
 
 /// What DuckDB makes of all but added columns: of some PRAGMAs, SELECTs.
 Statements Extract(duckdb::Connection* connection, const std::string& sql, Statements parsed) {
+  // Nothing is made of a SELECT: it need not be parsed once more.
+  if (std::all_of(parsed.begin(), parsed.end(), [](const auto& s) { return s->type == StatementType::SELECT_STATEMENT; })) return parsed;
   Statements added;
   for (const auto& statement : parsed) added.push_back(AddedColumn(*statement));
   if (std::none_of(added.begin(), added.end(), [](const auto& whole) { return whole != nullptr; }))

@@ -92,8 +92,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     const size_t ahead = static_cast<size_t>(read_ahead_);
     for (size_t order = granule.order == 0 ? 1 : granule.order + ahead; ahead > 0 && order <= granule.order + ahead; ++order) {
       const auto next = plan_->At(order);
-      if (!next) return;
-      scanned_->table.sources[next->source].source->ReadAhead(next->granule, early_.empty() ? late_ : early_);
+      if (next) scanned_->table.sources[next->source].source->ReadAhead(next->granule, early_.empty() ? late_ : early_);
     }
   }
 

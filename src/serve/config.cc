@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <set>
@@ -43,8 +44,8 @@ Setting Number(std::string_view key, int64_t* (*place)(Config*), Unit unit, int6
 
 #define SHEAF_PLACE(member) [](Config* c) { return &c->member; }
 
-const std::vector<Setting>& Settings() {
-  static const std::vector<Setting> settings = {
+std::vector<Setting> ServerAndStorageSettings() {
+  return {
       Text("server.bind", SHEAF_PLACE(server.bind),
            "Address that every port listens on. One that is not loopback needs `tls.client_ca` as long as there are no users."),
       Number("server.port_otlp_grpc", SHEAF_PLACE(server.port_otlp_grpc), Unit::kNone, 0, 65535,
@@ -96,7 +97,11 @@ const std::vector<Setting>& Settings() {
              "Processor that the log's thread is bound to. Where many processors are busy and each durable write counts; -1: none."),
       {"storage.free_space_min_fraction", SHEAF_PLACE(storage.free_space_min_fraction), Unit::kNone, 0, 0.9, "",
        "Below this share of free disk new data is refused, so that sealing and compaction can still write."},
+  };
+}
 
+std::vector<Setting> QueryAndLimitSettings() {
+  return {
       Number("query.threads", SHEAF_PLACE(query.threads), Unit::kNone, 0, 1024,
              "Threads of all statements together. 0: one a core."),
       Number("query.memory_bytes", SHEAF_PLACE(query.memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 44,
@@ -143,6 +148,15 @@ const std::vector<Setting>& Settings() {
       Choice("log.level", SHEAF_PLACE(log.level), "debug info warn error", "Least severe lines that are written."),
       Choice("log.format", SHEAF_PLACE(log.format), "logfmt json", "Form of a line on standard error."),
   };
+}
+
+/// Section after section.
+const std::vector<Setting>& Settings() {
+  static const std::vector<Setting> settings = [] {
+    auto all = ServerAndStorageSettings();
+    std::ranges::move(QueryAndLimitSettings(), std::back_inserter(all));
+    return all;
+  }();
   return settings;
 }
 
