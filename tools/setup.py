@@ -87,6 +87,14 @@ def install_packages(names):
     run(*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", *missing)
 
 
+def install_optional_packages(names):
+    """The same, for what the program works without: goes on where they cannot be installed."""
+    try:
+        install_packages(names)
+    except (SystemExit, subprocess.CalledProcessError):
+        say(f"going on without {' '.join(missing_packages(names))}: statements take about a tenth longer")
+
+
 def once(folder, make):
     """Runs make(temporary folder) and moves the result to `folder`, unless `folder` is there already."""
     if folder.exists():
@@ -187,6 +195,7 @@ def make_go_program(package):
 
 def setup_build():
     install_packages(LOCK["build"]["apt"])
+    install_optional_packages(LOCK["optional"]["apt"])
     once(PREFIX / "arrow", make_arrow)
     once(ARROW_LIBRARIES, make_arrow_libraries)
     once(PREFIX / "duckdb", make_duckdb)
