@@ -116,8 +116,8 @@ std::vector<Setting> QueryAndLimitSettings() {
              "Statements at once. Others wait for their turn; when as many wait as run, more get 429."),
       Number("query.sql_bytes", SHEAF_PLACE(query.sql_bytes), Unit::kBytes, 1 << 10, 64 << 20, "Longest statement."),
       Number("query.read_ahead_granules", SHEAF_PLACE(query.read_ahead_granules), Unit::kNone, 0, 1024,
-             "Pieces of 16,384 rows of a scan that are fetched from disk while earlier ones are read. 0: as the system does. More on "
-             "disks that take long to answer and serve many requests at once."),
+             "Pieces of 16,384 rows of a scan that are fetched from disk while earlier ones are read. 0: as the system does, which is "
+             "faster on fast disks; more on those that take long to answer and serve many requests at once."),
 
       Text("tls.certificate", SHEAF_PLACE(tls.certificate), "PEM file with the server's certificate chain. Empty: no TLS."),
       Text("tls.key", SHEAF_PLACE(tls.key), "PEM file with its private key."),

@@ -35,7 +35,7 @@ struct OpenOptions {
   int64_t memtable_bytes = int64_t{128} << 20;      // A table's rows in memory before they become a part on disk.
   int64_t query_memory_bytes = int64_t{1} << 30;    // Beyond, statements spill to disk.
   int query_threads = 0;                            // 0: one a core.
-  int read_ahead_granules = 4;                      // Of a scan, fetched from disk while earlier ones are read; 0: as the system does.
+  int read_ahead_granules = 0;                      // Of a scan, fetched from disk while earlier ones are read; 0: as the system does.
   bool log_direct_io = false;                       // Write the log past the page cache.
   int log_cpu = -1;                                 // Processor that the log's thread is bound to; -1: none.
 };
