@@ -1,6 +1,8 @@
 #include "parts/cold_part.h"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include <arrow/io/interfaces.h>
@@ -13,6 +15,7 @@
 #include <parquet/metadata.h>
 #include <parquet/properties.h>
 
+#include "columns/byte_values.h"
 #include "columns/dictionaries.h"
 #include "core/check.h"
 #include "core/memory.h"
@@ -48,11 +51,30 @@ Result<std::vector<std::vector<int>>> LeavesByColumn(const parquet::SchemaDescri
 
 bool IsTimeOrInteger64(const arrow::DataType& type) { return type.id() == arrow::Type::TIMESTAMP || type.id() == arrow::Type::INT64; }
 
-Result<std::shared_ptr<parquet::WriterProperties>> MakeProperties(const arrow::Schema& schema, const Layout& layout) {
+/// Whether a dictionary would hold nearly as many texts as there are rows: ids of orders and trades, say.
+/// Never of columns that are dictionaries in Arrow, which Parquet's reader makes of dictionaries and plain texts only.
+bool IsMostlyDistinct(const arrow::Array& array) {
+  if (!arrow::is_base_binary_like(array.type_id())) return false;
+  const auto values = columns::ByteValues::Of(*array.data());
+  std::unordered_set<std::string_view> distinct;
+  for (int64_t i = 0; i < values->size(); ++i) {
+    if (!values->IsNull(i)) distinct.insert((*values)[i]);
+  }
+  return static_cast<int64_t>(distinct.size()) * 2 > array.length();
+}
+
+bool IsStoredAsInteger(const arrow::DataType& type) {
+  return type.id() == arrow::Type::DECIMAL128 && static_cast<const arrow::DecimalType&>(type).precision() <= 18;
+}
+
+/// `first` are the columns of the first granule.
+Result<std::shared_ptr<parquet::WriterProperties>> MakeProperties(const arrow::Schema& schema, const Layout& layout,
+                                                                  const arrow::ArrayVector& first) {
   parquet::WriterProperties::Builder builder;
   builder.compression(parquet::Compression::ZSTD)->compression_level(kZstdLevel);
   builder.enable_page_checksum()->enable_write_page_index()->data_page_version(parquet::ParquetDataPageVersion::V1);
   builder.max_row_group_length(std::max<int64_t>(layout.granule_rows, 1));
+  builder.enable_store_decimal_as_integer();
   const auto defaults = parquet::WriterProperties::Builder().build();
   std::shared_ptr<parquet::SchemaDescriptor> descriptor;
   SHEAF_RETURN_NOT_OK(parquet::arrow::ToParquetSchema(&schema, *defaults, &descriptor));
@@ -62,8 +84,11 @@ Result<std::shared_ptr<parquet::WriterProperties>> MakeProperties(const arrow::S
     const auto& mine = leaves[static_cast<size_t>(c)];
     if (mine.size() != 1) continue;
     const auto path = descriptor->Column(mine[0])->path();
-    if (IsTimeOrInteger64(type) || schema.field(c)->name() == kLsnColumn) {
+    if (IsTimeOrInteger64(type) || IsStoredAsInteger(type) || schema.field(c)->name() == kLsnColumn) {
       builder.disable_dictionary(path)->encoding(path, parquet::Encoding::DELTA_BINARY_PACKED);
+    }
+    if (IsMostlyDistinct(*first[static_cast<size_t>(c)])) {
+      builder.disable_dictionary(path)->encoding(path, parquet::Encoding::DELTA_BYTE_ARRAY);
     }
     if (type.id() != arrow::Type::FIXED_SIZE_BINARY) continue;
     // Ids are all different but for the one that rows are clustered by.
@@ -136,21 +161,26 @@ parquet::ReaderProperties CheckingProperties() {
 
 Result<std::unique_ptr<PartWriter>> ColdWriter::Make(std::shared_ptr<SummingStream> stream, const std::shared_ptr<arrow::Schema>& schema,
                                                      const Layout& layout) {
-  SHEAF_ASSIGN_OR_RETURN(auto properties, MakeProperties(*schema, layout));
+  return std::unique_ptr<PartWriter>(new ColdWriter(std::move(stream), schema, layout));
+}
+
+Status ColdWriter::Open(const arrow::ArrayVector& first) {
+  SHEAF_ASSIGN_OR_RETURN(auto properties, MakeProperties(*schema_, layout_, first));
   const auto arrow_properties = parquet::ArrowWriterProperties::Builder().store_schema()->build();
-  std::unique_ptr<ColdWriter> out(new ColdWriter(stream, schema));
-  SHEAF_ASSIGN_OR_RETURN(out->writer_, parquet::arrow::FileWriter::Open(*schema, arrow::default_memory_pool(), stream, properties,
-                                                                        arrow_properties));
-  if (schema->metadata()) SHEAF_RETURN_NOT_OK(out->writer_->AddKeyValueMetadata(schema->metadata()));
-  return std::unique_ptr<PartWriter>(std::move(out));
+  SHEAF_ASSIGN_OR_RETURN(writer_, parquet::arrow::FileWriter::Open(*schema_, arrow::default_memory_pool(), stream_, properties,
+                                                                   arrow_properties));
+  return schema_->metadata() ? writer_->AddKeyValueMetadata(schema_->metadata()) : Status::OK();
 }
 
 Result<WrittenGranule> ColdWriter::Write(const std::shared_ptr<arrow::RecordBatch>& granule) {
+  arrow::ArrayVector arrays;
   std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
   for (int c = 0; c < granule->num_columns(); ++c) {
     SHEAF_ASSIGN_OR_RETURN(auto data, columns::CompactDictionaries(granule->column_data(c), arrow::default_memory_pool()));
-    columns.push_back(std::make_shared<arrow::ChunkedArray>(arrow::MakeArray(data)));
+    arrays.push_back(arrow::MakeArray(data));
+    columns.push_back(std::make_shared<arrow::ChunkedArray>(arrays.back()));
   }
+  if (!writer_) SHEAF_RETURN_NOT_OK(Open(arrays));
   WrittenGranule out;
   SHEAF_ASSIGN_OR_RETURN(out.place.offset, stream_->Tell());
   const auto table = arrow::Table::Make(schema_, std::move(columns), granule->num_rows());
@@ -163,6 +193,7 @@ Result<WrittenGranule> ColdWriter::Write(const std::shared_ptr<arrow::RecordBatc
 }
 
 Status ColdWriter::Finish() {
+  if (!writer_) return MakeError(ErrorKind::kInvalid, "a part needs at least one row");
   SHEAF_RETURN_NOT_OK(writer_->Close());
   const std::shared_ptr<parquet::FileMetaData> footer = writer_->metadata();
   if (footer->num_row_groups() != static_cast<int>(granules_.size())) {

@@ -25,12 +25,15 @@ class ColdWriter : public PartWriter {
   std::vector<WrittenGranule> FinalGranules() override;
 
  private:
-  ColdWriter(std::shared_ptr<SummingStream> stream, std::shared_ptr<arrow::Schema> schema)
-      : stream_(std::move(stream)), schema_(std::move(schema)) {}
+  ColdWriter(std::shared_ptr<SummingStream> stream, std::shared_ptr<arrow::Schema> schema, const Layout& layout)
+      : stream_(std::move(stream)), schema_(std::move(schema)), layout_(layout) {}
+  /// How columns are encoded depends on the values of the first granule.
+  Status Open(const arrow::ArrayVector& first);
 
   const std::shared_ptr<SummingStream> stream_;
   const std::shared_ptr<arrow::Schema> schema_;
-  std::unique_ptr<parquet::arrow::FileWriter> writer_;
+  const Layout layout_;
+  std::unique_ptr<parquet::arrow::FileWriter> writer_;  // Null until the first granule.
   std::vector<WrittenGranule> granules_;
 };
 

@@ -10,8 +10,11 @@
 #include <arrow/array/util.h>
 #include <arrow/builder.h>
 #include <arrow/compare.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <parquet/file_reader.h>
+#include <parquet/metadata.h>
 
 #include "columns/byte_values.h"
 #include "columns/random_testing.h"
@@ -25,6 +28,8 @@ namespace sheaf::parts {
 namespace {
 
 using columns::EveryType;
+using testing::Contains;
+using testing::Not;
 using columns::Random;
 using columns::RandomBatch;
 using columns::RowTexts;
@@ -128,6 +133,36 @@ TEST_P(EachFormat, SecondsComeBackAsSeconds) {  // Parquet knows milliseconds an
   EXPECT_TRUE(read[0]->schema()->Equals(*schema)) << read[0]->schema()->ToString();
   EXPECT_TRUE(read[0]->column(0)->type()->Equals(*schema->field(0)->type()));
   EXPECT_EQ(RowTexts(read), RowTexts({batch}));
+}
+
+TEST(ColdPart, EncodesWhatDiffersInEachRowByDifferences) {
+  constexpr int kRows = 3000;
+  arrow::StringBuilder id, user;
+  arrow::Decimal128Builder price(arrow::decimal128(18, 6)), wide(arrow::decimal128(30, 6));
+  for (int i = 0; i < kRows; ++i) {
+    ASSERT_TRUE((i % 11 == 0 ? id.AppendNull() : id.Append(fmt::format("order-{:09}", i * 3))).ok());
+    ASSERT_TRUE(user.Append(fmt::format("user-{}", i % 7)).ok());
+    const arrow::Decimal128 cents(int64_t{10'000} * ((i * 37) % 90 - 45));
+    ASSERT_TRUE((i % 13 == 0 ? price.AppendNull() : price.Append(cents)).ok());
+    ASSERT_TRUE(wide.Append(cents * arrow::Decimal128("100000000000000000000")).ok());
+  }
+  const auto schema = arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("user", arrow::utf8()),
+                                     arrow::field("price", price.type()), arrow::field("wide", wide.type())});
+  const auto batch = arrow::RecordBatch::Make(
+      schema, kRows, {*id.Finish(), *user.Finish(), *price.Finish(), *wide.Finish()});
+  const io::TemporaryFolder folder;
+  Layout layout;
+  layout.granule_rows = 1024;
+  const PartInfo info = WritePart(io::PosixFileSystem(), folder.path(), NewInfo(Format::kCold), layout, schema, {batch}).ValueOrDie();
+  const auto reader = parquet::ParquetFileReader::OpenFile(io::Join(folder.path(), DataFileName(info.id, Format::kCold)));
+  const auto encodings = [&](int column) { return reader->metadata()->RowGroup(1)->ColumnChunk(column)->encodings(); };
+  EXPECT_THAT(encodings(0), Contains(parquet::Encoding::DELTA_BYTE_ARRAY));
+  EXPECT_THAT(encodings(0), Not(Contains(parquet::Encoding::RLE_DICTIONARY)));
+  EXPECT_THAT(encodings(1), Contains(parquet::Encoding::RLE_DICTIONARY));
+  EXPECT_THAT(encodings(2), Contains(parquet::Encoding::DELTA_BINARY_PACKED));
+  EXPECT_EQ(reader->metadata()->schema()->Column(3)->physical_type(), parquet::Type::FIXED_LEN_BYTE_ARRAY);
+  const Source source = OpenPart(io::PosixFileSystem(), folder.path(), info, schema).ValueOrDie();
+  EXPECT_EQ(RowTexts(ReadAll(*source, AllColumns(*schema))), RowTexts({batch}));
 }
 
 TEST_P(EachFormat, ReadsAnyColumnsInTheOrderAsked) {
