@@ -53,7 +53,8 @@ foreach(library nghttp2 zstd lz4 xxhash roaring edit hwy)
   target_link_libraries(sheaf::${library} INTERFACE ${${library}_LIBRARY})
 endforeach()
 
-# Statements of DuckDB allocate thousands of small objects, and jemalloc takes half of glibc's time for them. Sanitizers bring their own.
+# Statements of DuckDB allocate thousands of small objects, which takes a fifth of a look-up with glibc's
+# allocator and less with jemalloc. Sanitizers bring their own.
 find_library(SHEAF_JEMALLOC jemalloc)
 add_library(sheaf::allocator INTERFACE IMPORTED)
 if(NOT SHEAF_JEMALLOC)

@@ -7,7 +7,6 @@ JSON object: per table and column raw and stored bytes a row and their ratio."""
 
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -71,7 +70,7 @@ def main():
         server.stop()  # Seals what is in memory.
         server = ingest.Server(build / "bin" / "sheaf", data, SHEAF_STORAGE_COLD_AFTER_MS="1")
         tables = ("otel.traces", "trading.trades")
-        parts = "SELECT table_name, file_name FROM sheaf.parts WHERE table_name IN ('otel.traces', 'trading.trades') AND format = "
+        parts = f"SELECT table_name, file_name FROM sheaf.parts WHERE table_name IN {tables} AND format = "
         deadline = time.monotonic() + 600
         while server.sql(parts + "'hot'"):
             if time.monotonic() > deadline:
