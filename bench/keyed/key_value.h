@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@ class KeyValue {
   virtual const char* name() const = 0;
   /// Puts one row. `durable`: on disk (fdatasync) when it returns; else as the engine does without a sync, but in its log.
   virtual void Put(std::string_view key, std::string_view value, bool durable) = 0;
+  /// Puts one row durably and returns at once; `done` is called when the row is on disk, on a thread of the engine's, and may put the
+  /// next. False where the engine has no such call.
+  virtual bool PutAsync(std::string_view, std::string_view, std::function<void()>) { return false; }
   /// Puts rows in one atomic batch.
   virtual void PutBatch(const Pairs& pairs, bool durable) = 0;
   /// Returns the value's bytes read (their sum, so that they are touched), or -1 where there is no such key.

@@ -1,5 +1,6 @@
 /// Sheaf behind KeyValue: a keyed table `kv(k BLOB PRIMARY KEY, v BLOB NOT NULL)`.
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +22,7 @@ class SheafEngine : public KeyValue {
     store::Options options;
     options.directory = folder;
     options.memtable_bytes = static_cast<int64_t>(limits.memtable_bytes);
+    options.ingest_memory_bytes_max = std::max(options.ingest_memory_bytes_max, 2 * options.memtable_bytes);
     options.free_space_min_fraction = 0;
     database_ = Must(store::Database::Open(io::PosixFileSystem(), io::SystemClock(), options));
     store::NewTable table;
@@ -35,20 +37,24 @@ class SheafEngine : public KeyValue {
   const char* name() const override { return "sheaf"; }
 
   void Put(std::string_view key, std::string_view value, bool durable) override {
-    thread_local std::pair<int64_t, std::unique_ptr<columns::RowBuilder>>
-        mine;  // Of this thread, for the engine with that number.
-    if (mine.first != number_) mine = {number_, std::make_unique<columns::RowBuilder>(info_->rows.get())};
-    columns::RowBuilder& builder = *mine.second;
-    builder.Clear();
-    builder.SetText(0, key);
-    builder.SetText(1, value);
+    const std::string_view row = RowOf(key, value);
     store::WriteOptions write;
     write.durability = durable ? store::Durability::kLocal : store::Durability::kBuffered;
     while (true) {
-      const auto done = database_->PutRow(info_->id, builder.Finish(), write);
+      const auto done = database_->PutRow(info_->id, row, write);
       if (done.ok()) return;
       if (KindOf(done.status()) != ErrorKind::kThrottled) Must(done.status());
     }
+  }
+
+  bool PutAsync(std::string_view key, std::string_view value, std::function<void()> done) override {
+    store::WriteOptions write;
+    write.durability = store::Durability::kLocal;
+    Must(database_->PutRowAsync(info_->id, RowOf(key, value), write, [done = std::move(done)](const Result<Lsn>& lsn) {
+      Must(lsn.status());
+      done();
+    }));
+    return true;
   }
 
   void PutBatch(const Pairs& pairs, bool durable) override {
@@ -83,6 +89,18 @@ class SheafEngine : public KeyValue {
   void Settle() override { Flush(); }
 
  private:
+  /// Valid until the next call on this thread.
+  std::string_view RowOf(std::string_view key, std::string_view value) {
+    thread_local std::pair<int64_t, std::unique_ptr<columns::RowBuilder>>
+        mine;  // Of this thread, for the engine with that number.
+    if (mine.first != number_) mine = {number_, std::make_unique<columns::RowBuilder>(info_->rows.get())};
+    columns::RowBuilder& builder = *mine.second;
+    builder.Clear();
+    builder.SetText(0, key);
+    builder.SetText(1, value);
+    return builder.Finish();
+  }
+
   static inline std::atomic<int64_t> engines_{0};
   const int64_t number_ = ++engines_;
   std::unique_ptr<store::Database> database_;

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What storage costs and how fast it is scanned, beside RocksDB and DuckDB: run.py BUILD_FOLDER [PROGRAM…]
 
-Runs amplification (bytes written and kept, beside RocksDB), scan_comparison (SQL over parts, beside DuckDB's own tables),
+Runs amplification (bytes written and kept, beside RocksDB), background (processor time of compaction beside steady writes, and their
+latency, beside RocksDB), recovery (opening after a kill, beside RocksDB), scan_comparison (SQL over parts, beside DuckDB's own tables),
 storage_limits (open with 10,000 parts, snapshot of 10 GB), tuning (when read-ahead, preallocation, direct I/O and a bound processor
 help) and compression.py (bytes a value in cold parts, by column), or those named, each in a fresh folder; prints one JSON object of
 what they print. See the head of each."""
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-PROGRAMS = ["amplification", "scan_comparison", "storage_limits", "tuning", "compression"]
+PROGRAMS = ["amplification", "background", "recovery", "scan_comparison", "storage_limits", "tuning", "compression"]
 
 results = {}
 for program in sys.argv[2:] or PROGRAMS:

@@ -35,6 +35,9 @@ class RateLimit {
   /// options; from there it rises to all cores at kStallLevel0Parts, where writers would begin to wait.
   void SetLevel0Parts(int parts);
 
+  /// Cores that background work may use while level 0 is not backed up.
+  double cores_at_rest() const { return options_.cpu_share * options_.cores; }
+
   /// The share of all cores that background work may use now.
   double cpu_share() const;
 

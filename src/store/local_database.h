@@ -172,6 +172,7 @@ class LocalDatabase : public Database {
                                                                compact::MergeProgress* progress);
   Status CommitMerge(const TableVersion& table, const VersionChange& change) SHEAF_EXCLUDES(upkeep_mutex_);
   Status MakeKeyedCold(TableId table);
+  static void CountCompactionCpu(const char* work, int64_t ns);
   Status StallWrite(const TableVersion& table) const;
 
   // Upkeep (local_database_upkeep.cc).

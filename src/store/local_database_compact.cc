@@ -68,12 +68,17 @@ void LocalDatabase::CompactLoop() {
   }
 }
 
+void LocalDatabase::CountCompactionCpu(const char* work, int64_t ns) {
+  static constexpr char kHelp[] = "Processor time of merges of keyed tables' parts, and of turning parts of other tables cold.";
+  Metrics().AddCounter("sheaf_compaction_cpu_microseconds_total", kHelp, {{"work", work}}).Add(static_cast<uint64_t>(ns / 1000));
+}
+
 /// The merge that is worth most, of all tables; false: there is nothing to do.
 Result<bool> LocalDatabase::CompactOnce() {
   const std::shared_ptr<const Version> version = versions_.current();
   compact::PlanOptions plan;
   plan.memtable_bytes = options_.memtable_bytes;
-  plan.level1_bytes = 4 * options_.memtable_bytes;
+  plan.level1_bytes = std::max(4 * options_.memtable_bytes, options_.level1_bytes_min);
   plan.output_bytes = std::max<int64_t>(options_.memtable_bytes / 2, 1 << 20);
   plan.cold_after_ns = options_.cold_after_ms * kNsPerMs;
   int level0 = 0;
@@ -172,7 +177,9 @@ Result<std::vector<std::shared_ptr<const Part>>> LocalDatabase::MergeInputs(
   int64_t cpu_ns = io::ThreadCpuNs();
   options.after_granule = [this, &cpu_ns](const compact::MergeProgress&) {
     const int64_t now_ns = io::ThreadCpuNs();
-    int64_t wait_ns = rate_limit_.WaitNs(now_ns - std::exchange(cpu_ns, now_ns));
+    const int64_t spent_ns = now_ns - std::exchange(cpu_ns, now_ns);
+    CountCompactionCpu("merge", spent_ns);
+    int64_t wait_ns = rate_limit_.WaitNs(spent_ns);
     for (; wait_ns > 0 && !cancel_compaction_.load(); wait_ns = rate_limit_.WaitNs(0)) {
       Pause(std::min<std::chrono::nanoseconds>(std::chrono::nanoseconds(wait_ns), kPauseMax));
     }

@@ -95,7 +95,8 @@ Status LocalDatabase::Expire() {
   return Status::OK();
 }
 
-/// One conversion at most, and then a pause as long as it took: half of one core, at most, goes into this.
+/// One conversion at most, and then a pause: it keeps to the share of the cores that compaction has, and to half of one core where so
+/// much waits that the disk would fill up.
 Status LocalDatabase::ConvertOldParts() {
   MutexLock lock(&upkeep_mutex_);
   const int64_t began_ns = clock_->MonotonicNs();
@@ -105,9 +106,15 @@ Status LocalDatabase::ConvertOldParts() {
     if (table->is_keyed()) continue;  // Their parts go down the levels of compaction.
     const auto inputs = PartsToConvert(*table, clock_->NowNs(), options_.cold_after_ms * 1'000'000);
     if (inputs.empty()) continue;
+    const int64_t before_ns = io::ThreadCpuNs();
     const Status merged = MergeIntoCold(*table->info, inputs);
+    CountCompactionCpu("cold", io::ThreadCpuNs() - before_ns);
     const int64_t now_ns = clock_->MonotonicNs();
-    convert_not_before_ns_ = now_ns + std::max<int64_t>(now_ns - began_ns, merged.ok() ? 0 : kSettleAfterNs);
+    const std::shared_ptr<const Version> now = versions_.current();
+    const TableVersion* left = now->Find(table->info->id);
+    const int64_t waiting = left == nullptr ? 0 : BytesToConvert(*left, clock_->NowNs(), options_.cold_after_ms * 1'000'000);
+    const int64_t pause_ns = ConversionPauseNs(now_ns - began_ns, waiting, rate_limit_.cores_at_rest());
+    convert_not_before_ns_ = now_ns + std::max<int64_t>(pause_ns, merged.ok() ? 0 : kSettleAfterNs);
     return merged;
   }
   return Status::OK();

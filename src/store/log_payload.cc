@@ -1,7 +1,9 @@
 #include "store/log_payload.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include <arrow/array.h>
@@ -24,6 +26,9 @@ using arrow::internal::checked_cast;
 
 constexpr uint32_t kMagic = 0x4c504853;  // "SHPL"
 constexpr uint16_t kVersion = 2;
+/// One row or key of one table, without a condition: what most single-row writes are. Little but the row, which is about as long as
+/// the header of the other versions.
+constexpr uint16_t kSingleVersion = 3;
 /// Written where nothing needs the fields that version 2 added: the bytes are those that older programs write and read.
 constexpr uint16_t kPlainVersion = 1;
 constexpr int64_t kAlignment = 64;
@@ -50,6 +55,16 @@ struct TableHeader {
   uint64_t bytes;  // Of the section, padding included.
 };
 static_assert(sizeof(TableHeader) == kTableHeaderBytes);
+
+/// All of the header in kSingleVersion; the row or key follows, to the end.
+struct SingleHeader {
+  uint32_t magic;
+  uint16_t version;
+  uint16_t what;
+  uint32_t table;
+  uint32_t schema_version;
+};
+static_assert(sizeof(SingleHeader) == kFixedHeaderBytes);
 
 constexpr uint32_t kExpected = 1u << 16;        // The condition's LSN is that of every row's version.
 constexpr uint32_t kUnchangedSince = 1u << 17;  // The condition's LSN is the highest of every row's version.
@@ -407,6 +422,16 @@ Result<EncodedPayload> EncodePayload(const std::vector<PayloadRows>& rows, int64
 
 Result<std::shared_ptr<arrow::Buffer>> EncodePacked(TableId table, uint32_t schema_version, RowOp op, SectionForm form,
                                                     std::span<const std::string_view> packed, const WriteCondition& condition) {
+  if (packed.size() == 1 && !condition && table.value <= std::numeric_limits<uint32_t>::max()) {
+    const std::string_view item = packed.front();
+    SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target,
+                           PooledBytes::Make(static_cast<int64_t>(sizeof(SingleHeader) + item.size())));
+    const SingleHeader header = {kMagic, kSingleVersion, static_cast<uint16_t>(What(op, form, {})), static_cast<uint32_t>(table.value),
+                                 schema_version};
+    std::memcpy(target->mutable_data(), &header, sizeof(header));
+    std::memcpy(target->mutable_data() + sizeof(header), item.data(), item.size());
+    return target;
+  }
   const int64_t header_bytes = HeaderBytes(1);
   const int64_t bytes = PackedBytes(packed);
   SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> target, PooledBytes::Make(header_bytes + bytes));
@@ -421,9 +446,40 @@ Result<std::shared_ptr<arrow::Buffer>> EncodePacked(TableId table, uint32_t sche
 }
 
 std::string_view FirstPacked(const arrow::Buffer& payload) {
-  const size_t header = static_cast<size_t>(HeaderBytes(1)) + sizeof(uint32_t);
+  uint16_t version;
+  std::memcpy(&version, payload.data() + offsetof(FixedHeader, version), sizeof(version));
+  const size_t header =
+      version == kSingleVersion ? sizeof(SingleHeader) : static_cast<size_t>(HeaderBytes(1)) + sizeof(uint32_t);
   return std::string_view(reinterpret_cast<const char*>(payload.data()), static_cast<size_t>(payload.size())).substr(header);
 }
+
+namespace {
+
+Status UnknownOperation(uint64_t table, uint32_t what) {
+  return MakeError(ErrorKind::kUnsupported,
+                   "a log entry does something with table {} that this program does not know ({:#x}); use a newer one", table, what);
+}
+
+bool KnownOperation(uint32_t what) {
+  return (what & ~(kExpected | kUnchangedSince | 0xffff)) == 0 && (what & 0xff) <= static_cast<uint32_t>(RowOp::kDelete) &&
+         (what >> 8 & 0xff) <= static_cast<uint32_t>(SectionForm::kKeys);
+}
+
+Result<std::vector<PayloadSection>> SplitSingle(const std::shared_ptr<arrow::Buffer>& payload) {
+  SingleHeader header;
+  std::memcpy(&header, payload->data(), sizeof(header));
+  const auto form = static_cast<SectionForm>(header.what >> 8);
+  if (!KnownOperation(header.what) || form == SectionForm::kArrow) return UnknownOperation(header.table, header.what);
+  return std::vector<PayloadSection>{{.table = TableId(header.table),
+                                      .schema_version = header.schema_version,
+                                      .rows = 1,
+                                      .messages = arrow::SliceBuffer(payload, sizeof(header)),
+                                      .op = static_cast<RowOp>(header.what & 0xff),
+                                      .form = form,
+                                      .bare = true}};
+}
+
+}  // namespace
 
 Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Buffer>& payload) {
   FixedHeader fixed;
@@ -432,10 +488,11 @@ Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Bu
   }
   std::memcpy(&fixed, payload->data(), sizeof(fixed));
   if (fixed.magic != kMagic) return MakeError(ErrorKind::kCorruption, "a log entry does not begin as one that holds rows");
-  if (fixed.version > kVersion) {
+  if (fixed.version > kSingleVersion) {
     return MakeError(ErrorKind::kUnsupported, "a log entry has format version {}; this program reads up to {}, use a newer one",
-                     fixed.version, kVersion);
+                     fixed.version, kSingleVersion);
   }
+  if (fixed.version == kSingleVersion) return SplitSingle(payload);
   int64_t position = HeaderBytes(fixed.tables);
   if (fixed.tables > kEntryTablesMax || position > payload->size()) {
     return MakeError(ErrorKind::kCorruption, "a log entry of {} bytes claims {} tables", payload->size(), fixed.tables);
@@ -449,22 +506,16 @@ Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Bu
                        payload->size() - position);
     }
     const uint32_t what = fixed.version < kVersion ? 0 : table.what;
-    const uint32_t op = what & 0xff, form = what >> 8 & 0xff;
-    if ((what & ~(kExpected | kUnchangedSince | 0xffff)) != 0 || op > static_cast<uint32_t>(RowOp::kDelete) ||
-        form > static_cast<uint32_t>(SectionForm::kKeys)) {
-      return MakeError(ErrorKind::kUnsupported,
-                       "a log entry does something with table {} that this program does not know ({:#x}); use a newer one",
-                       table.table, what);
-    }
+    if (!KnownOperation(what)) return UnknownOperation(table.table, what);
     const auto bytes = static_cast<int64_t>(table.bytes);
+    const auto condition = [&](uint32_t flag) { return (what & flag) != 0 ? std::optional(Lsn(fixed.condition)) : std::nullopt; };
     sections.push_back({TableId(table.table),
                         table.schema_version,
                         static_cast<int64_t>(table.rows),
                         arrow::SliceBuffer(payload, position, bytes),
-                        static_cast<RowOp>(op),
-                        static_cast<SectionForm>(form),
-                        {(what & kExpected) != 0 ? std::optional(Lsn(fixed.condition)) : std::nullopt,
-                         (what & kUnchangedSince) != 0 ? std::optional(Lsn(fixed.condition)) : std::nullopt}});
+                        static_cast<RowOp>(what & 0xff),
+                        static_cast<SectionForm>(what >> 8 & 0xff),
+                        {condition(kExpected), condition(kUnchangedSince)}});
     position += bytes;
   }
   if (position != payload->size()) {
@@ -476,6 +527,7 @@ Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Bu
 Result<std::vector<std::string_view>> DecodePacked(const PayloadSection& section) {
   const auto* const bytes = reinterpret_cast<const char*>(section.messages->data());
   const int64_t size = section.messages->size();
+  if (section.bare) return std::vector<std::string_view>{{bytes, static_cast<size_t>(size)}};
   if (section.rows < 1 || section.rows > size / static_cast<int64_t>(sizeof(uint32_t))) {
     return Damaged(section, Status::Invalid("a section of ", size, " bytes cannot hold ", section.rows, " packed rows"));
   }

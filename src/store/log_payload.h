@@ -114,6 +114,7 @@ struct PayloadSection {
   RowOp op = RowOp::kPut;
   SectionForm form = SectionForm::kArrow;
   WriteCondition condition = {};
+  bool bare = false;  // Packed: `messages` is one row or key and nothing else.
 };
 
 /// Splits a payload into its sections, without reading them. Error: Corruption, Unsupported (newer version, unknown form).

@@ -111,6 +111,45 @@ TEST(LogPayload, PackedRowsAndConditionsComeBackAsWritten) {
   EXPECT_EQ(DecodePacked(section).ValueOrDie().front(), row[0]);
 }
 
+TEST(LogPayload, OneRowTakesItsBytesAndSixteen) {
+  const std::string row = "a row's bytes";
+  const std::string_view items[] = {row};
+  for (const auto [op, form] : {std::pair(RowOp::kPut, SectionForm::kRows), std::pair(RowOp::kInsert, SectionForm::kRows),
+                                std::pair(RowOp::kDelete, SectionForm::kKeys)}) {
+    const auto bytes = EncodePacked(TableId(7), 4, op, form, items, {}).ValueOrDie();
+    EXPECT_EQ(bytes->size(), 16 + static_cast<int64_t>(row.size()));
+    EXPECT_EQ(FirstPacked(*bytes), row);
+    const auto sections = SplitPayload(bytes).ValueOrDie();
+    ASSERT_EQ(sections.size(), 1u);
+    EXPECT_EQ(sections[0].table, TableId(7));
+    EXPECT_EQ(sections[0].schema_version, 4u);
+    EXPECT_EQ(sections[0].rows, 1);
+    EXPECT_EQ(sections[0].op, op);
+    EXPECT_EQ(sections[0].form, form);
+    EXPECT_FALSE(sections[0].condition);
+    EXPECT_EQ(DecodePacked(sections[0]).ValueOrDie(), std::vector<std::string_view>{row});
+  }
+}
+
+TEST(LogPayload, OneRowOfATableWithALargeNumberHasTheLongHeader) {
+  const std::string_view items[] = {"row"};
+  const TableId table(uint64_t{1} << 32);
+  const auto bytes = EncodePacked(table, 1, RowOp::kPut, SectionForm::kRows, items, {}).ValueOrDie();
+  const auto sections = SplitPayload(bytes).ValueOrDie();
+  EXPECT_EQ(sections.front().table, table);
+  EXPECT_EQ(DecodePacked(sections.front()).ValueOrDie().front(), "row");
+}
+
+TEST(LogPayload, OneRowWithAnUnknownOperationIsOfANewerProgram) {
+  const std::string_view items[] = {"row"};
+  const auto bytes = EncodePacked(TableId(1), 1, RowOp::kPut, SectionForm::kRows, items, {}).ValueOrDie();
+  for (const auto [operation, form] : {std::pair(9, 1), std::pair(0, 0), std::pair(0, 3)}) {
+    bytes->mutable_data()[6] = static_cast<uint8_t>(operation);
+    bytes->mutable_data()[7] = static_cast<uint8_t>(form);
+    EXPECT_EQ(KindOf(SplitPayload(bytes).status()), ErrorKind::kUnsupported) << operation << " " << form;
+  }
+}
+
 TEST(LogPayload, DamageOfPackedRowsIsAnErrorOrItemsInside) {
   std::mt19937_64 random(13);
   const std::string_view items[] = {"one", "two", "a longer third one"};

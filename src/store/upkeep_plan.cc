@@ -1,5 +1,8 @@
 #include "store/upkeep_plan.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace sheaf::store {
 namespace {
 
@@ -34,6 +37,20 @@ std::vector<std::shared_ptr<const Part>> PartsToConvert(const TableVersion& tabl
     run.push_back(part);
   }
   return run;
+}
+
+int64_t BytesToConvert(const TableVersion& table, int64_t now_ns, int64_t cold_after_ns) {
+  int64_t bytes = 0;
+  for (const auto& part : table.parts) {
+    if (part->info.format == parts::Format::kHot && IsOlder(*part, now_ns, cold_after_ns)) bytes += part->info.data_bytes;
+  }
+  return bytes;
+}
+
+int64_t ConversionPauseNs(int64_t took_ns, int64_t waiting_bytes, double cores) {
+  constexpr double kBacklogCores = 0.5;
+  const double allowed = waiting_bytes >= kColdBacklogBytes ? std::max(cores, kBacklogCores) : cores;
+  return allowed >= 1 ? 0 : std::llround(static_cast<double>(took_ns) * (1 / allowed - 1));
 }
 
 }  // namespace sheaf::store

@@ -22,4 +22,14 @@ std::vector<PartId> PartsToExpire(const TableVersion& table, int64_t now_ns);
 /// that small parts do not stay small.
 std::vector<std::shared_ptr<const Part>> PartsToConvert(const TableVersion& table, int64_t now_ns, int64_t cold_after_ns);
 
+/// Bytes of hot parts of the table that are older than `cold_after_ns`: what waits for conversion.
+int64_t BytesToConvert(const TableVersion& table, int64_t now_ns, int64_t cold_after_ns);
+
+/// Where so much waits, conversions are behind what comes in, and the disk fills with parts six times as large as they should be.
+inline constexpr int64_t kColdBacklogBytes = 8 * kColdInputBytesMax;
+
+/// How long conversions rest after one that took `took_ns` of one core, while `waiting_bytes` wait for the next: so that they take
+/// `cores` of a core on the average, or half of one (and no less than `cores`) with a backlog.
+int64_t ConversionPauseNs(int64_t took_ns, int64_t waiting_bytes, double cores);
+
 }  // namespace sheaf::store

@@ -68,6 +68,24 @@ TEST(UpkeepPlan, AConversionTakesBoundedInput) {
   EXPECT_EQ(PartsToConvert(large, kNowNs, kHourNs).size(), 1u);
 }
 
+TEST(UpkeepPlan, ConversionsRestSoThatTheyKeepToTheirShare) {
+  constexpr int64_t kTookNs = 2 * kSecondNs;
+  EXPECT_EQ(ConversionPauseNs(kTookNs, 0, 0.2), 8 * kSecondNs);
+  EXPECT_EQ(ConversionPauseNs(kTookNs, kColdBacklogBytes - 1, 0.2), 8 * kSecondNs);
+  EXPECT_EQ(ConversionPauseNs(kTookNs, kColdBacklogBytes, 0.2), 2 * kSecondNs);  // Half of a core.
+  EXPECT_EQ(ConversionPauseNs(kTookNs, kColdBacklogBytes, 0.8), kSecondNs / 2);
+  EXPECT_EQ(ConversionPauseNs(kTookNs, 0, 2), 0);
+}
+
+TEST(UpkeepPlan, WhatWaitsIsHotAndOld) {
+  TableVersion table = Traces();
+  AddPart(&table, parts::Format::kCold, 5 * kHourNs, 1);
+  AddPart(&table, parts::Format::kHot, 2 * kHourNs, 10);
+  AddPart(&table, parts::Format::kHot, kHourNs / 2, 100);
+  EXPECT_EQ(BytesToConvert(table, kNowNs, kHourNs), 10);
+  EXPECT_EQ(BytesToConvert(table, kNowNs, kHourNs / 4), 110);
+}
+
 TEST(RetentionClock, FollowsTheWallClockButNeverBack) {
   RetentionClock clock;
   clock.Start(0, kNowNs, 0);

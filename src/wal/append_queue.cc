@@ -220,7 +220,7 @@ int64_t AppendQueue::CutGroup(int64_t bytes_left) {
   int64_t bytes = sizeof(BlockHeader), limit = 0, payload_bytes = 0;
   while (!taken_.empty()) {
     const Entry& entry = taken_.first->pending.logged.entry;
-    bytes += EntryBytes(entry.batch_id.size(), entry.payload->size());
+    bytes = EntryEnd(bytes, entry.batch_id.size(), entry.payload->size());
     if (group_.empty()) {
       const bool rolls = RoundUp(bytes, kPageBytes) > bytes_left;
       limit = std::min(kBlockBytesWish, rolls ? options_.segment_bytes - kPageBytes : bytes_left);

@@ -23,9 +23,14 @@ static_assert(std::endian::native == std::endian::little);
 
 /// Headers and blocks start at multiples of this.
 inline constexpr int64_t kPageBytes = 4096;
-/// Entry headers and payloads start at multiples of this, so that Arrow can read a payload in place.
-inline constexpr int64_t kEntryAlignment = 64;
-inline constexpr uint32_t kFormatVersion = 1;
+/// Entries start at multiples of this within their block…
+inline constexpr int64_t kEntryAlignment = 8;
+/// …and payloads too, up to this size: single rows, for which more alignment would cost as much as the rows themselves…
+inline constexpr int64_t kSmallPayloadBytesMax = 512;
+/// …but larger ones at multiples of this, so that Arrow can read them in place.
+inline constexpr int64_t kPayloadAlignment = 64;
+/// Of segments and blocks that are written. Version 1 is read.
+inline constexpr uint32_t kFormatVersion = 2;
 /// A group is cut here, so that a reader's memory stays bounded; a single larger entry is a block of its own.
 inline constexpr int64_t kBlockBytesWish = int64_t{16} << 20;
 /// No valid block is larger: one entry of the largest size.
@@ -65,26 +70,30 @@ struct BlockHeader {
   uint64_t position;                    // Own offset in the file, so that a misplaced block is found.
 };
 static_assert(sizeof(BlockHeader) == 64);
-inline constexpr uint32_t kBlockMagic = 0x4b4c4253;  // "SBLK"
+inline constexpr uint32_t kBlockMagic = 0x324b4c42;         // "BLK2"
+inline constexpr uint32_t kBlockMagicVersion1 = 0x4b4c4253;  // "SBLK"
 
-/// Start of an entry. The batch id follows, then zeros to kEntryAlignment, the payload, and zeros again.
+/// Start of an entry. The batch id follows, then zeros to where the payload starts, the payload, and zeros to kEntryAlignment. Its LSN
+/// is the block's first and its place in the block; the checksum covers it, so that an entry counts nowhere else.
 struct EntryHeader {
-  uint32_t crc;                         // CRC-32C of the fields after this one and of the batch id.
+  uint32_t crc;                         // CRC-32C of the LSN, of the fields after this one and of the batch id.
   uint32_t payload_bytes;
-  uint64_t lsn;
   int64_t time_ns;
   uint8_t type;
   uint8_t batch_id_bytes;
   uint16_t reserved;
   uint32_t payload_crc;
 };
-static_assert(sizeof(EntryHeader) == 32);
+static_assert(sizeof(EntryHeader) == 24);
 
-constexpr int64_t EntryHeaderBytes(size_t batch_id_bytes) {
-  return RoundUp(static_cast<int64_t>(sizeof(EntryHeader) + batch_id_bytes), kEntryAlignment);
+/// Where in its block the payload of an entry that starts at `at` starts…
+constexpr int64_t PayloadPosition(int64_t at, size_t batch_id_bytes, int64_t payload_bytes) {
+  return RoundUp(at + static_cast<int64_t>(sizeof(EntryHeader) + batch_id_bytes),
+                 payload_bytes > kSmallPayloadBytesMax ? kPayloadAlignment : kEntryAlignment);
 }
-constexpr int64_t EntryBytes(size_t batch_id_bytes, int64_t payload_bytes) {
-  return EntryHeaderBytes(batch_id_bytes) + RoundUp(payload_bytes, kEntryAlignment);
+/// …and where the next entry starts.
+constexpr int64_t EntryEnd(int64_t at, size_t batch_id_bytes, int64_t payload_bytes) {
+  return RoundUp(PayloadPosition(at, batch_id_bytes, payload_bytes) + payload_bytes, kEntryAlignment);
 }
 
 /// False where both are told and differ: a file of another database.
@@ -112,10 +121,10 @@ struct PendingEntry {
 /// Bytes of the block that would hold `entries`.
 int64_t BlockBytes(std::span<const PendingEntry* const> entries);
 
-/// A block ready to be written: pieces that refer to `headers`, to the entries' payloads (uncopied) and
-/// to constant zeros.
+/// A block ready to be written: pieces that refer to `copied` (headers and small payloads, for which a piece each would cost more than
+/// the copy), to larger payloads where they are, and to constant zeros.
 struct EncodedBlock {
-  std::vector<std::byte> headers;
+  std::vector<std::byte> copied;
   std::vector<std::span<const std::byte>> pieces;
   int64_t bytes = 0;
   uint32_t chain = 0;  // After the last entry.
@@ -155,6 +164,7 @@ struct CommitSlot {
   std::array<uint8_t, 16> database_id;
 };
 static_assert(sizeof(CommitSlot) == 56);
+inline constexpr uint32_t kCommitVersion = 1;
 inline constexpr std::array<char, 8> kCommitMagic = {'S', 'H', 'E', 'A', 'F', 'C', 'M', 'T'};
 
 std::array<std::byte, kPageBytes> EncodeCommitSlot(CommitSlot slot);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <gmock/gmock.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "io/posix.h"
@@ -15,13 +15,13 @@
 namespace sheaf::wal {
 namespace {
 
-using testing::ElementsAre;
-
 constexpr const char* kFiles[] = {"wal-0000000000000001.log", "wal-0000000000000003.log", "COMMIT"};
 
-std::string GoldenFolder() {
+constexpr int kVersion = 2;  // Which is written.
+
+std::string GoldenFolder(int version) {
   const char* source = std::getenv("SHEAF_SOURCE_DIR");
-  return std::string(source != nullptr ? source : ".") + "/tests/golden/wal/v1";
+  return fmt::format("{}/tests/golden/wal/v{}", source != nullptr ? source : ".", version);
 }
 
 /// The log of the example in docs/formats/wal.md, and a second segment.
@@ -36,27 +36,30 @@ void WriteLog(io::SimFileSystem* disk, const std::string& folder) {
   OpenLog(disk, &clock, options, Lsn(0), Lsn(3)).ValueOrDie().log.reset();
 }
 
-std::string ReadGolden(const std::string& name) {
-  return io::ReadFile(io::PosixFileSystem(), io::Join(GoldenFolder(), name), 1 << 20).ValueOrDie()->ToString();
+std::string ReadGolden(int version, const std::string& name) {
+  return io::ReadFile(io::PosixFileSystem(), io::Join(GoldenFolder(version), name), 1 << 20).ValueOrDie()->ToString();
 }
 
-TEST(Golden, TheWriterStillWritesThisVersion) {
+TEST(GoldenWriter, StillWritesThisVersion) {
   io::SimFileSystem disk;
   WriteLog(&disk, "/wal");
   for (const char* name : kFiles) {
     const std::string written = disk.Contents(io::Join("/wal", name)).ValueOrDie();
     if (std::getenv("SHEAF_WRITE_GOLDEN") != nullptr) {
-      ASSERT_TRUE(io::PosixFileSystem()->MakeDirectories(GoldenFolder()).ok());
-      ASSERT_TRUE(io::WriteFileAtomically(io::PosixFileSystem(), io::Join(GoldenFolder(), name), std::as_bytes(std::span(written))).ok());
+      ASSERT_TRUE(io::PosixFileSystem()->MakeDirectories(GoldenFolder(kVersion)).ok());
+      ASSERT_TRUE(io::WriteFileAtomically(io::PosixFileSystem(), io::Join(GoldenFolder(kVersion), name), std::as_bytes(std::span(written))).ok());
     }
-    EXPECT_EQ(written, ReadGolden(name)) << name;
+    EXPECT_EQ(written, ReadGolden(kVersion, name)) << name;
   }
 }
 
-TEST(Golden, VersionOneOpens) {
+class Golden : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Versions, Golden, testing::Values(1, 2));
+
+TEST_P(Golden, Opens) {
   io::SimFileSystem disk;
   ASSERT_TRUE(disk.MakeDirectories("/wal").ok());
-  for (const char* name : kFiles) disk.SetContents(io::Join("/wal", name), ReadGolden(name));
+  for (const char* name : kFiles) disk.SetContents(io::Join("/wal", name), ReadGolden(GetParam(), name));
   LogOptions options;
   options.directory = "/wal";
   std::vector<LoggedEntry> entries;

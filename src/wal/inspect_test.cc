@@ -1,3 +1,4 @@
+#include "wal/format.h"
 #include "wal/inspect.h"
 
 #include <sstream>
@@ -42,7 +43,7 @@ TEST_F(InspectTest, PrintsHeaderBlocksAndEntries) {
 }
 
 TEST_F(InspectTest, PrintsDamageWhereItIs) {
-  Damage(kFirstSegment, 8192 + 130);
+  Damage(kFirstSegment, 8192 + sizeof(BlockHeader) + sizeof(EntryHeader));
   EXPECT_THAT(Inspect(kFirstSegment), HasSubstr("damaged or torn at 8192 of 32768: the payload of entry 3 fails its checksum"));
   Damage(kFirstSegment, 9);
   EXPECT_THAT(Inspect(kFirstSegment), HasSubstr("the segment header fails its checksum"));

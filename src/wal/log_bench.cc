@@ -201,7 +201,7 @@ void BM_Replay(benchmark::State& state) {
   const Entry entry = MakeEntry(std::string(static_cast<size_t>(payload_bytes), 'x'));
   {
     OpenedLog opened = OpenLog(io::PosixFileSystem(), io::SystemClock(), options).ValueOrDie();
-    for (int64_t bytes = 0; bytes < (int64_t{512} << 20); bytes += per_block * EntryBytes(0, payload_bytes) + 64) {
+    for (int64_t bytes = 0; bytes < (int64_t{512} << 20); bytes += per_block * EntryEnd(0, 0, payload_bytes) + 64) {
       Entry buffered = entry;
       buffered.buffered = true;
       for (int64_t i = 0; i < per_block; ++i) SHEAF_CHECK(opened.log->Append(buffered, [](const Result<Lsn>&) {}).ok());

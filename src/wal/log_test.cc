@@ -84,19 +84,27 @@ TEST_F(LogTest, KeepsTypeBatchIdAndTime) {
 }
 
 TEST_F(LogTest, PayloadsReadBackAreAlignedForArrow) {
+  const std::vector<size_t> sizes = {1, 7, 8, 511, 512, 513, 4095, 4096, 4097, 10'000};
   {
     OpenedLog opened = Open();
-    ASSERT_TRUE(AppendAndWait(opened.log.get(), MakeEntry("abc", "id")).ok());
-    ASSERT_TRUE(AppendAndWait(opened.log.get(), MakeEntry("defg", std::string(60, 'x'))).ok());
+    for (const size_t size : sizes) {
+      for (const size_t id : {0, 2, 60}) {
+        ASSERT_TRUE(AppendAndWait(opened.log.get(), MakeEntry(std::string(size, 'p'), std::string(id, 'x'))).ok());
+      }
+    }
   }
+  size_t seen = 0;
   RecoveryReport report;
   auto log = Log::Open(io::PosixFileSystem(), io::SystemClock(), options_, {}, {},
                        [&](const LoggedEntry& entry) {
-                         EXPECT_EQ(entry.entry.payload->address() % kEntryAlignment, 0u);
+                         const int64_t size = entry.entry.payload->size();
+                         EXPECT_EQ(size, static_cast<int64_t>(sizes[seen++ / 3]));
+                         EXPECT_EQ(entry.entry.payload->address() % (size > kSmallPayloadBytesMax ? 64 : 8), 0u) << size;
                          return Status::OK();
                        },
                        nullptr, &report);
   EXPECT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ(seen, 3 * sizes.size());
 }
 
 TEST_F(LogTest, RefusesWhatIsTooLarge) {

@@ -36,7 +36,7 @@ void Mend(std::string* image) {
   for (size_t at = wal::kPageBytes; at + wal::kPageBytes <= image->size(); at += wal::kPageBytes) {
     wal::BlockHeader block{};
     std::memcpy(&block, image->data() + at, sizeof block);
-    if (block.magic != wal::kBlockMagic) continue;
+    if (block.magic != wal::kBlockMagic && block.magic != wal::kBlockMagicVersion1) continue;
     block.salt = header.salt;
     block.position = at;
     std::memcpy(image->data() + at, &block, sizeof block);

@@ -259,7 +259,7 @@ TEST_F(ManySegments, WhatARecycledFileHeldBeforeDoesNotCount) {
 TEST_F(RecoveryTest, NewerFormatIsUnsupportedNotDamaged) {
   BuildLog(&disk_, options_, {{MakeEntry("a")}});
   std::string image = disk_.Contents(kFirstSegment).ValueOrDie();
-  image[8] = 2;
+  image[8] = kFormatVersion + 1;
   std::array<std::byte, kPageBytes> page{};
   std::memcpy(page.data(), image.data(), page.size());
   std::memset(page.data() + 12, 0, 4);
