@@ -38,8 +38,7 @@ struct PartFacts {
 struct PlanOptions {
   int64_t memtable_bytes = int64_t{128} << 20;
   int level0_parts = 4;                       // A merge starts with so many.
-  int64_t level1_bytes = int64_t{512} << 20;  // Four memtables or more: a merge of level 0 meets about as much below. What little
-                                              // memtables bring together is not written again for a second level.
+  int64_t level1_bytes = int64_t{512} << 20;  // Four memtables: a merge of level 0 meets about as much below.
   int level_factor = 10;
   int64_t output_bytes = int64_t{64} << 20;  // Of a part that is written, as if it were hot.
   double dead_share_max =

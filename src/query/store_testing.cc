@@ -44,7 +44,6 @@ Status StoredDatabase::Open() {
   store::Options options;
   options.directory = restored_ == 0 ? directory_ : fmt::format("{}-{}", directory_, restored_);
   options.memtable_bytes = 1 << 20;
-  options.level1_bytes_min = 0;  // Several levels from little data.
   options.log_segment_bytes = 1 << 20;
   options.snapshot_interval_ms = 0;
   options.free_space_min_fraction = 0;

@@ -71,9 +71,6 @@ std::vector<Setting> ServerAndStorageSettings() {
              "Or when the oldest of them is this old. Shorter: less to recover after a crash, smaller parts."),
       Number("storage.ingest_memory_bytes", SHEAF_PLACE(storage.ingest_memory_bytes), Unit::kBytes, 4 << 20, int64_t{1} << 40,
              "Recent rows of all tables, those being sealed included. Beyond, senders are told to come back later."),
-      Number("storage.level1_bytes", SHEAF_PLACE(storage.level1_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
-             "Keyed tables: what the first level below the memtables' parts holds, or four memtables where that is more. Larger: fewer "
-             "levels, larger merges."),
       Number("storage.cold_after_ms", SHEAF_PLACE(storage.cold_after_ms), Unit::kMs, 0, 3650 * kDay,
              "Parts older than this are rewritten as Parquet: much smaller, a little slower to read."),
       Number("storage.retention_ms", SHEAF_PLACE(storage.retention_ms), Unit::kMs, -1, 36'500 * kDay,

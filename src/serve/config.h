@@ -28,7 +28,7 @@ struct Config {
   struct Storage {
     std::string data = "./sheaf-data";
     int64_t memtable_bytes = int64_t{128} << 20, seal_age_ms = 60'000, ingest_memory_bytes = int64_t{512} << 20;
-    int64_t level1_bytes = int64_t{256} << 20, cold_after_ms = 3'600'000, retention_ms = -1;
+    int64_t cold_after_ms = 3'600'000, retention_ms = -1;
     int64_t log_segment_bytes = int64_t{64} << 20, log_queue_bytes = int64_t{64} << 20;
     double free_space_min_fraction = 0.05;
     int64_t buffered_sync_ms = 100;

@@ -19,7 +19,6 @@ store::Options DatabaseOptions(const Config& config) {
   options.memtable_bytes = storage.memtable_bytes;
   options.seal_age_ms = storage.seal_age_ms;
   options.ingest_memory_bytes_max = storage.ingest_memory_bytes;
-  options.level1_bytes_min = storage.level1_bytes;
   options.cold_after_ms = storage.cold_after_ms;
   options.log_segment_bytes = storage.log_segment_bytes;
   options.log_queue_bytes_max = storage.log_queue_bytes;

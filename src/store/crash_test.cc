@@ -36,7 +36,6 @@ Options CrashOptions() {
   Options options;
   options.directory = "/db";
   options.memtable_bytes = 60'000;
-  options.level1_bytes_min = 0;  // Several levels from little data.
   options.log_segment_bytes = 128 << 10;
   options.free_space_min_fraction = 0;
   return options;

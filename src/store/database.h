@@ -36,7 +36,6 @@ struct Options {
   int64_t memtable_bytes = int64_t{128} << 20;        // Seal a table's memtable at this size…
   int64_t seal_age_ms = 60'000;                       // …or when its oldest row is this old.
   int64_t ingest_memory_bytes_max = int64_t{512} << 20;  // Active and sealing memtables; beyond, appends are throttled.
-  int64_t level1_bytes_min = int64_t{256} << 20;      // Keyed tables: of level 1, where four memtables are less.
   int64_t granule_cache_bytes_max = int64_t{256} << 20;  // Decoded granules of cold parts, for look-ups by key.
   int64_t cold_after_ms = 3'600'000;                  // Hot parts older than this become Parquet.
   int64_t log_segment_bytes = int64_t{64} << 20;

@@ -176,7 +176,6 @@ Options SmallOptions() {
   Options options;
   options.directory = "/db";
   options.memtable_bytes = 40'000;
-  options.level1_bytes_min = 0;  // Several levels from little data.
   options.log_segment_bytes = 128 << 10;
   options.free_space_min_fraction = 0;
   options.compaction_cpu_share = 1;

@@ -78,7 +78,7 @@ Result<bool> LocalDatabase::CompactOnce() {
   const std::shared_ptr<const Version> version = versions_.current();
   compact::PlanOptions plan;
   plan.memtable_bytes = options_.memtable_bytes;
-  plan.level1_bytes = std::max(4 * options_.memtable_bytes, options_.level1_bytes_min);
+  plan.level1_bytes = 4 * options_.memtable_bytes;
   plan.output_bytes = std::max<int64_t>(options_.memtable_bytes / 2, 1 << 20);
   plan.cold_after_ns = options_.cold_after_ms * kNsPerMs;
   int level0 = 0;

@@ -195,7 +195,6 @@ class OrdersTest : public testing::Test {
     Options options;
     options.directory = directory;
     options.memtable_bytes = 1 << 20;
-    options.level1_bytes_min = 0;  // Several levels from little data.
     options.log_segment_bytes = 1 << 20;
     options.free_space_min_fraction = 0;
     options.compaction_cpu_share = 1;

@@ -33,7 +33,6 @@ class Snapshots : public testing::Test {
     Options options;
     options.directory = directory;
     options.memtable_bytes = 20'000;
-    options.level1_bytes_min = 0;  // Several levels from little data.
     options.log_segment_bytes = 128 << 10;
     options.free_space_min_fraction = 0;
     options.archive_log = true;

@@ -1,4 +1,3 @@
-#include "wal/format.h"
 #include "wal/inspect.h"
 
 #include <sstream>
@@ -7,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "wal/format.h"
 #include "wal/sim_log_testing.h"
 
 namespace sheaf::wal {
