@@ -126,7 +126,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "usage: amplification FOLDER [PUTS]\n");
     return 2;
   }
-  ConfigureLog(argc > 3 ? LogLevel::kInfo : LogLevel::kError, false);
+  ConfigureLog(LogLevel::kError, false);
   const uint64_t puts = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 4'000'000;
   const EngineLimits limits{.memtable_bytes = size_t{8} << 20};
   std::printf("{");

@@ -167,8 +167,10 @@ class Planner {
   std::optional<Candidate> LevelZero() const {
     const Parts& all = levels_[0];
     if (all.empty() || AnyBusy(all)) return {};  // One at a time: any two may share keys.
-    const double score = static_cast<double>(all.size()) / options_.level0_parts;
+    double score = static_cast<double>(all.size()) / options_.level0_parts;
     if (score < 1) return {};
+    // While no writer waits for it, levels that are too large go first: what they hold too much would be written again by this merge.
+    if (all.size() < kStallLevel0Parts) score = 1;
     const std::string reason = fmt::format("level 0 has {} parts", all.size());
     const Parts below = OverlapsRange(1, all);
     const bool much_below = BytesOf(all) < options_.memtable_bytes && BytesOf(below) > 2 * BytesOf(all);

@@ -66,6 +66,8 @@ RecordRef KeyWalk::Next() {
     if (order_->Before(parts_[i].entry(), parts_[least].entry())) least = i;
   }
   Part& part = parts_[least];
+  constexpr size_t kAhead = 8;  // Records lie in the order in which keys came: each is a miss, and whoever walks reads it next.
+  if (part.next + kAhead < part.run->size()) order_->Prefetch((*part.run)[part.next + kAhead]);
   const RecordRef key = part.entry().key;
   if (++part.next == part.run->size()) parts_.erase(parts_.begin() + static_cast<ptrdiff_t>(least));
   return key;

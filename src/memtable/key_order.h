@@ -40,6 +40,8 @@ class KeyOrder {
     return a.head != b.head ? a.head < b.head : versions_->record(a.key)->key() < versions_->record(b.key)->key();
   }
 
+  void Prefetch(const Entry& entry) const { versions_->Prefetch(entry.key); }
+
   int64_t bytes() const SHEAF_EXCLUDES(mutex_);
 
  private:

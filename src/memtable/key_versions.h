@@ -66,6 +66,8 @@ class KeyVersions {
   static RecordRef FirstVersion(RecordRef key) { return key + offsetof(KeyRecord, first) / 8; }
   KeyRecord* record(RecordRef ref) const { return std::launder(reinterpret_cast<KeyRecord*>(at(ref))); }
   KeyVersion* version(RecordRef ref) const { return std::launder(reinterpret_cast<KeyVersion*>(at(ref))); }
+  /// Has the record at hand when it is read a little later.
+  void Prefetch(RecordRef ref) const { __builtin_prefetch(at(ref)); }
   /// The newest version with an LSN of at most `through`, or null.
   const KeyVersion* Find(const KeyRecord& key, uint64_t through) const {
     for (RecordRef ref = key.newest.load(std::memory_order_acquire); ref != 0;) {
