@@ -1,10 +1,11 @@
 #include "query/arrow_to_duckdb.h"
 
-#include <array>
-#include <bit>
 #include <cstring>
 
+#include <arrow/util/bit_util.h>
+
 #include "query/attribute_vectors.h"
+#include "query/copy_living.h"
 #include "query/id_types.h"
 #include "query/logical_schema.h"
 
@@ -25,12 +26,29 @@ class HeldArray : public duckdb::VectorBuffer {
   std::shared_ptr<arrow::Array> array_;
 };
 
+void ConvertLivingValidity(const arrow::Array& array, const Window& window, duckdb::Vector* out) {
+  auto& validity = FlatVector::Validity(*out);
+  EachLivingNull(array, window, [&](int64_t i) { validity.SetInvalid(static_cast<idx_t>(i)); });
+}
+
 void ConvertValidity(const arrow::Array& array, const Rows& rows, duckdb::Vector* out) {
   if (array.null_count() == 0) return;
+  if (rows.list == nullptr) {
+    return ConvertLivingValidity(array, {.offset = rows.offset, .count = rows.count, .living = rows.count}, out);
+  }
   auto& validity = FlatVector::Validity(*out);
   for (int64_t i = 0; i < rows.count; ++i) {
-    if (array.IsNull(rows[i])) validity.SetInvalid(static_cast<idx_t>(i));
+    if (array.IsNull(rows.list[i])) validity.SetInvalid(static_cast<idx_t>(i));
   }
+}
+
+/// Bytes of a value of a type whose values are the same in Arrow and in `out`; else 0.
+int SharedWidth(const arrow::Array& array, const duckdb::Vector& out) {
+  const bool same_bytes = arrow::is_integer(array.type_id()) || array.type_id() == arrow::Type::FLOAT ||
+                          array.type_id() == arrow::Type::DOUBLE || arrow::is_temporal(array.type_id());
+  if (!same_bytes) return 0;
+  const int width = array.type()->byte_width();
+  return duckdb::GetTypeIdSize(out.GetType().InternalType()) == static_cast<idx_t>(width) ? width : 0;
 }
 
 /// For structs and arrays: what is inside of a NULL is NULL, as DuckDB has it and Arrow does not.
@@ -67,32 +85,35 @@ void ConvertIds(const arrow::FixedSizeBinaryArray& array, const Rows& rows, duck
   }
 }
 
-/// The text of `length` <= 12 bytes at `at`, of which 12 can be read: without a call of memcpy() for a few bytes.
-duckdb::string_t ShortText(const uint8_t* at, uint32_t length) {
+/// Puts the text of `length` <= 12 bytes at `at`, of which 12 can be read, into `to`: without a call of memcpy() for a few bytes, and
+/// without a text in between, which would be read in other pieces than it was written and so wait for them.
+[[gnu::always_inline]] inline void PutShortText(const uint8_t* at, uint32_t length, duckdb::string_t* to) {
   uint64_t low = 0;
   uint32_t high = 0;
   std::memcpy(&low, at, sizeof(low));
   std::memcpy(&high, at + sizeof(low), sizeof(high));
   low &= length >= 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * length)) - 1;
   high &= length <= 8 ? 0 : length == 12 ? ~uint32_t{0} : (uint32_t{1} << (8 * (length - 8))) - 1;
-  std::array<char, sizeof(duckdb::string_t)> bytes;  // Length, then the text and zeros behind it.
-  std::memcpy(bytes.data(), &length, sizeof(length));
-  std::memcpy(bytes.data() + 4, &low, sizeof(low));
-  std::memcpy(bytes.data() + 12, &high, sizeof(high));
-  return std::bit_cast<duckdb::string_t>(bytes);
+  auto* bytes = reinterpret_cast<char*>(to);  // Length, then the text and zeros behind it.
+  const uint64_t first = length | low << 32, second = low >> 32 | uint64_t{high} << 32;
+  std::memcpy(bytes, &first, sizeof(first));
+  std::memcpy(bytes + sizeof(first), &second, sizeof(second));
 }
 
-/// Texts of rows that follow each other, none of them NULL.
-template <typename ArrayType>
+/// Texts of rows none of which is NULL.
+template <bool kListed, typename ArrayType>
 void BorrowTexts(const ArrayType& array, const Rows& rows, duckdb::string_t* to) {
-  const auto* ends = array.raw_value_offsets() + rows.offset;
+  const auto* ends = array.raw_value_offsets();
   const uint8_t* bytes = array.value_data()->data();
   const int64_t readable = array.value_data()->size() - static_cast<int64_t>(duckdb::string_t::INLINE_LENGTH);
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const int64_t begin = ends[i];
-    const auto length = static_cast<uint32_t>(ends[i + 1] - begin);
+  const int64_t count = rows.count, offset = rows.offset;
+  const int64_t* list = rows.list;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t row = kListed ? list[i] : offset + i;
+    const int64_t begin = ends[row];
+    const auto length = static_cast<uint32_t>(ends[row + 1] - begin);
     if (length <= duckdb::string_t::INLINE_LENGTH && begin <= readable) {
-      to[i] = ShortText(bytes + begin, length);
+      PutShortText(bytes + begin, length, &to[i]);
     } else {
       to[i] = BorrowText({reinterpret_cast<const char*>(bytes) + begin, length});
     }
@@ -105,7 +126,9 @@ void ConvertBytes(const std::shared_ptr<arrow::Array>& array, const Rows& rows, 
   auto* to = FlatVector::GetData<duckdb::string_t>(*out);
   KeepAlive(array, out);
   if constexpr (requires { typed.raw_value_offsets(); }) {
-    if (typed.null_count() == 0 && rows.list == nullptr && typed.value_data() != nullptr) return BorrowTexts(typed, rows, to);
+    if (typed.null_count() == 0 && typed.value_data() != nullptr) {
+      return rows.list == nullptr ? BorrowTexts<false>(typed, rows, to) : BorrowTexts<true>(typed, rows, to);
+    }
   }
   for (int64_t i = 0; i < rows.count; ++i) {
     const int64_t row = rows[i];
@@ -218,6 +241,20 @@ Result<duckdb::LogicalType> StructType(const arrow::DataType& type) {
 
 }  // namespace
 
+uint64_t NullBits(const arrow::Array& array, int64_t row, int64_t rows) {
+  const uint64_t every = LivingBits(0, rows);
+  const uint8_t* const valid = array.null_bitmap_data();
+  if (valid == nullptr) return every;  // All are: an array of type NULL.
+  const int64_t bit = array.offset() + row;
+  uint64_t bits = 0;
+  if (rows == 64 && bit % 8 == 0) {
+    std::memcpy(&bits, valid + bit / 8, sizeof(bits));
+  } else {
+    for (int64_t i = 0; i < rows; ++i) bits |= static_cast<uint64_t>(arrow::bit_util::GetBit(valid, bit + i)) << i;
+  }
+  return ~bits & every;
+}
+
 void KeepAlive(const std::shared_ptr<arrow::Array>& array, duckdb::Vector* vector) {
   duckdb::StringVector::AddBuffer(*vector, duckdb::make_buffer<HeldArray>(array));
 }
@@ -278,15 +315,25 @@ Result<duckdb::LogicalType> SqlType(const arrow::DataType& type) {
 }
 
 bool BorrowArray(const arrow::Array& array, const Rows& rows, duckdb::Vector* out) {
-  const bool same_bytes = arrow::is_integer(array.type_id()) || array.type_id() == arrow::Type::FLOAT ||
-                          array.type_id() == arrow::Type::DOUBLE || arrow::is_temporal(array.type_id());
-  if (!same_bytes || rows.list != nullptr || rows.count == 0) return false;
-  const int width = array.type()->byte_width();
-  if (duckdb::GetTypeIdSize(out->GetType().InternalType()) != static_cast<idx_t>(width)) return false;
+  const int width = SharedWidth(array, *out);
+  if (width == 0 || rows.list != nullptr || rows.count == 0) return false;
   // DuckDB does the same with its own columns, and writes to no vector that it was given to read.
   const uint8_t* from = array.data()->GetValues<uint8_t>(1, 0) + (array.offset() + rows.offset) * width;
   FlatVector::SetData(*out, const_cast<duckdb::data_ptr_t>(from));
   ConvertValidity(array, rows, out);
+  return true;
+}
+
+bool CopyLivingRows(const arrow::Array& array, const Window& window, duckdb::Vector* out) {
+  const auto copy = [&]<typename T>(T* to) {
+    CopyLiving(array.data()->GetValues<T>(1) + window.offset, window.dead, window.count, to, STANDARD_VECTOR_SIZE);
+  };
+  switch (SharedWidth(array, *out)) {
+    case 4: copy(reinterpret_cast<uint32_t*>(FlatVector::GetData(*out))); break;
+    case 8: copy(reinterpret_cast<uint64_t*>(FlatVector::GetData(*out))); break;
+    default: return false;
+  }
+  ConvertLivingValidity(array, window, out);
   return true;
 }
 

@@ -7,6 +7,7 @@
 
 #include "decode/attributes.h"
 #include "query/attribute_vectors.h"
+#include "query/copy_living.h"
 
 namespace sheaf::query {
 
@@ -70,12 +71,25 @@ void Select(const DictionaryCache::Entry& entry, const arrow::DictionaryArray& a
   out->Dictionary(entry.vector, codes);
 }
 
+/// Points `out` at the entries of the living rows, if `entry` is not null.
+bool SelectLiving(const DictionaryCache::Entry* entry, const arrow::DictionaryArray& array, const Window& window, duckdb::Vector* out) {
+  if (entry == nullptr) return false;
+  duckdb::SelectionVector codes(STANDARD_VECTOR_SIZE);
+  const auto& indices = static_cast<const arrow::Int32Array&>(*array.indices());
+  CopyLiving(reinterpret_cast<const uint32_t*>(indices.raw_values() + window.offset), window.dead, window.count, codes.data(),
+             STANDARD_VECTOR_SIZE);
+  EachLivingNull(array, window, [&](int64_t i) { codes.set_index(static_cast<idx_t>(i), entry->null_code); });
+  out->Dictionary(entry->vector, codes);
+  return true;
+}
+
 class PlainReader : public ColumnReader {
  public:
   void Load(std::shared_ptr<arrow::Array> array) override { array_ = std::move(array); }
   void Convert(const Rows& rows, duckdb::Vector* out) override {
     if (!BorrowArray(*array_, rows, out)) ConvertArray(array_, rows, out);
   }
+  bool ConvertLiving(const Window& window, duckdb::Vector* out) override { return CopyLivingRows(*array_, window, out); }
 
  private:
   std::shared_ptr<arrow::Array> array_;  // Held until the next one comes: vectors borrow from it.
@@ -100,6 +114,10 @@ class DictionaryReader : public ColumnReader {
       });
     }
     Select(*entry, array, rows, out);
+  }
+  bool ConvertLiving(const Window& window, duckdb::Vector* out) override {
+    const auto& array = static_cast<const arrow::DictionaryArray&>(*array_);
+    return SelectLiving(cache_.Find(array.dictionary()), array, window, out);
   }
 
  private:
@@ -190,6 +208,10 @@ class EnvelopeReader : public ColumnReader {
       });
     }
     Select(*entry, array, rows, out);
+  }
+  bool ConvertLiving(const Window& window, duckdb::Vector* out) override {
+    const auto& array = static_cast<const arrow::DictionaryArray&>(*array_);
+    return SelectLiving(cache_.Find(array.dictionary()), array, window, out);
   }
 
  private:

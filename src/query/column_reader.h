@@ -21,6 +21,9 @@ class ColumnReader {
   virtual void Load(std::shared_ptr<arrow::Array> array) = 0;
   /// Converts `rows` of the loaded array into `out`, a fresh vector of the column's type.
   virtual void Convert(const Rows& rows, duckdb::Vector* out) = 0;
+  /// Converts the living rows of `window`, some of which are dead, without a list of them. False: nothing was done, and Convert() of a
+  /// list is the way.
+  virtual bool ConvertLiving(const Window& /*window*/, duckdb::Vector* /*out*/) { return false; }
 };
 
 /// The SQL type of `column`. Error: Unsupported.

@@ -174,7 +174,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     DataChunk* target = scan_.projection().empty() ? out : &all_;
     while (EnsureGranule()) {
       const Window window = alive_.Take(STANDARD_VECTOR_SIZE);
-      if (window.alive == 0) continue;
+      if (window.living == 0) continue;
       target->Reset();
       const idx_t passed = Produce(window, target);
       if (passed == 0) continue;
@@ -213,30 +213,31 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
 
   /// Converts living rows of the granule that pass the filters into `target`; returns how many.
   idx_t Produce(const Window& window, DataChunk* target) {
-    const int64_t count = window.count;
-    const Rows rows{.offset = window.offset, .count = count};
+    const auto living = static_cast<idx_t>(window.living);
+    listed_ = false;
+    ConvertWindow(window, true, target);
     duckdb::SelectionVector passing;
-    if (!window.whole()) passing.Initialize(window.living);
-    idx_t passed = window.alive;
-    ConvertColumns(rows, true, target);
+    idx_t passed = living;
     for (size_t i = 0; i < scan_.filters().size() && passed > 0; ++i) {
       const PushedFilter& filter = scan_.filters()[i];
       duckdb::Vector& column = target->data[filter.column];
       duckdb::UnifiedVectorFormat format;
-      column.ToUnifiedFormat(static_cast<idx_t>(count), format);
-      duckdb::ColumnSegment::FilterSelection(passing, column, format, *filter.filter, *filter_states_[i],
-                                             static_cast<idx_t>(count), passed);
+      column.ToUnifiedFormat(living, format);
+      duckdb::ColumnSegment::FilterSelection(passing, column, format, *filter.filter, *filter_states_[i], living, passed);
     }
     if (passed == 0) return 0;
     if (!late_loaded_ && !scan_.late().empty()) Load(*scan_.Read(granule_, scan_.late()), false);
     late_loaded_ = true;
-    if (passed >= static_cast<idx_t>(count * kSliceShare)) {  // Most are wanted: columns are taken as they lie, and the others skipped.
-      ConvertColumns(rows, false, target);
-      if (passed < static_cast<idx_t>(count)) target->Slice(passing, passed);
+    if (passed >= static_cast<idx_t>(static_cast<double>(living) * kSliceShare)) {
+      ConvertWindow(window, false, target);
+      if (passed < living) target->Slice(passing, passed);
     } else {
+      const Rows rows = LivingRows(window);
       chosen_.resize(passed);
       for (idx_t i = 0; i < passed; ++i) chosen_[i] = rows[static_cast<int64_t>(passing.get_index(i))];
-      ConvertColumns({.count = static_cast<int64_t>(passed), .list = chosen_.data()}, false, target);
+      for (size_t i = 0; i < readers_.size(); ++i) {
+        if (!scan_.columns()[i].filtered) Convert(i, {.count = static_cast<int64_t>(passed), .list = chosen_.data()}, target);
+      }
       for (size_t i = 0; i < readers_.size(); ++i) {
         if (scan_.columns()[i].filtered && scan_.columns()[i].delivered) target->data[i].Slice(passing, passed);
       }
@@ -245,16 +246,27 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     return passed;
   }
 
-  void ConvertColumns(const Rows& rows, bool filtered, DataChunk* target) {
+  /// Columns become vectors without the dead rows: DuckDB's loops over selected rows are slower than bringing the living ones together.
+  void ConvertWindow(const Window& window, bool filtered, DataChunk* target) {
     for (size_t i = 0; i < readers_.size(); ++i) {
       if (scan_.columns()[i].filtered != filtered) continue;
-      if (readers_[i]) {
-        readers_[i]->Convert(rows, &target->data[i]);
-      } else {
-        auto* ids = duckdb::FlatVector::GetData<int64_t>(target->data[i]);
-        for (int64_t k = 0; k < rows.count; ++k) ids[k] = scan_.RowNumber(granule_, rows[k]);
-      }
+      const bool copied = !window.whole() && readers_[i] && readers_[i]->ConvertLiving(window, &target->data[i]);
+      if (!copied) Convert(i, LivingRows(window), target);
     }
+  }
+
+  void Convert(size_t column, const Rows& rows, DataChunk* target) {
+    if (readers_[column]) return readers_[column]->Convert(rows, &target->data[column]);
+    auto* ids = duckdb::FlatVector::GetData<int64_t>(target->data[column]);
+    for (int64_t k = 0; k < rows.count; ++k) ids[k] = scan_.RowNumber(granule_, rows[k]);
+  }
+
+  /// The list is made for the first column of a window that wants one.
+  Rows LivingRows(const Window& window) {
+    if (window.whole()) return {.offset = window.offset, .count = window.count};
+    if (!listed_) ListLivingRows(window, &living_);
+    listed_ = true;
+    return {.count = window.living, .list = living_.data()};
   }
 
   const ScanState& scan_;
@@ -264,7 +276,9 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   GranulePlan::Granule granule_;
   AliveRows alive_;
   bool late_loaded_ = false;
-  std::vector<int64_t> chosen_;
+  bool listed_ = false;          // Whether living_ are those of the window.
+  std::vector<int64_t> living_;  // Rows of the granule.
+  std::vector<int64_t> chosen_;  // Of those, the ones that pass.
 };
 
 duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitGlobal(ClientContext& context, duckdb::TableFunctionInitInput& input) {

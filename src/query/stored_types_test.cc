@@ -140,6 +140,50 @@ TEST_F(StoredTypesTest, ComeBackAsTheyWereFromMemoryHotAndColdParts) {
   }
 }
 
+/// A keyed table of which single rows, a stretch and the end were replaced.
+TEST_F(StoredTypesTest, ComeBackFromBetweenDeadRows) {
+  constexpr int64_t kRows = 5000;
+  const auto replaced = [](int64_t n) { return n % 5 == 0 || (n > 3000 && n < 3200) || n > 4990; };
+  columns::Random random(columns::TestSeed());
+  const std::vector<Stored> types = EveryStoredType();
+  for (size_t t = 0; t < types.size(); ++t) {
+    SCOPED_TRACE(types[t].type->ToString());
+    const std::string name = "k" + std::to_string(t);
+    store::NewTable asked;
+    asked.schema_name = "main";
+    asked.name = name;
+    asked.schema = arrow::schema({arrow::field("n", arrow::int64(), false), arrow::field("v", types[t].type)});
+    asked.primary_key = {"n"};
+    const auto made = database_->CreateTable(asked);
+    ASSERT_TRUE(made.ok()) << made.status().ToString();
+    std::vector<std::string> expected(kRows);
+    for (const bool again : {false, true}) {
+      std::vector<int64_t> keys;
+      for (int64_t n = 0; n < kRows; ++n) {
+        if (!again || replaced(n)) keys.push_back(n);
+      }
+      const auto rows = static_cast<int64_t>(keys.size());
+      arrow::Int64Builder numbers;
+      ASSERT_TRUE(numbers.AppendValues(keys).ok());
+      const auto values = columns::RandomArray(types[t].type, rows, /*nullable=*/true, &random);
+      const auto alone = arrow::RecordBatch::Make(arrow::schema({arrow::field("v", types[t].type)}), rows, {values});
+      for (int64_t row = 0; row < rows; ++row) {
+        expected[static_cast<size_t>(keys[static_cast<size_t>(row)])] = columns::RowText(*alone, row);
+      }
+      const auto batch = arrow::RecordBatch::Make((*made)->schema, rows, {numbers.Finish().ValueOrDie(), values});
+      ASSERT_TRUE(database_->Append({{(*made)->id, batch}}).ok());
+      if (again) ASSERT_EQ(Values(name), expected) << "some in memory";
+      ASSERT_TRUE(database_->Flush().ok());
+    }
+    ASSERT_EQ(Values(name), expected) << "in hot parts";
+    const auto most = Values(name, " WHERE n >= 100");  // The key is read first.
+    ASSERT_EQ(most, std::vector<std::string>(expected.begin() + 100, expected.end())) << "most rows";
+    const auto few = Values(name, " WHERE n % 100 = 1");
+    ASSERT_EQ(few.size(), 50U);
+    for (size_t i = 0; i < few.size(); ++i) ASSERT_EQ(few[i], expected[100 * i + 1]) << "few rows";
+  }
+}
+
 /// Comparisons that prune, against the same ones where nothing can be pruned.
 TEST_F(StoredTypesTest, ComparisonsFindTheSameRowsWithAndWithoutPruning) {
   columns::Random random(columns::TestSeed());
