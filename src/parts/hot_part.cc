@@ -107,23 +107,86 @@ Result<std::shared_ptr<arrow::RecordBatch>> HotPart::Whole(int granule) const {
   return *batch;
 }
 
+Status HotPart::CheckBytes(const arrow::Buffer& buffer, int64_t begin, int64_t end) const {
+  const int64_t offset = static_cast<int64_t>(buffer.address() - data_->buffer()->address());
+  if (offset < 0 || offset + buffer.size() > data_->size()) return Status::OK();
+  return data_->Check(offset + begin, end - begin);
+}
+
 Status HotPart::CheckBuffers(const arrow::ArrayData& data) const {
   for (const auto& buffer : data.buffers) {
-    if (!buffer || buffer->size() == 0) continue;
-    const int64_t offset = static_cast<int64_t>(buffer->address() - data_->buffer()->address());
-    if (offset >= 0 && offset + buffer->size() <= data_->size()) SHEAF_RETURN_NOT_OK(data_->Check(offset, buffer->size()));
+    if (buffer && buffer->size() > 0) SHEAF_RETURN_NOT_OK(CheckBytes(*buffer, 0, buffer->size()));
   }
   for (const auto& child : data.child_data) SHEAF_RETURN_NOT_OK(CheckBuffers(*child));
   return Status::OK();  // Dictionaries were checked with the metadata.
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> HotPart::Read(int granule, const std::vector<int>& columns) const {
+/// Texts and lists: the offsets of the rows say which bytes or elements are theirs.
+template <typename Offset>
+Status HotPart::CheckRowsByOffsets(const arrow::ArrayData& data, const RowRanges& rows) const {
+  const bool is_list = !data.child_data.empty();
+  const int64_t inside = is_list ? data.child_data[0]->length : data.buffers[2] ? data.buffers[2]->size() : 0;
+  const auto width = static_cast<int64_t>(sizeof(Offset));
+  RowRanges elements;
+  for (const RowRange& range : rows) {
+    const int64_t first = data.offset + range.begin, last = data.offset + range.end;
+    if (!data.buffers[1] || (last + 1) * width > data.buffers[1]->size()) return CheckBuffers(data);
+    SHEAF_RETURN_NOT_OK(CheckBytes(*data.buffers[1], first * width, (last + 1) * width));
+    const auto* offsets = reinterpret_cast<const Offset*>(data.buffers[1]->data());
+    const auto begin = static_cast<int64_t>(offsets[first]), end = static_cast<int64_t>(offsets[last]);
+    if (begin < 0 || end < begin || end > inside) return CheckBuffers(data);
+    if (begin < end) elements.push_back({begin, end});
+  }
+  if (is_list) return CheckRows(*data.child_data[0], elements);
+  for (const RowRange& bytes : elements) SHEAF_RETURN_NOT_OK(CheckBytes(*data.buffers[2], bytes.begin, bytes.end));
+  return Status::OK();
+}
+
+Status HotPart::CheckRows(const arrow::ArrayData& data, const RowRanges& rows) const {
+  // Whole, and small: who counts NULLs reads all of it.
+  if (!data.buffers.empty() && data.buffers[0]) SHEAF_RETURN_NOT_OK(CheckBytes(*data.buffers[0], 0, data.buffers[0]->size()));
+  switch (data.type->id()) {
+    case arrow::Type::NA: return Status::OK();
+    case arrow::Type::STRING:
+    case arrow::Type::BINARY:
+    case arrow::Type::LIST:
+    case arrow::Type::MAP: return CheckRowsByOffsets<int32_t>(data, rows);
+    case arrow::Type::LARGE_STRING:
+    case arrow::Type::LARGE_BINARY:
+    case arrow::Type::LARGE_LIST: return CheckRowsByOffsets<int64_t>(data, rows);
+    case arrow::Type::STRUCT: {
+      RowRanges inside = rows;
+      for (RowRange& range : inside) range = {range.begin + data.offset, range.end + data.offset};
+      for (const auto& child : data.child_data) SHEAF_RETURN_NOT_OK(CheckRows(*child, inside));
+      return Status::OK();
+    }
+    case arrow::Type::FIXED_SIZE_LIST: {
+      const int64_t size = static_cast<const arrow::FixedSizeListType&>(*data.type).list_size();
+      RowRanges inside = rows;
+      for (RowRange& range : inside) range = {(range.begin + data.offset) * size, (range.end + data.offset) * size};
+      return CheckRows(*data.child_data[0], inside);
+    }
+    default: break;
+  }
+  const auto* fixed = dynamic_cast<const arrow::FixedWidthType*>(data.type.get());
+  if (fixed == nullptr || data.buffers.size() != 2 || !data.buffers[1]) return CheckBuffers(data);
+  for (const RowRange& range : rows) {
+    const int64_t begin = (data.offset + range.begin) * fixed->bit_width() / 8;
+    const int64_t end = ((data.offset + range.end) * fixed->bit_width() + 7) / 8;
+    if (end > data.buffers[1]->size()) return CheckBuffers(data);
+    SHEAF_RETURN_NOT_OK(CheckBytes(*data.buffers[1], begin, end));
+  }
+  return Status::OK();
+}
+
+template <typename CheckColumn>
+Result<std::shared_ptr<arrow::RecordBatch>> HotPart::ReadChecked(int granule, const std::vector<int>& columns, CheckColumn&& check) const {
   SHEAF_ASSIGN_OR_RETURN(const auto whole, Whole(granule));
   arrow::FieldVector fields;
   std::vector<std::shared_ptr<arrow::ArrayData>> arrays;
   for (const int column : columns) {
     SHEAF_CHECK(column >= 0 && column < schema_->num_fields());
-    const Status checked = CheckBuffers(*whole->column_data(column));
+    const Status checked = check(*whole->column_data(column));
     if (!checked.ok()) {
       return WithContext(checked, fmt::format("granule {}, column '{}'", granule, schema_->field(column)->name()));
     }
@@ -131,6 +194,20 @@ Result<std::shared_ptr<arrow::RecordBatch>> HotPart::Read(int granule, const std
     arrays.push_back(whole->column_data(column));
   }
   return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), whole->num_rows(), std::move(arrays));
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> HotPart::Read(int granule, const std::vector<int>& columns) const {
+  return ReadChecked(granule, columns, [this](const arrow::ArrayData& data) { return CheckBuffers(data); });
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> HotPart::ReadRows(int granule, const std::vector<int>& columns,
+                                                              std::span<const int64_t> rows) const {
+  RowRanges ranges;
+  for (const int64_t row : rows) {
+    if (ranges.empty() || ranges.back().end != row) ranges.push_back({row, row});
+    ++ranges.back().end;
+  }
+  return ReadChecked(granule, columns, [&](const arrow::ArrayData& data) { return CheckRows(data, ranges); });
 }
 
 }  // namespace sheaf::parts

@@ -17,6 +17,7 @@
 #include <parquet/metadata.h>
 
 #include "columns/byte_values.h"
+#include "columns/few_rows.h"
 #include "columns/random_testing.h"
 #include "decode/schemas.h"
 #include "io/folder_testing.h"
@@ -468,6 +469,57 @@ TEST(HotPart, IsReadFromTheMappingWithoutACopy) {
   EXPECT_LE(high - low, static_cast<uintptr_t>(info.data_bytes)) << "all buffers lie in one mapping of the file";
   const int name = schema->GetFieldIndex("name");
   EXPECT_EQ(read[0]->column_data(name)->dictionary, read[3]->column_data(name)->dictionary);
+}
+
+/// Rows of `batch`, and nothing of its others.
+std::vector<std::string> TextsOf(const std::shared_ptr<arrow::RecordBatch>& batch, const std::vector<int64_t>& rows) {
+  Batches alone;
+  for (const int64_t row : rows) alone.push_back(batch->Slice(row, 1));
+  return RowTexts(alone);
+}
+
+TEST(HotPart, RowsAreReadWholeOrNotAtAllWhereverTheFileIsDamaged) {
+  Random random(TestSeed());
+  io::SimFileSystem disk;
+  ASSERT_TRUE(disk.MakeDirectories(kFolder).ok());
+  Layout spans = SpanLayout(), every = EveryTypeLayout();
+  spans.granule_rows = every.granule_rows = 4000;
+  int refused = 0, read_beside_damage = 0;
+  for (const bool is_spans : {true, false}) {
+    const auto schema = is_spans ? decode::SignalSchema(decode::Signal::kTraces) : EveryType();
+    const Batches batches = is_spans ? MakeSpans(5, 6, 1000) : Batches{RandomBatch(schema, 6000, &random)};
+    const PartInfo info = WritePart(&disk, kFolder, NewInfo(Format::kHot), is_spans ? spans : every, schema, batches).ValueOrDie();
+    const std::string path = io::Join(kFolder, info.file_name);
+    const std::string good = disk.Contents(path).ValueOrDie();
+    const Batches whole = ReadAll(*OpenPart(&disk, kFolder, info, schema).ValueOrDie(), AllColumns(*schema));
+    ASSERT_EQ(whole.size(), 2u);
+    for (int round = 0; round < 200; ++round) {
+      std::string bad = good;
+      const size_t at = random() % bad.size();
+      bad[at] ^= static_cast<char>(1 << random() % 8);
+      disk.SetContents(path, bad);
+      const auto source = OpenPart(&disk, kFolder, info, schema);
+      if (!source.ok()) continue;  // The damage is in what opening reads.
+      const auto* few = dynamic_cast<const columns::FewRowsSource*>(source->get());
+      ASSERT_NE(few, nullptr);
+      const int granule = static_cast<int>(random() % 2);
+      std::vector<int64_t> rows;
+      const int64_t count = whole[static_cast<size_t>(granule)]->num_rows();
+      for (int64_t row = static_cast<int64_t>(random() % count); row < count && rows.size() < 12; row += round % 3 == 0 ? 7 : 1) {
+        rows.push_back(row);
+      }
+      const auto read = few->ReadRows(granule, AllColumns(*schema), rows);
+      if (!read.ok()) {
+        EXPECT_EQ(KindOf(read.status()), ErrorKind::kCorruption);
+        ++refused;
+        continue;
+      }
+      EXPECT_EQ(TextsOf(*read, rows), TextsOf(whole[static_cast<size_t>(granule)], rows)) << "byte " << at;
+      if (!(*source)->Read(granule, AllColumns(*schema)).ok()) ++read_beside_damage;
+    }
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_GT(read_beside_damage, 0);
 }
 
 TEST(Part, StaysReadableAfterItsFilesWereRemoved) {

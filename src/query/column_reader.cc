@@ -257,10 +257,18 @@ class EnvelopeReader : public ColumnReader {
       }
       return;
     }
-    duckdb::vector<duckdb::Value> keys, values;
+    // By hand, as a Value of a map takes long to make.
+    const idx_t begin = duckdb::ListVector::GetListSize(*entries);
+    duckdb::ListVector::Reserve(*entries, begin + attributes.size());
+    auto& keys = duckdb::MapVector::GetKeys(*entries);
+    auto& values = duckdb::MapVector::GetValues(*entries);
+    auto* const key_texts = FlatVector::GetData<duckdb::string_t>(keys);
+    idx_t end = begin;
     for (const decode::Attribute& attribute : attributes) {
-      const duckdb::Value key{std::string(attribute.key)};
-      if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
+      const bool is_repeated = std::any_of(key_texts + begin, key_texts + end, [&](const duckdb::string_t& key) {
+        return std::string_view(key.GetData(), key.GetSize()) == attribute.key;
+      });
+      if (is_repeated) continue;
       std::string text;
       bool present = true;
       if (column_.form == Form::kTypes) {
@@ -268,11 +276,16 @@ class EnvelopeReader : public ColumnReader {
       } else {
         present = decode::AppendText(attribute.value, &text);
       }
-      keys.push_back(key);
-      values.push_back(present ? duckdb::Value(text) : duckdb::Value(duckdb::LogicalType::VARCHAR));
+      key_texts[end] = AddText(attribute.key, &keys);
+      if (present) {
+        FlatVector::GetData<duckdb::string_t>(values)[end] = AddText(text, &values);
+      } else {
+        FlatVector::SetNull(values, end, true);
+      }
+      ++end;
     }
-    entries->SetValue(row, duckdb::Value::MAP(duckdb::LogicalType::VARCHAR, duckdb::LogicalType::VARCHAR, std::move(keys),
-                                              std::move(values)));
+    FlatVector::GetData<duckdb::list_entry_t>(*entries)[row] = duckdb::list_entry_t(begin, end - begin);
+    duckdb::ListVector::SetListSize(*entries, end);
   }
 
   static duckdb::string_t AddText(std::string_view text, duckdb::Vector* heap) {
@@ -306,14 +319,13 @@ Result<duckdb::LogicalType> LogicalColumnType(const LogicalColumn& column, const
   }
 }
 
-std::unique_ptr<ColumnReader> MakeColumnReader(const LogicalColumn& column, const arrow::Schema& schema) {
-  auto type = LogicalColumnType(column, schema).ValueOrDie();
-  if (column.field != Field::kWhole) return std::make_unique<EnvelopeReader>(column, std::move(type));
+std::unique_ptr<ColumnReader> MakeColumnReader(const LogicalColumn& column, const duckdb::LogicalType& type, const arrow::Schema& schema) {
+  if (column.field != Field::kWhole) return std::make_unique<EnvelopeReader>(column, type);
   const auto& physical = schema.field(column.physical)->type();
   if (IsAttributes(*physical)) return std::make_unique<AttributesReader>(column);
   if (physical->id() == arrow::Type::DICTIONARY &&
       static_cast<const arrow::DictionaryType&>(*physical).index_type()->id() == arrow::Type::INT32) {
-    return std::make_unique<DictionaryReader>(std::move(type));
+    return std::make_unique<DictionaryReader>(type);
   }
   return std::make_unique<PlainReader>();
 }

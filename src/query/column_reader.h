@@ -29,6 +29,7 @@ class ColumnReader {
 /// The SQL type of `column`. Error: Unsupported.
 Result<duckdb::LogicalType> LogicalColumnType(const LogicalColumn& column, const arrow::Schema& schema);
 
-std::unique_ptr<ColumnReader> MakeColumnReader(const LogicalColumn& column, const arrow::Schema& schema);
+/// `type`: LogicalColumnType() of `column`.
+std::unique_ptr<ColumnReader> MakeColumnReader(const LogicalColumn& column, const duckdb::LogicalType& type, const arrow::Schema& schema);
 
 }  // namespace sheaf::query

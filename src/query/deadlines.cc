@@ -4,6 +4,12 @@
 
 namespace sheaf::query {
 
+namespace {
+
+constexpr std::chrono::hours kSleepMax(1);
+
+}  // namespace
+
 Deadlines::Deadlines() : thread_([this] { Run(); }) {}
 
 Deadlines::~Deadlines() {
@@ -18,9 +24,8 @@ Deadlines::~Deadlines() {
 Deadlines::Ticket Deadlines::Add(Time when, std::function<void()> expired) {
   MutexLock lock(&mutex_);
   const Ticket ticket{when, next_++};
-  const bool is_first = waiting_.empty() || ticket < waiting_.begin()->first;
   waiting_.emplace(ticket, std::move(expired));
-  if (is_first) changed_.NotifyAll();
+  if (when < wakes_) changed_.NotifyAll();
   return ticket;
 }
 
@@ -33,13 +38,11 @@ void Deadlines::Remove(const Ticket& ticket) {
 void Deadlines::Run() {
   mutex_.Lock();
   while (!stopping_) {
-    if (waiting_.empty()) {
-      changed_.Wait(&mutex_);
-      continue;
-    }
     const auto now = std::chrono::steady_clock::now();
-    if (const auto first = waiting_.begin()->first.first; first > now) {
-      changed_.WaitFor(&mutex_, std::min<std::chrono::nanoseconds>(first - now, std::chrono::hours(1)));
+    if (waiting_.empty() || waiting_.begin()->first.first > now) {
+      // What is added later wakes the thread only where it is due before; so most statements wake nobody.
+      wakes_ = waiting_.empty() ? now + kSleepMax : std::min(waiting_.begin()->first.first, now + kSleepMax);
+      changed_.WaitFor(&mutex_, wakes_ - now);
       continue;
     }
     const auto expired = std::move(waiting_.begin()->second);

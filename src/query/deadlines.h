@@ -32,6 +32,7 @@ class Deadlines {
   Mutex mutex_;
   CondVar changed_;
   std::map<Ticket, std::function<void()>> waiting_ SHEAF_GUARDED_BY(mutex_);
+  Time wakes_ SHEAF_GUARDED_BY(mutex_) = Time::min();  // When the thread will look again by itself.
   uint64_t next_ SHEAF_GUARDED_BY(mutex_) = 0;
   bool running_one_ SHEAF_GUARDED_BY(mutex_) = false;
   bool stopping_ SHEAF_GUARDED_BY(mutex_) = false;

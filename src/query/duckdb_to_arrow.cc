@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include <arrow/builder.h>
 #include <arrow/util/decimal.h>
@@ -75,6 +76,20 @@ std::shared_ptr<arrow::Field> ArrowField(const std::string& name, const LogicalT
 /// Whether ArrowType() shows the type as text that a cast makes.
 bool IsCastToText(const LogicalType& type) {
   return type.id() != LogicalTypeId::VARCHAR && !IsTraceId(type) && !IsSpanId(type) && ArrowType(type)->id() == arrow::Type::STRING;
+}
+
+/// Whether Representable() is another type. Most results need no cast, and nested types take long to make anew.
+bool NeedsCast(const LogicalType& type) {
+  switch (type.id()) {
+    case LogicalTypeId::LIST: return NeedsCast(duckdb::ListType::GetChildType(type));
+    case LogicalTypeId::ARRAY: return NeedsCast(duckdb::ArrayType::GetChildType(type));
+    case LogicalTypeId::MAP: return NeedsCast(duckdb::MapType::KeyType(type)) || NeedsCast(duckdb::MapType::ValueType(type));
+    case LogicalTypeId::STRUCT: {
+      const auto& children = duckdb::StructType::GetChildTypes(type);
+      return std::any_of(children.begin(), children.end(), [](const auto& child) { return NeedsCast(child.second); });
+    }
+    default: return IsCastToText(type);
+  }
 }
 
 /// The type with everything that has no Arrow counterpart replaced by text.
@@ -314,11 +329,11 @@ Result<std::shared_ptr<arrow::RecordBatch>> ToRecordBatch(duckdb::ClientContext&
   arrow::ArrayVector arrays;
   for (size_t i = 0; i < chunk.ColumnCount(); ++i) {
     Vector* column = &chunk.data[i];
-    const LogicalType wanted = Representable(column->GetType());
-    Vector cast(wanted, std::max<idx_t>(count, STANDARD_VECTOR_SIZE));
-    if (wanted != column->GetType()) {
-      duckdb::VectorOperations::Cast(context, *column, cast, count);
-      column = &cast;
+    std::optional<Vector> cast;
+    if (NeedsCast(column->GetType())) {
+      cast.emplace(Representable(column->GetType()), std::max<idx_t>(count, STANDARD_VECTOR_SIZE));
+      duckdb::VectorOperations::Cast(context, *column, *cast, count);
+      column = &*cast;
     }
     SHEAF_ASSIGN_OR_RETURN(auto array, ToArray(*column, count, {rows.data(), count}, schema->field(static_cast<int>(i))->type()));
     arrays.push_back(std::move(array));

@@ -27,6 +27,12 @@ columns::Zone RowIdZone(int64_t first, int64_t last) {
   return zone;
 }
 
+bool MayHoldAny(const columns::Zone& zone, const std::vector<std::string>& keys) {
+  return zone.kind == columns::Zone::Kind::kBytes && std::any_of(keys.begin(), keys.end(), [&](const std::string& key) {
+           return key >= zone.bytes_min && key <= zone.bytes_max;
+         });
+}
+
 std::string Megabytes(int64_t bytes) { return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6); }
 
 }  // namespace
@@ -80,7 +86,8 @@ Status GranulePlan::AddSource(size_t source) {
 
 bool GranulePlan::SourceRuledOut(size_t source) const {
   const auto& granules = *bind_.table.sources[source].source;
-  for (const PushedFilter& filter : filters_) {
+  for (size_t i = 0; i < filters_.size(); ++i) {
+    const PushedFilter& filter = filters_[i];
     if (filter.logical == nullptr) {
       if (ZoneRulesOut(*filter.filter, filter.type, RowIdZone(RowId(source, 0, 0), RowId(source + 1, 0, 0) - 1), granules.rows())) {
         return true;
@@ -89,6 +96,8 @@ bool GranulePlan::SourceRuledOut(size_t source) const {
     }
     const int column = StoredColumn(filter.logical);
     const columns::Zone* zone = column < 0 ? nullptr : granules.source_zone(column);
+    // Bytes are compared at once: statistics of DuckDB take longer to make than it takes to look the value up.
+    if (zone != nullptr && keys_[i] && MayHoldAny(*zone, *keys_[i])) continue;
     if (zone != nullptr && ZoneRulesOut(*filter.filter, filter.type, *zone, granules.rows())) return true;
   }
   return false;

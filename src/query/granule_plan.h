@@ -58,6 +58,8 @@ class GranulePlan {
   /// Whether granules are left; a hint.
   bool HasMore() const { return next_.load(std::memory_order_relaxed) < work_.size(); }
   size_t size() const { return work_.size(); }
+  /// The stored bytes that filter `filter` implies (see ImpliedKeys()).
+  const std::optional<std::vector<std::string>>& keys(size_t filter) const { return keys_[filter]; }
   double progress_percent() const;
 
   void CountRead(int64_t rows, int64_t bytes);

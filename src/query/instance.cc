@@ -13,6 +13,13 @@
 #include "query/id_types.h"
 #include "query/lockdown.h"
 #include "query/lookup_hint.h"
+#include "query/lookup_plan.h"
+
+/// DuckDB brings an allocator of its own, jemalloc under other names, which looks for this variable in the program. A statement takes
+/// vectors of 16 or 32 KB by the hundred, and the allocator keeps 20 of a size at hand for each thread: the others cost a lock and a
+/// search each time. 128 are at most 4 MB a thread and size.
+extern "C" const char* duckdb_je_malloc_conf_2_conf_harder;
+const char* duckdb_je_malloc_conf_2_conf_harder = "tcache_nslots_large:128,tcache_gc_incr_bytes:4194304";
 
 namespace sheaf::query {
 
@@ -52,10 +59,14 @@ void BeforeOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr
   if (!SessionState::Of(input.context).trusted()) CheckPlan(*plan);
   RewriteAttributeAccess(plan.get());
   MarkLookUps(plan.get());
+  PlanLookUp(&input.optimizer, &plan);
 }
 
 /// Runs after DuckDB's own optimizers.
-void AfterOptimizing(duckdb::OptimizerExtensionInput&, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) { ReplaceOrders(&plan); }
+void AfterOptimizing(duckdb::OptimizerExtensionInput&, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) {
+  ShowLookUp(&plan);
+  ReplaceOrders(&plan);
+}
 
 }  // namespace
 

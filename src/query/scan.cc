@@ -1,9 +1,13 @@
 #include "query/scan.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
+#include <optional>
+#include <span>
 
 #include "columns/dead_rows.h"
+#include "columns/few_rows.h"
 #include "columns/zones.h"
 #include "query/alive_rows.h"
 #include "query/column_reader.h"
@@ -33,8 +37,28 @@ struct ScanColumn {
   int slot = -1;                           // Position of its physical column in the read that brings it.
 };
 
-LogicalType ColumnType(const ScanBind& bind, const LogicalColumn* column) {
+/// An id that all rows must hold, and where its column is among those read first.
+struct WantedId {
+  int slot = 0;
+  std::string bytes;
+};
+
+/// Appends those of `count` rows from `offset` on that hold `id`, and perhaps NULLs.
+void FindId(const arrow::FixedSizeBinaryArray& ids, const std::string& id, int64_t offset, int64_t count, std::vector<int64_t>* found) {
+  uint64_t first, other;
+  std::memcpy(&first, id.data(), sizeof(first));
+  const auto width = static_cast<int64_t>(id.size());
+  const uint8_t* at = ids.GetValue(offset);
+  for (int64_t row = offset; row < offset + count; ++row, at += width) {
+    std::memcpy(&other, at, sizeof(other));
+    if (other == first && std::memcmp(at, id.data(), id.size()) == 0) found->push_back(row);
+  }
+}
+
+/// The type of column `id` of a scan, which is `column`. The table has made those of its own columns already; maps take long to make.
+LogicalType ColumnType(const ScanBind& bind, column_t id, const LogicalColumn* column) {
   if (column == nullptr) return LogicalType(LogicalType::BIGINT);
+  if (bind.entry && id < bind.logical->columns.size()) return bind.entry->GetColumns().GetColumn(duckdb::LogicalIndex(id)).Type();
   return LogicalColumnType(*column, *bind.table.info->schema).ValueOrDie();
 }
 
@@ -54,9 +78,12 @@ class ScanState : public duckdb::GlobalTableFunctionState {
         record_(SessionState::Of(context).record()),
         read_ahead_(SessionState::Of(context).read_ahead_granules()) {
     for (idx_t i : input.projection_ids) projection_.push_back(i);
+    std::vector<idx_t> all(input.column_ids.size());
+    std::iota(all.begin(), all.end(), idx_t{0});
+    if (projection_ == all) projection_.clear();  // No column is only filtered by: no chunk beside the answer's is needed.
     for (column_t id : input.column_ids) {
       ScanColumn column{.logical = bind_.Find(id)};
-      column.type = ColumnType(bind_, column.logical);
+      column.type = ColumnType(bind_, id, column.logical);
       columns_.push_back(std::move(column));
     }
     if (input.filters) AddFilters(*input.filters);
@@ -69,6 +96,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     auto plan = GranulePlan::Make(*scanned_, filters_, record_.get());
     if (!plan.ok()) Throw(plan.status());
     plan_ = std::move(plan).ValueUnsafe();
+    FindWantedId();
   }
 
   idx_t MaxThreads() const override { return std::max<idx_t>(1, plan_->size()); }
@@ -83,8 +111,21 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     const auto& source = *scanned_->table.sources[granule.source].source;
     auto batch = source.Read(granule.granule, columns);
     if (!batch.ok()) Throw(batch.status());
-    plan_->CountRead(0, source.granule_bytes(granule.granule, columns));
     return std::move(batch).ValueUnsafe();
+  }
+
+  /// Read() of columns of which only `rows` will be looked at; null where the source can only read whole granules.
+  std::shared_ptr<arrow::RecordBatch> ReadRows(const GranulePlan::Granule& granule, const std::vector<int>& columns,
+                                               std::span<const int64_t> rows) const {
+    const auto* source = dynamic_cast<const columns::FewRowsSource*>(scanned_->table.sources[granule.source].source.get());
+    if (source == nullptr) return nullptr;
+    auto batch = source->ReadRows(granule.granule, columns, rows);
+    if (!batch.ok()) Throw(batch.status());
+    return std::move(batch).ValueUnsafe();
+  }
+
+  void CountBytes(const GranulePlan::Granule& granule, const std::vector<int>& columns) const {
+    plan_->CountRead(0, scanned_->table.sources[granule.source].source->granule_bytes(granule.granule, columns));
   }
 
   /// Has the granules fetched that will be read after `granule`, each once.
@@ -106,6 +147,8 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   const std::vector<PushedFilter>& filters() const { return filters_; }
   const std::vector<idx_t>& projection() const { return projection_; }
   const std::vector<int>& early() const { return early_; }
+  /// The id that a filter lets pass alone, where there is one.
+  const std::optional<WantedId>& wanted_id() const { return wanted_id_; }
   const std::vector<int>& late() const { return late_; }
   GranulePlan& plan() const { return *plan_; }
 
@@ -130,6 +173,18 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     for (auto& row : (*found)->rows) found_numbers_.push_back(transaction.KeepFoundRow(std::move(row)));
   }
 
+  void FindWantedId() {
+    for (size_t i = 0; i < filters_.size() && !wanted_id_; ++i) {
+      const LogicalColumn* logical = filters_[i].logical;
+      const auto& keys = plan_->keys(i);
+      if (logical == nullptr || logical->field != Field::kWhole || logical->form != Form::kPlain || !keys || keys->size() != 1) continue;
+      const std::string& id = keys->front();
+      const auto& type = *bind_.table.info->schema->field(logical->physical)->type();
+      if (type.id() != arrow::Type::FIXED_SIZE_BINARY || id.size() < sizeof(uint64_t) || type.byte_width() != std::ssize(id)) continue;
+      wanted_id_ = WantedId{.slot = columns_[filters_[i].column].slot, .bytes = id};
+    }
+  }
+
   void AddFilters(duckdb::TableFilterSet& filters) {
     for (auto& [position, filter] : filters.filters) {
       ScanColumn& column = columns_[position];
@@ -145,6 +200,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   const std::shared_ptr<StatementRecord> record_;
   const int read_ahead_;           // Granules.
   std::vector<ScanColumn> columns_;
+  std::optional<WantedId> wanted_id_;
   std::vector<idx_t> projection_;
   std::vector<PushedFilter> filters_;
   std::vector<int> early_, late_;  // Physical columns read before and after the filters.
@@ -153,6 +209,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
 
 /// From this share of a chunk's rows on, skipping the others costs less than copying those that are wanted together.
 constexpr double kSliceShare = 0.75;
+constexpr size_t kFewRowsMax = 256;  // More are not worth asking for one by one.
 
 /// One thread's place in the scan.
 class ScanCursor : public duckdb::LocalTableFunctionState {
@@ -161,7 +218,8 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     duckdb::vector<LogicalType> types;
     for (const ScanColumn& column : scan.columns()) {
       types.push_back(column.type);
-      readers_.push_back(column.logical == nullptr ? nullptr : MakeColumnReader(*column.logical, *scan.bind().table.info->schema));
+      const auto& schema = *scan.bind().table.info->schema;
+      readers_.push_back(column.logical == nullptr ? nullptr : MakeColumnReader(*column.logical, column.type, schema));
     }
     if (!scan.projection().empty()) all_.Initialize(context, types);
     for (const PushedFilter& filter : scan.filters()) {
@@ -198,9 +256,14 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     scan_.ReadAhead(granule_);
     const auto& [source, dead] = scan_.bind().table.sources[granule_.source];
     alive_ = AliveRows(source->granule_rows(granule_.granule), dead ? dead->granule(granule_.granule) : nullptr);
-    late_loaded_ = false;
+    late_ = Late::kNone;
     scan_.plan().CountRead(source->granule_rows(granule_.granule), 0);
-    if (!scan_.early().empty()) Load(*scan_.Read(granule_, scan_.early()), true);
+    if (!scan_.early().empty()) {
+      const auto batch = scan_.Read(granule_, scan_.early());
+      Load(*batch, true);
+      ids_ = scan_.wanted_id() ? batch->column(scan_.wanted_id()->slot) : nullptr;
+      scan_.CountBytes(granule_, scan_.early());
+    }
     return true;
   }
 
@@ -211,10 +274,31 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     }
   }
 
+  /// Has the late columns loaded, `rows` of them at least; empty: all rows.
+  void LoadLate(std::span<const int64_t> rows = {}) {
+    if (late_ == Late::kAllRows || scan_.late().empty()) return;
+    if (late_ == Late::kNone) scan_.CountBytes(granule_, scan_.late());
+    if (!rows.empty() && rows.size() <= kFewRowsMax) {
+      if (const auto batch = scan_.ReadRows(granule_, scan_.late(), rows)) {
+        late_ = Late::kSomeRows;
+        return Load(*batch, false);
+      }
+    }
+    Load(*scan_.Read(granule_, scan_.late()), false);
+    late_ = Late::kAllRows;
+  }
+
   /// Converts living rows of the granule that pass the filters into `target`; returns how many.
   idx_t Produce(const Window& window, DataChunk* target) {
-    const auto living = static_cast<idx_t>(window.living);
-    listed_ = false;
+    auto living = static_cast<idx_t>(window.living);
+    listed_ = window.whole() && ids_;
+    if (listed_) {  // Comparing bytes costs a tenth of making ids of them for the filter.
+      living_.clear();
+      const auto& ids = static_cast<const arrow::FixedSizeBinaryArray&>(*ids_);
+      FindId(ids, scan_.wanted_id()->bytes, window.offset, window.count, &living_);
+      living = living_.size();
+      if (living == 0) return 0;
+    }
     ConvertWindow(window, true, target);
     duckdb::SelectionVector passing;
     idx_t passed = living;
@@ -226,15 +310,15 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
       duckdb::ColumnSegment::FilterSelection(passing, column, format, *filter.filter, *filter_states_[i], living, passed);
     }
     if (passed == 0) return 0;
-    if (!late_loaded_ && !scan_.late().empty()) Load(*scan_.Read(granule_, scan_.late()), false);
-    late_loaded_ = true;
-    if (passed >= static_cast<idx_t>(static_cast<double>(living) * kSliceShare)) {
+    if (passed >= static_cast<idx_t>(static_cast<double>(living) * kSliceShare)) {  // The others are skipped, not left out.
+      LoadLate(listed_ ? std::span<const int64_t>(living_) : std::span<const int64_t>());
       ConvertWindow(window, false, target);
       if (passed < living) target->Slice(passing, passed);
     } else {
       const Rows rows = LivingRows(window);
       chosen_.resize(passed);
       for (idx_t i = 0; i < passed; ++i) chosen_[i] = rows[static_cast<int64_t>(passing.get_index(i))];
+      LoadLate(chosen_);
       for (size_t i = 0; i < readers_.size(); ++i) {
         if (!scan_.columns()[i].filtered) Convert(i, {.count = static_cast<int64_t>(passed), .list = chosen_.data()}, target);
       }
@@ -261,12 +345,12 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     for (int64_t k = 0; k < rows.count; ++k) ids[k] = scan_.RowNumber(granule_, rows[k]);
   }
 
-  /// The list is made for the first column of a window that wants one.
+  /// Those that hold the wanted id, or all; the list is made for the first column of a window that wants one.
   Rows LivingRows(const Window& window) {
-    if (window.whole()) return {.offset = window.offset, .count = window.count};
+    if (!listed_ && window.whole()) return {.offset = window.offset, .count = window.count};
     if (!listed_) ListLivingRows(window, &living_);
     listed_ = true;
-    return {.count = window.living, .list = living_.data()};
+    return {.count = static_cast<int64_t>(living_.size()), .list = living_.data()};
   }
 
   const ScanState& scan_;
@@ -275,9 +359,10 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   DataChunk all_;  // All scanned columns, where some are only filtered by.
   GranulePlan::Granule granule_;
   AliveRows alive_;
-  bool late_loaded_ = false;
+  enum class Late { kNone, kSomeRows, kAllRows } late_ = Late::kNone;  // What of the granule's other columns is loaded.
+  std::shared_ptr<arrow::Array> ids_;                                  // Of the granule, where the scan wants one id.
   bool listed_ = false;          // Whether living_ are those of the window.
-  std::vector<int64_t> living_;  // Rows of the granule.
+  std::vector<int64_t> living_;  // Rows of the granule; where one id is wanted, those that hold it.
   std::vector<int64_t> chosen_;  // Of those, the ones that pass.
 };
 
@@ -303,7 +388,7 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   const auto& bind = data->Cast<ScanBind>();
   const LogicalColumn* column = bind.few_rows ? nullptr : bind.Find(id);
   if (column == nullptr || column->field != Field::kWhole || column->form != Form::kPlain) return nullptr;
-  const LogicalType type = ColumnType(bind, column);
+  const LogicalType type = ColumnType(bind, id, column);
   if (type.InternalType() == duckdb::PhysicalType::VARCHAR || type.IsNested()) return nullptr;
   columns::Zone merged;  // Converted once: statistics of DuckDB take long to make, and there may be thousands of sources.
   int64_t rows = 0;
