@@ -117,6 +117,23 @@ void Reads(const std::string& name, KeyValue* engine, uint64_t rows, bool there,
   AddLatencies(name, std::move(ns), figures);
 }
 
+/// Durable puts a second of 64 threads, each with one at a time.
+double ManyByThread(KeyValue* engine, uint64_t first) {
+  std::atomic<int64_t> done{0};
+  std::vector<std::thread> threads;
+  const int64_t begin = NowNs();
+  for (uint64_t t = 0; t < kWriters; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint64_t i = 0; NowNs() - begin < kManyWritersNs; ++i) {
+        engine->Put(KeyOf(first + t * 10'000'000 + i), ValueOf(i), true);
+        done.fetch_add(1, std::memory_order_relaxed);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return static_cast<double>(done.load()) / (static_cast<double>(NowNs() - begin) / 1e9);
+}
+
 /// 64 senders that put their next row when they are told that the last one is on disk, without a thread each: as an event loop or
 /// coroutines do. 0 where the engine has no such interface.
 double ManyByCallback(KeyValue* engine, uint64_t first) {
@@ -136,7 +153,7 @@ double ManyByCallback(KeyValue* engine, uint64_t first) {
     running.fetch_add(1);
     if (!put(sender, 0)) return 0;
   }
-  while (running.load() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (running.load() > 0) ::usleep(1000);
   return static_cast<double>(done.load()) / (static_cast<double>(NowNs() - begin) / 1e9);
 }
 
@@ -174,19 +191,7 @@ Figures RunOnce(KeyValue* engine, uint64_t rows, const std::string& folder) {
   AddLatencies("device_sync", std::move(device_ns), &figures);
   figures["put_durable_1_over_device"] = figures["put_durable_1_p50_us"] / figures["device_sync_p50_us"];
 
-  std::atomic<int64_t> done{0};
-  std::vector<std::thread> threads;
-  const int64_t many_begin = NowNs();
-  for (int t = 0; t < kWriters; ++t) {
-    threads.emplace_back([&, t] {
-      for (uint64_t i = 0; NowNs() - many_begin < kManyWritersNs; ++i) {
-        engine->Put(KeyOf(rows * 4 + static_cast<uint64_t>(t) * 10'000'000 + i), ValueOf(i), true);
-        done.fetch_add(1, std::memory_order_relaxed);
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  figures["put_durable_64_per_s"] = static_cast<double>(done.load()) / (static_cast<double>(NowNs() - many_begin) / 1e9);
+  figures["put_durable_64_per_s"] = ManyByThread(engine, rows * 4);
   figures["put_durable_64_over_1"] = figures["put_durable_64_per_s"] / one_per_s;
   if (const double by_callback = ManyByCallback(engine, uint64_t{1} << 50); by_callback > 0) {
     figures["put_durable_64_by_callback_per_s"] = by_callback;

@@ -8,6 +8,8 @@
 /// (`sheaf_compaction_cpu_microseconds_total`); of RocksDB it is that of the threads that it names "rocksdb:low". "rate": puts done over
 /// puts wanted. Latencies are of puts in the log, not synced, in µs.
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -40,7 +42,9 @@ std::string KeyOf(uint64_t i) {
 
 double SheafCompactionSeconds() {
   uint64_t us = 0;
-  for (const char* work : {"merge", "cold"}) us += Metrics().AddCounter("sheaf_compaction_cpu_microseconds_total", "", {{"work", work}}).value();
+  for (const char* work : {"merge", "cold"}) {
+    us += Metrics().AddCounter("sheaf_compaction_cpu_microseconds_total", "", {{"work", work}}).value();
+  }
   return static_cast<double>(us) / 1e6;
 }
 
@@ -76,14 +80,18 @@ void RunOnce(KeyValue* engine, double seconds, double rate, bool ours, bool last
       engine->Put(key, value, false);
       ns.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    ::usleep(200);
   }
   const double took = now_s();
-  const double share = (compaction_seconds() - cpu_before) / (took * static_cast<double>(std::max(1u, std::thread::hardware_concurrency())));
+  const double cores = std::max(1u, std::thread::hardware_concurrency());
+  const double share = (compaction_seconds() - cpu_before) / (took * cores);
   const double done = static_cast<double>(ns.size()) / (took * rate);
   std::sort(ns.begin(), ns.end());
-  const auto at = [&](double part) { return static_cast<double>(ns[static_cast<size_t>(part * static_cast<double>(ns.size() - 1))]) / 1e3; };
-  std::printf("\"%s\": {\"compaction_cpu_share\": %.4f, \"rate\": %.3f, \"put_p50_us\": %.1f, \"put_p99_us\": %.1f, \"put_max_us\": %.0f}%s",
+  const auto at = [&](double part) {
+    return static_cast<double>(ns[static_cast<size_t>(part * static_cast<double>(ns.size() - 1))]) / 1e3;
+  };
+  std::printf("\"%s\": {\"compaction_cpu_share\": %.4f, \"rate\": %.3f, \"put_p50_us\": %.1f, \"put_p99_us\": %.1f, "
+              "\"put_max_us\": %.0f}%s",
               engine->name(), share, done, at(0.5), at(0.99), at(1), last ? "" : ", ");
   std::fprintf(stderr, "%s: compaction %.1f %% of the cores\n", engine->name(), share * 100);
 }

@@ -98,7 +98,8 @@ Result<SegmentHeader> DecodeSegmentHeader(std::span<const std::byte> page) {
 std::optional<BlockHeader> DecodeBlockHeader(std::span<const std::byte> page, int64_t position, std::optional<uint64_t> salt) {
   if (page.size() < sizeof(BlockHeader)) return std::nullopt;
   const auto header = Load<BlockHeader>(page);
-  if ((header.magic != kBlockMagic && header.magic != kBlockMagicVersion1) || header.position != static_cast<uint64_t>(position)) return std::nullopt;
+  if (header.magic != kBlockMagic && header.magic != kBlockMagicVersion1) return std::nullopt;
+  if (header.position != static_cast<uint64_t>(position)) return std::nullopt;
   if (salt && header.salt != *salt) return std::nullopt;
   if (header.crc != CrcAfter(header, 8)) return std::nullopt;
   const bool sane = header.block_bytes % kPageBytes == 0 && header.block_bytes >= kPageBytes && header.block_bytes <= kBlockBytesMax &&

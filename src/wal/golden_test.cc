@@ -47,7 +47,8 @@ TEST(GoldenWriter, StillWritesThisVersion) {
     const std::string written = disk.Contents(io::Join("/wal", name)).ValueOrDie();
     if (std::getenv("SHEAF_WRITE_GOLDEN") != nullptr) {
       ASSERT_TRUE(io::PosixFileSystem()->MakeDirectories(GoldenFolder(kVersion)).ok());
-      ASSERT_TRUE(io::WriteFileAtomically(io::PosixFileSystem(), io::Join(GoldenFolder(kVersion), name), std::as_bytes(std::span(written))).ok());
+      const std::string path = io::Join(GoldenFolder(kVersion), name);
+      ASSERT_TRUE(io::WriteFileAtomically(io::PosixFileSystem(), path, std::as_bytes(std::span(written))).ok());
     }
     EXPECT_EQ(written, ReadGolden(kVersion, name)) << name;
   }
