@@ -130,7 +130,8 @@ class Planner {
     const int level = static_cast<int>(LevelOf(*worst));
     Parts inputs = level == 0 ? HalfDeadOfLevelZero() : WithNeighbours(level, worst);
     Candidate out;
-    out.score = worst->dead_share() / options_.dead_share_max;
+    // What is dead in a few parts only can wait for the merge that takes them down: until then it costs less than writing them twice.
+    out.score = worst->dead_share() / options_.part_dead_share_max;
     // Before all else where much is dead all over; while writers wait for level 0, only once space comes close to half as much again.
     const double dead_share_all = dead_bytes / static_cast<double>(std::max<int64_t>(bytes, 1));
     const double bound = levels_[0].size() < kStallLevel0Parts ? options_.dead_share_max : options_.dead_share_max * 1.2;

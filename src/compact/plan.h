@@ -41,8 +41,9 @@ struct PlanOptions {
   int64_t level1_bytes = int64_t{512} << 20;  // Four memtables: a merge of level 0 meets about as much below.
   int level_factor = 10;
   int64_t output_bytes = int64_t{64} << 20;  // Of a part that is written, as if it were hot.
-  double dead_share_max =
-      0.25;                 // From here a part is written anew by itself: space stays below 1 / (1 - 0.25) of the rows alive.
+  double dead_share_max = 0.25;       // Of the bytes of all parts: from here the worst are written anew by themselves, so that space stays
+                                      // below 1 / (1 - 0.25) of the rows alive.
+  double part_dead_share_max = 0.5;   // Of a part's rows: from here it is, whatever the others are like.
   int cold_from_level = 2;  // Parts written to this level or below are cold; kLevels: never.
   std::optional<int64_t> cold_after_ns;  // Hot parts below level 0 that are older become cold where they are. None: never.
 };
