@@ -105,13 +105,16 @@ class PooledBytes : public arrow::MutableBuffer {
   static Result<std::shared_ptr<arrow::Buffer>> Make(int64_t bytes) {
     arrow::MemoryPool* const pool = arrow::default_memory_pool();
     uint8_t* data = nullptr;
-    SHEAF_RETURN_NOT_OK(pool->Allocate(bytes, kAlignment, &data));
+    SHEAF_RETURN_NOT_OK(pool->Allocate(Allocated(bytes), kAlignment, &data));
     return std::allocate_shared<PooledBytes>(arrow::stl::allocator<PooledBytes>(pool), data, bytes, pool);
   }
   PooledBytes(uint8_t* data, int64_t bytes, arrow::MemoryPool* pool) : arrow::MutableBuffer(data, bytes), pool_(pool) {}
-  ~PooledBytes() override { pool_->Free(mutable_data(), size(), kAlignment); }
+  ~PooledBytes() override { pool_->Free(mutable_data(), Allocated(size()), kAlignment); }
 
  private:
+  /// Allocators have blocks of such sizes at hand, aligned; others they cut out of larger ones.
+  static int64_t Allocated(int64_t bytes) { return arrow::bit_util::RoundUp(bytes, kAlignment); }
+
   arrow::MemoryPool* const pool_;  // Borrowed.
 };
 
