@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +13,19 @@
 namespace sheaf::bench {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+/// Key of row `i`: spread over the whole space, the same for all engines.
+inline std::string KeyOf(uint64_t i) {
+  std::string key(16, '\0');
+  for (int word = 0; word < 2; ++word) {
+    uint64_t x = i * 2 + static_cast<uint64_t>(word) + 0x9E3779B97F4A7C15;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    x ^= x >> 31;
+    for (int b = 0; b < 8; ++b) key[static_cast<size_t>(word * 8 + b)] = static_cast<char>(x >> (8 * b));
+  }
+  return key;
+}
 
 struct EngineLimits {
   size_t memtable_bytes = size_t{128} << 20;

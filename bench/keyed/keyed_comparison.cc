@@ -41,19 +41,6 @@ constexpr int64_t kManyWritersNs = 1'000'000'000;
 
 int64_t NowNs() { return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count(); }
 
-/// Key of row `i`: spread over the whole space, the same for all engines.
-std::string KeyOf(uint64_t i) {
-  std::string key(16, '\0');
-  for (int word = 0; word < 2; ++word) {
-    uint64_t x = i * 2 + static_cast<uint64_t>(word) + 0x9E3779B97F4A7C15;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-    x ^= x >> 31;
-    for (int b = 0; b < 8; ++b) key[static_cast<size_t>(word * 8 + b)] = static_cast<char>(x >> (8 * b));
-  }
-  return key;
-}
-
 std::string ValueOf(uint64_t i) {
   std::string value(kValueBytes, 'v');
   std::snprintf(value.data(), 24, "%020llu", static_cast<unsigned long long>(i));

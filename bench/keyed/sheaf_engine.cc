@@ -25,6 +25,10 @@ class SheafEngine : public KeyValue {
     options.ingest_memory_bytes_max = std::max(options.ingest_memory_bytes_max, 2 * options.memtable_bytes);
     options.free_space_min_fraction = 0;
     database_ = Must(store::Database::Open(io::PosixFileSystem(), io::SystemClock(), options));
+    if (const auto there = database_->FindTable("main", "kv"); there.ok()) {  // After a restart.
+      info_ = *there;
+      return;
+    }
     store::NewTable table;
     table.schema_name = "main";
     table.name = "kv";

@@ -37,11 +37,6 @@ uint64_t Mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-std::string KeyOf(uint64_t i) {
-  const uint64_t words[2] = {Mix(2 * i + 0x9E3779B97F4A7C15), Mix(2 * i + 1 + 0x9E3779B97F4A7C15)};
-  return {reinterpret_cast<const char*>(words), sizeof(words)};
-}
-
 std::string ValueOf(uint64_t i) {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string value(kValueBytes, '\0');

@@ -4,7 +4,7 @@
 ///
 ///   background FOLDER [SECONDS [PUTS_A_SECOND]]      default 60 s, 30,000 puts a second of 16 + 104 bytes, memtable 8 MiB
 ///
-/// "compaction_cpu_share": processor time of merges over that of all cores, from the first flush on. Sheaf counts it itself
+/// "compaction_cpu_share": processor time of merges over that of all cores, from the first put to the last. Sheaf counts it itself
 /// (`sheaf_compaction_cpu_microseconds_total`); of RocksDB it is that of the threads that it names "rocksdb:low". "rate": puts done over
 /// puts wanted. Latencies are of puts in the log, not synced, in µs.
 
@@ -30,15 +30,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr size_t kMemtableBytes = size_t{8} << 20;
-
-std::string KeyOf(uint64_t i) {
-  std::string key(16, '\0');
-  for (size_t word = 0; word < 2; ++word) {
-    const uint64_t x = (i * 2 + word + 1) * 0x9E3779B97F4A7C15;
-    for (size_t b = 0; b < 8; ++b) key[word * 8 + b] = static_cast<char>((x ^ x >> 29) >> (8 * b));
-  }
-  return key;
-}
 
 double SheafCompactionSeconds() {
   uint64_t us = 0;

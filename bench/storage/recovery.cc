@@ -28,15 +28,6 @@ namespace {
 constexpr uint64_t kBatchRows = 1000;
 constexpr double kRowBytes = 16 + 104;
 
-std::string KeyOf(uint64_t i) {
-  std::string key(16, '\0');
-  for (size_t word = 0; word < 2; ++word) {
-    const uint64_t x = (i * 2 + word + 1) * 0x9E3779B97F4A7C15;
-    for (size_t b = 0; b < 8; ++b) key[word * 8 + b] = static_cast<char>((x ^ x >> 29) >> (8 * b));
-  }
-  return key;
-}
-
 double CpuSeconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
