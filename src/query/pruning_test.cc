@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "columns/few_rows.h"
 #include "query/engine.h"
 #include "query/testing.h"
 
@@ -92,13 +93,14 @@ TEST_F(PruningTest, EqualityOnTextPrunesByZone) {
   EXPECT_EQ(stats_.rows_scanned, 0);
 }
 
-/// Notes which granules are announced and read.
-class Watched : public columns::GranuleSource {
+/// Notes which granules are announced and read, and how.
+class Watched : public columns::GranuleSource, public columns::FewRowsSource {
  public:
   struct Notes {
     Mutex mutex;
     std::map<int, int> announced SHEAF_GUARDED_BY(mutex), read SHEAF_GUARDED_BY(mutex);
     std::vector<int> columns SHEAF_GUARDED_BY(mutex);  // Of the last announcement.
+    std::map<int, int> few_rows SHEAF_GUARDED_BY(mutex);
   };
   Watched(std::shared_ptr<const columns::GranuleSource> source, Notes* notes) : source_(std::move(source)), notes_(notes) {}
 
@@ -120,6 +122,12 @@ class Watched : public columns::GranuleSource {
   Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override {
     MutexLock lock(&notes_->mutex);
     ++notes_->read[granule];
+    return source_->Read(granule, columns);
+  }
+  Result<std::shared_ptr<arrow::RecordBatch>> ReadRows(int granule, const std::vector<int>& columns,
+                                                       std::span<const int64_t>) const override {
+    MutexLock lock(&notes_->mutex);
+    ++notes_->few_rows[granule];
     return source_->Read(granule, columns);
   }
   void ReadAhead(int granule, const std::vector<int>& columns) const override {
@@ -165,6 +173,33 @@ TEST(ReadAhead, EachGranuleButTheFirstIsAnnouncedOnce) {
   ASSERT_TRUE(RunToText(engine.get(), {.sql = "SELECT sum(a + c) FROM t"}, Format::kNdjson).ok());
   MutexLock lock(&notes.mutex);
   EXPECT_TRUE(notes.announced.empty());
+}
+
+/// A granule is many chunks of rows: asking for a few rows in each of them took longer than reading the granule once.
+TEST(FewRows, AreAskedForOneByOneOnlyWhereTheyAreFewInAGranule) {
+  MemoryDatabase database;
+  const auto schema = arrow::schema({arrow::field("a", arrow::int64()), arrow::field("b", arrow::int64())});
+  arrow::Int64Builder a, b;
+  for (int64_t i = 0; i < 20'000; ++i) {
+    ASSERT_TRUE(a.Append(i).ok());
+    ASSERT_TRUE(b.Append(i * 7919 % 10'000).ok());
+  }
+  Watched::Notes notes;
+  const auto batch = arrow::RecordBatch::Make(schema, 20'000, {*a.Finish(), *b.Finish()});
+  database.AddSource(database.AddTable("main", "t", schema),
+                     std::make_shared<Watched>(MakeMemorySource("part", 1, batch, 20'000, {}), &notes));
+  const auto engine = *Engine::Open(&database, {.threads = 1});
+  EXPECT_EQ(*RunToText(engine.get(), {.sql = "SELECT count(a) AS n FROM t WHERE b < 1000"}, Format::kNdjson), "{\"n\":2000}\n");
+  {
+    MutexLock lock(&notes.mutex);
+    EXPECT_TRUE(notes.few_rows.empty()) << "two hundred in each chunk";
+    EXPECT_EQ(notes.read[0], 2) << "the filter's column and the other one, once each";
+    notes.read.clear();
+  }
+  EXPECT_EQ(*RunToText(engine.get(), {.sql = "SELECT sum(a) AS s FROM t WHERE b = 7919"}, Format::kNdjson), "{\"s\":10002}\n");
+  MutexLock lock(&notes.mutex);
+  EXPECT_EQ(notes.few_rows[0], 2) << "one row in each of two chunks";
+  EXPECT_EQ(notes.read[0], 1);
 }
 
 }  // namespace

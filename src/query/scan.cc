@@ -209,7 +209,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
 
 /// From this share of a chunk's rows on, skipping the others costs less than copying those that are wanted together.
 constexpr double kSliceShare = 0.75;
-constexpr size_t kFewRowsMax = 256;  // More are not worth asking for one by one.
+constexpr size_t kFewRowsMax = 64;  // Of a granule; more are not worth asking for one by one.
 
 /// One thread's place in the scan.
 class ScanCursor : public duckdb::LocalTableFunctionState {
@@ -257,6 +257,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     const auto& [source, dead] = scan_.bind().table.sources[granule_.source];
     alive_ = AliveRows(source->granule_rows(granule_.granule), dead ? dead->granule(granule_.granule) : nullptr);
     late_ = Late::kNone;
+    late_rows_ = 0;
     scan_.plan().CountRead(source->granule_rows(granule_.granule), 0);
     if (!scan_.early().empty()) {
       const auto batch = scan_.Read(granule_, scan_.early());
@@ -278,9 +279,10 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   void LoadLate(std::span<const int64_t> rows = {}) {
     if (late_ == Late::kAllRows || scan_.late().empty()) return;
     if (late_ == Late::kNone) scan_.CountBytes(granule_, scan_.late());
-    if (!rows.empty() && rows.size() <= kFewRowsMax) {
+    if (!rows.empty() && late_rows_ + rows.size() <= kFewRowsMax) {
       if (const auto batch = scan_.ReadRows(granule_, scan_.late(), rows)) {
         late_ = Late::kSomeRows;
+        late_rows_ += rows.size();
         return Load(*batch, false);
       }
     }
@@ -291,8 +293,9 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   /// Converts living rows of the granule that pass the filters into `target`; returns how many.
   idx_t Produce(const Window& window, DataChunk* target) {
     auto living = static_cast<idx_t>(window.living);
-    listed_ = window.whole() && ids_;
-    if (listed_) {  // Comparing bytes costs a tenth of making ids of them for the filter.
+    const bool by_id = window.whole() && ids_;
+    listed_ = by_id;
+    if (by_id) {  // Comparing bytes costs a tenth of making ids of them for the filter.
       living_.clear();
       const auto& ids = static_cast<const arrow::FixedSizeBinaryArray&>(*ids_);
       FindId(ids, scan_.wanted_id()->bytes, window.offset, window.count, &living_);
@@ -311,7 +314,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     }
     if (passed == 0) return 0;
     if (passed >= static_cast<idx_t>(static_cast<double>(living) * kSliceShare)) {  // The others are skipped, not left out.
-      LoadLate(listed_ ? std::span<const int64_t>(living_) : std::span<const int64_t>());
+      LoadLate(by_id ? std::span<const int64_t>(living_) : std::span<const int64_t>());
       ConvertWindow(window, false, target);
       if (passed < living) target->Slice(passing, passed);
     } else {
@@ -360,7 +363,8 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   GranulePlan::Granule granule_;
   AliveRows alive_;
   enum class Late { kNone, kSomeRows, kAllRows } late_ = Late::kNone;  // What of the granule's other columns is loaded.
-  std::shared_ptr<arrow::Array> ids_;                                  // Of the granule, where the scan wants one id.
+  size_t late_rows_ = 0;               // Of kSomeRows, over all windows of the granule.
+  std::shared_ptr<arrow::Array> ids_;  // Of the granule, where the scan wants one id.
   bool listed_ = false;          // Whether living_ are those of the window.
   std::vector<int64_t> living_;  // Rows of the granule; where one id is wanted, those that hold it.
   std::vector<int64_t> chosen_;  // Of those, the ones that pass.
