@@ -30,6 +30,7 @@ inline std::string KeyOf(uint64_t i) {
 struct EngineLimits {
   size_t memtable_bytes = size_t{128} << 20;
   size_t cache_bytes = size_t{512} << 20;
+  bool keyed = true;  // Sheaf's only; false: rows in the order of arrival, as telemetry has them.
 };
 
 /// Thread-safe for puts and gets unless the engine itself serialises writers. Ends the program on an error: a benchmark that

@@ -1,4 +1,4 @@
-/// Sheaf behind KeyValue: a keyed table `kv(k BLOB PRIMARY KEY, v BLOB NOT NULL)`.
+/// Sheaf behind KeyValue: a keyed table `kv(k BLOB PRIMARY KEY, v BLOB NOT NULL)`, or one without a key, which takes batches only.
 
 #include <algorithm>
 #include <atomic>
@@ -33,7 +33,7 @@ class SheafEngine : public KeyValue {
     table.schema_name = "main";
     table.name = "kv";
     table.schema = arrow::schema({arrow::field("k", arrow::binary(), false), arrow::field("v", arrow::binary(), false)});
-    table.primary_key = {"k"};
+    if (limits.keyed) table.primary_key = {"k"};
     info_ = Must(database_->CreateTable(table));
   }
   ~SheafEngine() override { Must(database_->Close()); }
@@ -79,20 +79,40 @@ class SheafEngine : public KeyValue {
   }
 
   int64_t Get(std::string_view key) override {
+    if (info_->keys == nullptr) return FindFromBehind(key);
     const store::KeyedRow row = Must(database_->Get(info_->id, key));  // One binary column: the key is its own encoding.
     if (!row) return -1;
-    const arrow::ArrayData& values = *row.batch->column_data(1);
-    const int32_t* ends = values.GetValues<int32_t>(1) + row.row;
-    const uint8_t* bytes = values.buffers[2]->data();
-    int64_t sum = 0;
-    for (int32_t i = ends[0]; i < ends[1]; ++i) sum += bytes[i];
-    return sum;
+    return SumOf(*row.batch, row.row);
   }
 
   void Flush() override { Must(database_->Flush()); }
   void Settle() override { Flush(); }
 
  private:
+  static int64_t SumOf(const arrow::RecordBatch& batch, int64_t row) {
+    const arrow::ArrayData& values = *batch.column_data(1);
+    const int32_t* ends = values.GetValues<int32_t>(1) + row;
+    const uint8_t* bytes = values.buffers[2]->data();
+    int64_t sum = 0;
+    for (int32_t i = ends[0]; i < ends[1]; ++i) sum += bytes[i];
+    return sum;
+  }
+
+  /// Of a table without a key: looks at the newest rows first.
+  int64_t FindFromBehind(std::string_view key) {
+    const store::TableSnapshot table = Must(database_->GetSnapshot()->Table(info_->id));
+    for (auto view = table.sources.rbegin(); view != table.sources.rend(); ++view) {
+      for (int granule = view->source->num_granules() - 1; granule >= 0; --granule) {
+        const auto batch = Must(view->source->Read(granule, {0, 1}));
+        const auto& keys = static_cast<const arrow::BinaryArray&>(*batch->column(0));
+        for (int64_t row = keys.length() - 1; row >= 0; --row) {
+          if (keys.GetView(row) == key) return SumOf(*batch, row);
+        }
+      }
+    }
+    return -1;
+  }
+
   /// Valid until the next call on this thread.
   std::string_view RowOf(std::string_view key, std::string_view value) {
     thread_local std::pair<int64_t, std::unique_ptr<columns::RowBuilder>>

@@ -72,6 +72,9 @@ class KeyCodec {
   /// From one scalar a key column, in key order, cast to its type without loss. Errors: Invalid (NULL, wrong number, does not
   /// fit), TooLarge.
   Result<std::string> EncodeScalars(std::span<const std::shared_ptr<arrow::Scalar>> values) const;
+  /// The beginning of all keys whose first columns have these values: at most as many as key columns. Below the key of every such row,
+  /// and above those of smaller values. Errors as above.
+  Result<std::string> EncodePrefix(std::span<const std::shared_ptr<arrow::Scalar>> values) const;
   /// From text, one a key column, as people write values in addresses: numbers, ISO times (or a number in the column's unit),
   /// hex for fixed-size binary. Errors: Invalid, TooLarge.
   Result<std::string> EncodeText(std::span<const std::string> values) const;

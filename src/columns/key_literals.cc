@@ -154,8 +154,14 @@ Status KeyCodec::AppendScalar(size_t part, const arrow::Scalar& value, std::stri
 Result<std::string> KeyCodec::EncodeScalars(std::span<const std::shared_ptr<arrow::Scalar>> values) const {
   if (values.size() != parts_.size())
     return MakeError(ErrorKind::kInvalid, "{} values for a key of {} columns", values.size(), parts_.size());
+  return EncodePrefix(values);
+}
+
+Result<std::string> KeyCodec::EncodePrefix(std::span<const std::shared_ptr<arrow::Scalar>> values) const {
+  if (values.size() > parts_.size())
+    return MakeError(ErrorKind::kInvalid, "{} values for a key of {} columns", values.size(), parts_.size());
   std::string key;
-  for (size_t p = 0; p < parts_.size(); ++p) {
+  for (size_t p = 0; p < values.size(); ++p) {
     if (!values[p]) return MakeError(ErrorKind::kInvalid, "key column '{}' is NULL", NameOf(p));
     SHEAF_RETURN_NOT_OK(AppendScalar(p, *values[p], &key));
   }

@@ -24,6 +24,12 @@ void Add(const std::optional<int64_t>& more, std::optional<int64_t>* sum) {
   if (more) *sum = sum->value_or(0) + *more;
 }
 
+void RaiseTo(int64_t value, std::atomic<int64_t>* highest) {
+  int64_t known = highest->load(std::memory_order_relaxed);
+  while (value > known && !highest->compare_exchange_weak(known, value, std::memory_order_relaxed)) {
+  }
+}
+
 }  // namespace
 
 void AddMemorySource(std::weak_ptr<const MemorySource> source) {
@@ -69,19 +75,33 @@ std::vector<MemoryUse> MemoryUses() {
   return uses;
 }
 
+int64_t MemoryCounter::Add(int64_t bytes) {
+  const int64_t now = bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  RaiseTo(now, &peak_);
+  return now;
+}
+
+MemoryUse MemoryCounter::Use() const {
+  return {.component = name_,
+          .current_bytes = bytes(),
+          .peak_bytes = peak_.load(std::memory_order_relaxed),
+          .total_bytes = std::nullopt,
+          .allocations = std::nullopt,
+          .limit_bytes = bytes_max_ > 0 ? std::optional<int64_t>(bytes_max_) : std::nullopt};
+}
+
 TrackingPool::TrackingPool(std::string name, int64_t bytes_max, arrow::MemoryPool* parent)
     : name_(std::move(name)), bytes_max_(bytes_max), parent_(parent) {}
 
 arrow::Status TrackingPool::Reserve(int64_t bytes) {
   const int64_t now = allocated_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (bytes_max_ > 0 && now > bytes_max_) {
+  const int64_t bytes_max = bytes_max_.load(std::memory_order_relaxed);
+  if (bytes_max > 0 && now > bytes_max) {
     Release(bytes);
     return MakeError(ErrorKind::kOutOfMemory, "memory of '{}' is limited to {} bytes; {} are in use and {} more were asked for",
-                     name_, bytes_max_, now - bytes, bytes);
+                     name_, bytes_max, now - bytes, bytes);
   }
-  int64_t peak = peak_.load(std::memory_order_relaxed);
-  while (now > peak && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
+  RaiseTo(now, &peak_);
   total_.fetch_add(bytes, std::memory_order_relaxed);
   count_.fetch_add(1, std::memory_order_relaxed);
   return arrow::Status::OK();
@@ -103,12 +123,13 @@ arrow::Status TrackingPool::Reallocate(int64_t old_size, int64_t new_size, int64
 }
 
 MemoryUse TrackingPool::Use() const {
+  const int64_t bytes_max = bytes_max_.load(std::memory_order_relaxed);
   return {.component = name_,
           .current_bytes = bytes_allocated(),
           .peak_bytes = max_memory(),
           .total_bytes = total_bytes_allocated(),
           .allocations = num_allocations(),
-          .limit_bytes = bytes_max_ > 0 ? std::optional<int64_t>(bytes_max_) : std::nullopt};
+          .limit_bytes = bytes_max > 0 ? std::optional<int64_t>(bytes_max) : std::nullopt};
 }
 
 void TrackingPool::Free(uint8_t* buffer, int64_t size, int64_t alignment) {

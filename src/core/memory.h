@@ -2,8 +2,8 @@
 /// of all components that sheaf.memory and /metrics show.
 ///
 /// Each large consumer has its own pool, so that one cannot starve the others. NamedPool() is for the components of a
-/// process (decode, ingest, cold_read); a pool of its own for what ends earlier. What allocates by other means, such as
-/// DuckDB, tells its numbers as a MemorySource.
+/// process (decode, ingest, cold_read, compaction); a pool of its own for what ends earlier. What allocates by other means, such
+/// as DuckDB, tells its numbers as a MemorySource.
 
 #pragma once
 
@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <arrow/memory_pool.h>
@@ -41,6 +42,23 @@ void AddMemorySource(std::weak_ptr<const MemorySource> source);
 /// All components, sorted by name; sources of one name (the databases of a process) are added up.
 std::vector<MemoryUse> MemoryUses();
 
+/// What a component counts itself, against a limit that it keeps to itself: bytes of rows, of requests. Thread-safe.
+class MemoryCounter : public MemorySource {
+ public:
+  MemoryCounter(std::string name, int64_t bytes_max) : name_(std::move(name)), bytes_max_(bytes_max) {}
+
+  /// Adds what was taken, or takes away (less than 0) what was given back; returns the sum.
+  int64_t Add(int64_t bytes);
+  int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  int64_t bytes_max() const { return bytes_max_; }
+  MemoryUse Use() const override;
+
+ private:
+  const std::string name_;
+  const int64_t bytes_max_;  // 0: no limit.
+  std::atomic<int64_t> bytes_{0}, peak_{0};
+};
+
 /// Thread-safe. Must outlive every buffer it handed out.
 class TrackingPool : public arrow::MemoryPool, public MemorySource {
  public:
@@ -51,6 +69,9 @@ class TrackingPool : public arrow::MemoryPool, public MemorySource {
   arrow::Status Allocate(int64_t size, int64_t alignment, uint8_t** out) override;
   arrow::Status Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr) override;
   void Free(uint8_t* buffer, int64_t size, int64_t alignment) override;
+
+  /// From now on; what is allocated already stays. 0: no limit.
+  void SetLimit(int64_t bytes_max) { bytes_max_.store(bytes_max, std::memory_order_relaxed); }
 
   int64_t bytes_allocated() const override { return allocated_.load(std::memory_order_relaxed); }
   int64_t max_memory() const override { return peak_.load(std::memory_order_relaxed); }
@@ -65,13 +86,13 @@ class TrackingPool : public arrow::MemoryPool, public MemorySource {
   void Release(int64_t bytes) { allocated_.fetch_sub(bytes, std::memory_order_relaxed); }
 
   const std::string name_;
-  const int64_t bytes_max_;
+  std::atomic<int64_t> bytes_max_;
   arrow::MemoryPool* const parent_;  // Borrowed.
   std::atomic<int64_t> allocated_{0}, peak_{0}, total_{0}, count_{0};
 };
 
-/// The process's pool of this name, without a limit: made when first asked for, and never destroyed, since buffers may
-/// live as long as the process. Takes a lock: keep the reference.
+/// The process's pool of this name: made when first asked for, without a limit until SetLimit(), and never destroyed, since
+/// buffers may live as long as the process. Takes a lock: keep the reference.
 TrackingPool& NamedPool(const std::string& name);
 
 }  // namespace sheaf

@@ -35,6 +35,29 @@ TEST(TrackingPool, RefusesBeyondTheLimitAndStaysUsable) {
   EXPECT_TRUE(arrow::AllocateBuffer(1000, &pool).ok());
 }
 
+TEST(TrackingPool, ALimitMayChangeWhileItIsInUse) {
+  TrackingPool pool("test", 0);
+  const auto kept = arrow::AllocateBuffer(1000, &pool);
+  ASSERT_TRUE(kept.ok());
+  pool.SetLimit(1000);
+  EXPECT_EQ(KindOf(arrow::AllocateBuffer(1, &pool).status()), ErrorKind::kOutOfMemory);
+  EXPECT_EQ(pool.Use().limit_bytes, 1000);
+  pool.SetLimit(0);
+  EXPECT_TRUE(arrow::AllocateBuffer(1, &pool).ok());
+  EXPECT_EQ(pool.Use().limit_bytes, std::nullopt);
+}
+
+TEST(MemoryCounter, KeepsItsPeakAndSaysItsLimit) {
+  MemoryCounter counter("test", 100);
+  EXPECT_EQ(counter.Add(80), 80);
+  EXPECT_EQ(counter.Add(-50), 30);
+  const MemoryUse use = counter.Use();
+  EXPECT_EQ(use.component, "test");
+  EXPECT_EQ(use.current_bytes, 30);
+  EXPECT_EQ(use.peak_bytes, 80);
+  EXPECT_EQ(use.limit_bytes, 100);
+}
+
 MemoryUse UseOf(const std::string& component) {
   for (MemoryUse& use : MemoryUses()) {
     if (use.component == component) return std::move(use);

@@ -33,6 +33,10 @@ TrackingPool& ReadPool() {
   static TrackingPool& pool = NamedPool("cold_read");
   return pool;
 }
+TrackingPool& WritePool() {
+  static TrackingPool& pool = NamedPool("cold_write");
+  return pool;
+}
 
 /// Leaves of the Parquet schema under one column.
 void AddLeaves(const parquet::arrow::SchemaField& field, std::vector<int>* leaves) {
@@ -71,6 +75,7 @@ bool IsStoredAsInteger(const arrow::DataType& type) {
 Result<std::shared_ptr<parquet::WriterProperties>> MakeProperties(const arrow::Schema& schema, const Layout& layout,
                                                                   const arrow::ArrayVector& first) {
   parquet::WriterProperties::Builder builder;
+  builder.memory_pool(&WritePool());
   builder.compression(parquet::Compression::ZSTD)->compression_level(kZstdLevel);
   builder.enable_page_checksum()->enable_write_page_index()->data_page_version(parquet::ParquetDataPageVersion::V1);
   builder.max_row_group_length(std::max<int64_t>(layout.granule_rows, 1));
@@ -167,8 +172,7 @@ Result<std::unique_ptr<PartWriter>> ColdWriter::Make(std::shared_ptr<SummingStre
 Status ColdWriter::Open(const arrow::ArrayVector& first) {
   SHEAF_ASSIGN_OR_RETURN(auto properties, MakeProperties(*schema_, layout_, first));
   const auto arrow_properties = parquet::ArrowWriterProperties::Builder().store_schema()->build();
-  SHEAF_ASSIGN_OR_RETURN(writer_, parquet::arrow::FileWriter::Open(*schema_, arrow::default_memory_pool(), stream_, properties,
-                                                                   arrow_properties));
+  SHEAF_ASSIGN_OR_RETURN(writer_, parquet::arrow::FileWriter::Open(*schema_, &WritePool(), stream_, properties, arrow_properties));
   return schema_->metadata() ? writer_->AddKeyValueMetadata(schema_->metadata()) : Status::OK();
 }
 
@@ -176,7 +180,7 @@ Result<WrittenGranule> ColdWriter::Write(const std::shared_ptr<arrow::RecordBatc
   arrow::ArrayVector arrays;
   std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
   for (int c = 0; c < granule->num_columns(); ++c) {
-    SHEAF_ASSIGN_OR_RETURN(auto data, columns::CompactDictionaries(granule->column_data(c), arrow::default_memory_pool()));
+    SHEAF_ASSIGN_OR_RETURN(auto data, columns::CompactDictionaries(granule->column_data(c), &WritePool()));
     arrays.push_back(arrow::MakeArray(data));
     columns.push_back(std::make_shared<arrow::ChunkedArray>(arrays.back()));
   }

@@ -97,6 +97,13 @@ void GranuleCache::Drop(uint64_t owner) {
   }
 }
 
+MemoryUse GranuleCache::Use() const {
+  MemoryUse use{.component = "granule_cache"};
+  use.current_bytes = stats().bytes;
+  use.limit_bytes = bytes_max_;
+  return use;
+}
+
 GranuleCache::Stats GranuleCache::stats() const {
   Stats out;
   for (const Shard& shard : shards_) {

@@ -11,6 +11,7 @@
 
 #include <arrow/record_batch.h>
 
+#include "core/memory.h"
 #include "core/mutex.h"
 
 namespace sheaf::parts {
@@ -23,7 +24,7 @@ struct CachedGranule {
 
 /// The least recently used go when all would be above the limit. Thread-safe; no lock is held while a granule is decoded, so two
 /// threads may decode the same one. Counted as sheaf_granule_cache_*.
-class GranuleCache {
+class GranuleCache : public MemorySource {
  public:
   struct Key {
     uint64_t owner;  // Of NewOwner().
@@ -39,7 +40,7 @@ class GranuleCache {
   explicit GranuleCache(int64_t bytes_max);
   GranuleCache(const GranuleCache&) = delete;
   GranuleCache& operator=(const GranuleCache&) = delete;
-  ~GranuleCache();
+  ~GranuleCache() override;
 
   /// A number for a part's granules here; never given twice.
   static uint64_t NewOwner();
@@ -53,6 +54,7 @@ class GranuleCache {
 
   int64_t bytes_max() const { return bytes_max_; }
   Stats stats() const;
+  MemoryUse Use() const override;  // "granule_cache".
 
  private:
   struct Entry {

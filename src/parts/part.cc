@@ -7,6 +7,7 @@
 #include "columns/row_order.h"
 #include "columns/row_union.h"
 #include "core/hex.h"
+#include "core/memory.h"
 #include "parts/cold_part.h"
 #include "parts/delete_vector.h"
 #include "parts/hot_part.h"
@@ -77,7 +78,7 @@ Result<PartInfo> WritePart(io::FileSystem* files, const std::string& directory, 
                            const std::shared_ptr<arrow::Schema>& schema,
                            const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
   SHEAF_RETURN_NOT_OK(CheckLayout(layout, *schema));
-  SHEAF_ASSIGN_OR_RETURN(const auto rows, columns::RowUnion::Make(schema, batches));
+  SHEAF_ASSIGN_OR_RETURN(const auto rows, columns::RowUnion::Make(schema, batches, &NamedPool("seal")));
   if (rows->rows() == 0) return MakeError(ErrorKind::kInvalid, "a part needs at least one row");
   SHEAF_ASSIGN_OR_RETURN(const std::vector<uint32_t> order, Order(*rows, layout));
 

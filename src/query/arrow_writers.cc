@@ -5,6 +5,8 @@
 #include <parquet/arrow/writer.h>
 #include <parquet/properties.h>
 
+#include "core/memory.h"
+
 #include "query/format_writers.h"
 
 namespace sheaf::query {
@@ -64,7 +66,7 @@ class ParquetWriter : public ResultWriter {
                                 ->enable_page_checksum()
                                 ->build();
     const auto arrow_properties = parquet::ArrowWriterProperties::Builder().store_schema()->build();
-    SHEAF_ASSIGN_OR_RETURN(writer->writer_, parquet::arrow::FileWriter::Open(*schema, arrow::default_memory_pool(), writer->stream_,
+    SHEAF_ASSIGN_OR_RETURN(writer->writer_, parquet::arrow::FileWriter::Open(*schema, &NamedPool("results"), writer->stream_,
                                                                             properties, arrow_properties));
     return writer;
   }

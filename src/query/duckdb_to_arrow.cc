@@ -9,6 +9,7 @@
 #include <arrow/util/decimal.h>
 #include <arrow/util/key_value_metadata.h>
 
+#include "core/memory.h"
 #include "query/id_types.h"
 
 namespace sheaf::query {
@@ -119,10 +120,15 @@ using ArrayResult = Result<std::shared_ptr<arrow::Array>>;
 
 ArrayResult ToArray(Vector& vector, idx_t size, const Chosen& chosen, const std::shared_ptr<arrow::DataType>& type);
 
+TrackingPool& ResultPool() {
+  static TrackingPool& pool = NamedPool("results");
+  return pool;
+}
+
 template <typename Builder, typename T, typename AppendValue>
 ArrayResult Build(const UnifiedVectorFormat& format, const Chosen& chosen, const std::shared_ptr<arrow::DataType>& type,
                   AppendValue&& append) {
-  Builder builder(type, arrow::default_memory_pool());
+  Builder builder(type, &ResultPool());
   const T* values = UnifiedVectorFormat::GetData<T>(format);
   SHEAF_RETURN_NOT_OK(builder.Reserve(static_cast<int64_t>(chosen.count)));
   for (idx_t i = 0; i < chosen.count; ++i) {

@@ -13,6 +13,8 @@
 #include <arrow/table.h>
 #include <parquet/arrow/reader.h>
 
+#include "core/memory.h"
+
 namespace sheaf::query {
 namespace {
 
@@ -48,7 +50,7 @@ Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buf
 
 Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::Buffer>& bytes) {
   SHEAF_ASSIGN_OR_RETURN(const auto reader, parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(bytes),
-                                                                     arrow::default_memory_pool()));
+                                                                     &NamedPool("ingest")));
   if (reader->parquet_reader()->metadata()->num_rows() > kRowsReadMax) {
     return MakeError(ErrorKind::kTooLarge, "the file has {} rows; at most {} at once",
                      reader->parquet_reader()->metadata()->num_rows(), kRowsReadMax);
@@ -85,7 +87,7 @@ Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Bu
   parse.explicit_schema = arrow::schema(std::move(fields));
   parse.unexpected_field_behavior = arrow::json::UnexpectedFieldBehavior::Error;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::json::TableReader::Make(arrow::default_memory_pool(),
+                         arrow::json::TableReader::Make(&NamedPool("ingest"),
                                                         std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
   return reader->Read();
 }

@@ -83,6 +83,8 @@ std::vector<Setting> ServerAndStorageSettings() {
              "What tables with durability 'buffered' may lose in a crash. Longer: fewer syncs."),
       Number("storage.granule_cache_bytes", SHEAF_PLACE(storage.granule_cache_bytes), Unit::kBytes, 0, int64_t{1} << 40,
              "Decoded pieces of Parquet parts, for look-ups by key. Larger where old rows are read by key."),
+      Number("storage.compaction_memory_bytes", SHEAF_PLACE(storage.compaction_memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 40,
+             "Rows in memory while parts are merged. A merge that needs more gives up and is tried again later."),
       {"storage.compaction_cpu_share", SHEAF_PLACE(storage.compaction_cpu_share), Unit::kNone, 0.01, 1, "",
        "Share of all cores that merging parts of keyed tables may use while writers need not wait for it."},
       Number("storage.snapshot_interval_ms", SHEAF_PLACE(storage.snapshot_interval_ms), Unit::kMs, 0, 365 * kDay,
@@ -118,6 +120,8 @@ std::vector<Setting> QueryAndLimitSettings() {
       Number("query.read_ahead_granules", SHEAF_PLACE(query.read_ahead_granules), Unit::kNone, 0, 1024,
              "Pieces of 16,384 rows of a scan that are fetched from disk while earlier ones are read. 0: as the system does, which is "
              "faster on fast disks; more on those that take long to answer and serve many requests at once."),
+      Number("query.cold_read_memory_bytes", SHEAF_PLACE(query.cold_read_memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 40,
+             "Decoded pieces of Parquet parts that statements read at one time, beside `memory_bytes`. Beyond, a statement fails."),
 
       Text("tls.certificate", SHEAF_PLACE(tls.certificate), "PEM file with the server's certificate chain. Empty: no TLS."),
       Text("tls.key", SHEAF_PLACE(tls.key), "PEM file with its private key."),
@@ -128,6 +132,8 @@ std::vector<Setting> QueryAndLimitSettings() {
              "Largest request, on the wire and again when inflated. Beyond: 413, RESOURCE_EXHAUSTED."),
       Number("limits.memory_bytes", SHEAF_PLACE(limits.memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
              "Request bytes held by all connections. Beyond: 503, UNAVAILABLE."),
+      Number("limits.decode_memory_bytes", SHEAF_PLACE(limits.decode_memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
+             "Rows that requests are being decoded to. Beyond: 503, UNAVAILABLE."),
       Number("limits.connection_memory_bytes", SHEAF_PLACE(limits.connection_memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
              "Request bytes held by one connection."),
       Number("limits.header_bytes", SHEAF_PLACE(limits.header_bytes), Unit::kBytes, 1 << 10, 1 << 20,

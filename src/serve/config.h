@@ -32,7 +32,7 @@ struct Config {
     int64_t log_segment_bytes = int64_t{64} << 20, log_queue_bytes = int64_t{64} << 20;
     double free_space_min_fraction = 0.05;
     int64_t buffered_sync_ms = 100;
-    int64_t granule_cache_bytes = int64_t{256} << 20;
+    int64_t granule_cache_bytes = int64_t{256} << 20, compaction_memory_bytes = int64_t{1} << 30;
     double compaction_cpu_share = 0.10;
     int64_t snapshot_interval_ms = 1'800'000;
     int64_t snapshots_kept = 4;
@@ -43,7 +43,7 @@ struct Config {
     int64_t threads = 0, memory_bytes = int64_t{1} << 30;
     std::string temp_directory;
     int64_t temp_bytes = int64_t{16} << 30, timeout_ms = 60'000, concurrent_max = 16, sql_bytes = int64_t{1} << 20;
-    int64_t read_ahead_granules = 0;
+    int64_t read_ahead_granules = 0, cold_read_memory_bytes = int64_t{1} << 30;
   } query;
   struct Tls {
     std::string certificate, key, client_ca;
@@ -51,6 +51,7 @@ struct Config {
   struct Limits {
     int64_t message_bytes = int64_t{64} << 20, memory_bytes = int64_t{512} << 20, connection_memory_bytes = int64_t{128} << 20;
     int64_t header_bytes = 16 << 10, streams = 128, connections = 4096, connections_per_address = 1024;
+    int64_t decode_memory_bytes = int64_t{1} << 30;
     int64_t records = 1'000'000, attributes_per_record = 65'536, attribute_depth = 32, retry_after_ms = 1'000;
   } limits;
   struct Log {

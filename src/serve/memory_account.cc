@@ -3,7 +3,7 @@
 namespace sheaf::serve {
 
 bool MemoryBudget::TryReserve(int64_t bytes) {
-  if (used_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= bytes_max_) return true;
+  if (Add(bytes) <= bytes_max()) return true;
   Release(bytes);
   return false;
 }
@@ -21,7 +21,7 @@ void MemoryAccount::Release(int64_t bytes) {
 
 bool MemoryAccount::pressed() const {
   if (in_handlers_.load(std::memory_order_seq_cst) == 0) return false;
-  return used() > bytes_max_ / 2 || budget_->used() > budget_->bytes_max() / 4 * 3;
+  return used() > bytes_max_ / 2 || budget_->bytes() > budget_->bytes_max() / 4 * 3;
 }
 
 void MemoryAccount::LeaveHandler() {

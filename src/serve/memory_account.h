@@ -8,20 +8,16 @@
 #include <memory>
 #include <utility>
 
+#include "core/memory.h"
+
 namespace sheaf::serve {
 
 /// Thread-safe.
-class MemoryBudget {
+class MemoryBudget : public MemoryCounter {
  public:
-  explicit MemoryBudget(int64_t bytes_max) : bytes_max_(bytes_max) {}
+  explicit MemoryBudget(int64_t bytes_max) : MemoryCounter("requests", bytes_max) {}
   bool TryReserve(int64_t bytes);
-  void Release(int64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
-  int64_t used() const { return used_.load(std::memory_order_relaxed); }
-  int64_t bytes_max() const { return bytes_max_; }
-
- private:
-  const int64_t bytes_max_;
-  std::atomic<int64_t> used_{0};
+  void Release(int64_t bytes) { Add(-bytes); }
 };
 
 /// The share of one connection. Thread-safe, except for `on_relief`. Outlives the connection while a handler holds

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/memory.h"
 #include "decode/schemas.h"
 #include "io/posix.h"
 
@@ -100,6 +101,13 @@ Status BindToProcessors(const std::string& cpus) {
   return bound.ok() ? bound : WithContext(bound, "server.cpus");
 }
 
+/// Of components that all databases of a process share.
+void LimitMemory(const Config& config) {
+  NamedPool("decode").SetLimit(config.limits.decode_memory_bytes);
+  NamedPool("cold_read").SetLimit(config.query.cold_read_memory_bytes);
+  NamedPool("compaction").SetLimit(config.storage.compaction_memory_bytes);
+}
+
 Status SetRetention(store::Database* database, int64_t retention_ms) {
   for (int i = 0; i < decode::kSignals; ++i) {
     SHEAF_ASSIGN_OR_RETURN(const auto table, database->FindTable("otel", decode::SignalTable(static_cast<decode::Signal>(i))));
@@ -121,6 +129,7 @@ Result<std::unique_ptr<Server>> Server::Start(const Config& config, io::FileSyst
   ConfigureLog(config.log_level(), config.log.format == "json");
   SHEAF_RETURN_NOT_OK(CheckAddress(config));
   SHEAF_RETURN_NOT_OK(BindToProcessors(config.server.cpus));
+  LimitMemory(config);
   std::unique_ptr<Server> server(new Server(config));
   SHEAF_RETURN_NOT_OK(server->OpenDatabase(files, clock));
   SHEAF_RETURN_NOT_OK(server->StartServices());

@@ -77,6 +77,7 @@ class TransportServer final : public Transport {
   explicit TransportServer(const TransportOptions& options) {
     shared_->options = options;
     shared_->memory = std::make_shared<MemoryBudget>(options.memory_bytes_max);
+    AddMemorySource(shared_->memory);
   }
   ~TransportServer() override { Shutdown(std::chrono::milliseconds(0)); }
 
@@ -114,7 +115,7 @@ class TransportServer final : public Transport {
   Result<uint16_t> Listen(const std::string& listener, const std::string& address, uint16_t port) override;
   void Shutdown(std::chrono::milliseconds grace) override;
   int64_t connections() const override { return count_.total(); }
-  int64_t memory_bytes() const override { return shared_->memory->used(); }
+  int64_t memory_bytes() const override { return shared_->memory->bytes(); }
 
  private:
   std::shared_ptr<TransportListener> FindListener(const std::string& name) SHEAF_REQUIRES(mutex_) {

@@ -50,6 +50,10 @@ class Database::Opened {
     return dot == std::string::npos ? database->FindTable("main", table) : database->FindTable(table.substr(0, dot), table.substr(dot + 1));
   }
 
+  Result<store::TableRows> Prepare(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                                   const IngestOptions& options, bool remove, store::WriteOptions* write) const;
+  Result<uint64_t> Write(const store::TableRows& given, const store::WriteOptions& write) const;
+
   std::unique_ptr<store::Database> database;
   std::unique_ptr<query::Engine> engine;  // Above the database that it borrows.
 };
@@ -71,6 +75,36 @@ class SqlReader : public arrow::RecordBatchReader {
   std::shared_ptr<void> opened_;
   std::unique_ptr<query::Query> query_;
 };
+
+/// Rows by key. Keeps what it reads from open.
+class ScanReader : public arrow::RecordBatchReader {
+ public:
+  ScanReader(std::shared_ptr<void> opened, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<store::RowCursor> cursor)
+      : opened_(std::move(opened)), schema_(std::move(schema)), cursor_(std::move(cursor)) {}
+  ~ScanReader() override { cursor_.reset(); }
+
+  std::shared_ptr<arrow::Schema> schema() const override { return schema_; }
+  Status ReadNext(std::shared_ptr<arrow::RecordBatch>* batch) override { return cursor_->Next().Value(batch); }
+
+ private:
+  const std::shared_ptr<void> opened_;
+  const std::shared_ptr<arrow::Schema> schema_;
+  std::unique_ptr<store::RowCursor> cursor_;
+};
+
+/// Rows as the table has them: columns found by name, cast without loss.
+Result<std::shared_ptr<arrow::RecordBatch>> Conformed(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                                                      const std::shared_ptr<arrow::Schema>& schema) {
+  if (rows == nullptr) return MakeError(ErrorKind::kInvalid, "no rows were given for {}", table);
+  if (rows->schema()->Equals(*schema, /*check_metadata=*/false)) return rows;
+  SHEAF_ASSIGN_OR_RETURN(const auto whole, arrow::Table::FromRecordBatches({rows}));
+  SHEAF_ASSIGN_OR_RETURN(const auto conformed, query::ConformRows(*whole, schema));
+  return conformed->CombineChunksToBatch();
+}
+
+Status NoKey(const std::string& table) {
+  return MakeError(ErrorKind::kInvalid, "{} has no primary key to find rows by", table);
+}
 
 store::Durability DurabilityOf(Ingested when) {
   switch (when) {
@@ -111,24 +145,26 @@ arrow::Status Database::Execute(const std::string& sql, const std::vector<SqlPar
   return Status::OK();
 }
 
-arrow::Result<uint64_t> Database::Ingest(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
-                                         const IngestOptions& options) {
-  if (rows == nullptr) return MakeError(ErrorKind::kInvalid, "no rows were given for {}", table);
-  SHEAF_ASSIGN_OR_RETURN(const auto info, opened_->Find(table));
-  store::TableRows given{info->id, rows, options.insert_only ? store::RowOp::kInsert : store::RowOp::kPut};
+/// What a write hands to the store; `remove`: `rows` are keys.
+Result<store::TableRows> Database::Opened::Prepare(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                                           const IngestOptions& options, bool remove, store::WriteOptions* write) const {
+  SHEAF_ASSIGN_OR_RETURN(const auto info, Find(table));
+  if (remove && info->keys == nullptr) return NoKey(table);
+  store::TableRows given{info->id, nullptr, options.insert_only ? store::RowOp::kInsert : store::RowOp::kPut};
+  if (remove) given.op = store::RowOp::kDelete;
   if (options.expected) given.expected = Lsn(*options.expected);
-  if (!rows->schema()->Equals(*info->schema, /*check_metadata=*/false)) {
-    SHEAF_ASSIGN_OR_RETURN(const auto whole, arrow::Table::FromRecordBatches({rows}));
-    SHEAF_ASSIGN_OR_RETURN(const auto conformed, query::ConformRows(*whole, info->schema));
-    SHEAF_ASSIGN_OR_RETURN(given.batch, conformed->CombineChunksToBatch());
-  }
-  store::WriteOptions write;
-  write.batch_id = options.batch_id;
-  write.durability = DurabilityOf(options.when);
+  SHEAF_ASSIGN_OR_RETURN(given.batch, Conformed(table, rows, remove ? info->keys->key_schema() : info->schema));
+  write->batch_id = options.batch_id;
+  write->durability = DurabilityOf(options.when);
+  return given;
+}
+
+/// Waits while too much waits for disk or compaction.
+Result<uint64_t> Database::Opened::Write(const store::TableRows& given, const store::WriteOptions& write) const {
   Mutex mutex;
   CondVar nobody;  // Never told: the store says only that it is worth trying again.
   for (auto wait = kWaitMin;; wait = std::min(2 * wait, kWaitMax)) {
-    const auto lsn = opened_->database->Append({given}, write);
+    const auto lsn = database->Append({given}, write);
     if (lsn.ok()) return lsn->value;
     if (KindOf(lsn.status()) != ErrorKind::kThrottled) return lsn.status();
     const MutexLock lock(&mutex);
@@ -136,9 +172,68 @@ arrow::Result<uint64_t> Database::Ingest(const std::string& table, const std::sh
   }
 }
 
+arrow::Result<uint64_t> Database::Ingest(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                                         const IngestOptions& options) {
+  store::WriteOptions write;
+  SHEAF_ASSIGN_OR_RETURN(const store::TableRows given, opened_->Prepare(table, rows, options, /*remove=*/false, &write));
+  return opened_->Write(given, write);
+}
+
+arrow::Result<uint64_t> Database::Delete(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& keys,
+                                         const IngestOptions& options) {
+  store::WriteOptions write;
+  SHEAF_ASSIGN_OR_RETURN(const store::TableRows given, opened_->Prepare(table, keys, options, /*remove=*/true, &write));
+  return opened_->Write(given, write);
+}
+
+arrow::Status Database::IngestAsync(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
+                                    const IngestOptions& options, IngestDone done) {
+  store::WriteOptions write;
+  SHEAF_ASSIGN_OR_RETURN(const store::TableRows given, opened_->Prepare(table, rows, options, /*remove=*/false, &write));
+  return opened_->database->AppendAsync({given}, write, [done = std::move(done)](Result<Lsn> lsn) {
+    if (lsn.ok()) return done(lsn->value);
+    done(lsn.status());
+  });
+}
+
+arrow::Result<std::vector<FoundRow>> Database::MultiGet(const std::string& table,
+                                                        const std::shared_ptr<arrow::RecordBatch>& keys) const {
+  SHEAF_ASSIGN_OR_RETURN(const auto info, opened_->Find(table));
+  if (info->keys == nullptr) return NoKey(table);
+  SHEAF_ASSIGN_OR_RETURN(const auto conformed, Conformed(table, keys, info->keys->key_schema()));
+  SHEAF_ASSIGN_OR_RETURN(const columns::KeyColumn encoded, info->keys->EncodeKeys(*conformed));
+  SHEAF_ASSIGN_OR_RETURN(const auto rows, opened_->database->MultiGet(info->id, encoded));
+  std::vector<FoundRow> found;
+  found.reserve(rows.size());
+  for (const store::KeyedRow& row : rows) found.push_back(row ? FoundRow{row.Slice(), row.lsn.value} : FoundRow{});
+  return found;
+}
+
+arrow::Result<std::shared_ptr<arrow::RecordBatchReader>> Database::Scan(const std::string& table, const KeyScan& range) const {
+  SHEAF_ASSIGN_OR_RETURN(const auto info, opened_->Find(table));
+  if (info->keys == nullptr) return NoKey(table);
+  store::KeyRange keys;
+  SHEAF_ASSIGN_OR_RETURN(keys.from, info->keys->EncodePrefix(range.from));
+  if (!range.to.empty()) {
+    SHEAF_ASSIGN_OR_RETURN(keys.to, info->keys->EncodePrefix(range.to));
+  }
+  store::ScanOptions options;
+  options.limit = range.limit;
+  arrow::FieldVector fields;
+  for (const std::string& name : range.columns) {
+    const int position = info->schema->GetFieldIndex(name);
+    if (position < 0) return MakeError(ErrorKind::kInvalid, "{} has no column '{}'", table, name);
+    options.columns.push_back(position);
+    fields.push_back(info->schema->field(position));
+  }
+  SHEAF_ASSIGN_OR_RETURN(auto cursor, opened_->database->GetSnapshot()->Scan(info->id, keys, options));
+  auto schema = fields.empty() ? info->schema : arrow::schema(std::move(fields));
+  return std::make_shared<ScanReader>(opened_, std::move(schema), std::move(cursor));
+}
+
 arrow::Result<FoundRow> Database::Get(const std::string& table, const std::vector<std::shared_ptr<arrow::Scalar>>& key) const {
   SHEAF_ASSIGN_OR_RETURN(const auto info, opened_->Find(table));
-  if (info->keys == nullptr) return MakeError(ErrorKind::kInvalid, "{} has no primary key to find rows by", table);
+  if (info->keys == nullptr) return NoKey(table);
   SHEAF_ASSIGN_OR_RETURN(const std::string encoded, info->keys->EncodeScalars(key));
   SHEAF_ASSIGN_OR_RETURN(const store::KeyedRow found, opened_->database->Get(info->id, encoded));
   if (!found) return FoundRow{};

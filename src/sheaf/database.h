@@ -3,6 +3,7 @@
 ///     auto database = sheaf::Database::Open("data").ValueOrDie();
 ///     database->Execute("CREATE TABLE orders (id BIGINT PRIMARY KEY, price BIGINT)");
 ///     database->Ingest("orders", batch);
+///     auto one = database->Get("orders", {arrow::MakeScalar(int64_t{7})});
 ///     auto rows = database->Sql("SELECT * FROM orders WHERE price > ?", {int64_t{100}}).ValueOrDie()->ToTable();
 ///
 /// Only Arrow and the standard library are needed to compile against this header. No exception leaves it.
@@ -10,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +62,15 @@ struct FoundRow {
   uint64_t lsn = 0;
 };
 
+/// Which rows of a keyed table a scan brings. A bound has one scalar a key column, or fewer: then it is before all rows whose first
+/// key columns have these values.
+struct KeyScan {
+  std::vector<std::shared_ptr<arrow::Scalar>> from = {};  // Empty: from the first key.
+  std::vector<std::shared_ptr<arrow::Scalar>> to = {};    // The first that is left out; empty: through the last key.
+  std::vector<std::string> columns = {};                  // Empty: all.
+  int64_t limit = INT64_MAX;                              // Rows.
+};
+
 /// NULL, boolean, integer, double or text.
 using SqlParameter = std::variant<std::monostate, bool, int64_t, double, std::string>;
 
@@ -85,8 +96,26 @@ class SHEAF_API Database {
   arrow::Result<uint64_t> Ingest(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows,
                                  const IngestOptions& options = {});
 
+  /// The same without waiting: `done` is told the LSN, or an error, once the rows are as durable as asked for; on a thread of the
+  /// database, or on this one before the call returns. It must not wait for the database. The batch is free to be reused when this
+  /// returns. Errors without `done`: as above, and throttled (too much waits for disk or compaction: try again a little later).
+  using IngestDone = std::function<void(arrow::Result<uint64_t>)>;
+  arrow::Status IngestAsync(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows, const IngestOptions& options,
+                            IngestDone done);
+
+  /// Deletes rows of a keyed table as one atomic unit, and returns its LSN. `keys` has the key's columns; keys that are not there
+  /// are no error. Errors as Ingest().
+  arrow::Result<uint64_t> Delete(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& keys,
+                                 const IngestOptions& options = {});
+
   /// The row of a primary key, one scalar a key column. Errors: not_found (no such table), invalid (no or another key).
   arrow::Result<FoundRow> Get(const std::string& table, const std::vector<std::shared_ptr<arrow::Scalar>>& key) const;
+
+  /// The rows of many keys, as of one instant; `keys` has the key's columns. One answer a key, in their order. Errors as Get().
+  arrow::Result<std::vector<FoundRow>> MultiGet(const std::string& table, const std::shared_ptr<arrow::RecordBatch>& keys) const;
+
+  /// Rows in the order of their keys, as of this instant. Errors as Get(); of the reader: corruption, io.
+  arrow::Result<std::shared_ptr<arrow::RecordBatchReader>> Scan(const std::string& table, const KeyScan& range = {}) const;
 
   /// Makes a snapshot on disk, and returns its id. It costs names, not bytes; `sheaf restore` makes a database of it.
   arrow::Result<std::string> CreateSnapshot(const std::string& id = {});

@@ -1,5 +1,7 @@
 #include "sheaf/database.h"
 
+#include <future>
+
 #include <arrow/api.h>
 #include <gtest/gtest.h>
 
@@ -65,6 +67,65 @@ TEST_F(Embedded, ARetryAddsNothingAndConditionsHold) {
   EXPECT_EQ(ErrorCode(database_->Ingest("orders", Prices({1}, {2}), {.insert_only = true}).status()), "already_exists");
   EXPECT_EQ(ErrorCode(database_->Ingest("orders", Prices({1}, {2}), {.expected = lsn + 1}).status()), "conflict");
   EXPECT_TRUE(database_->Ingest("orders", Prices({1}, {2}), {.expected = lsn}).ok());
+}
+
+TEST_F(Embedded, ManyKeysRangesAndDeletes) {
+  ASSERT_TRUE(database_->Execute("CREATE TABLE ticks (day INTEGER, id BIGINT, price INTEGER, PRIMARY KEY (day, id))").ok());
+  ASSERT_TRUE(database_->Execute("INSERT INTO ticks SELECT i // 100, i, i * 2 FROM range(500) AS r(i)").ok());
+  ASSERT_TRUE(database_->Flush().ok());
+  ASSERT_TRUE(database_->Execute("INSERT INTO ticks VALUES (2, 250, 7), (5, 0, 1)").ok());
+
+  arrow::Int32Builder day;
+  arrow::Int64Builder id;
+  ASSERT_TRUE(day.AppendValues({2, 9, 0}).ok() && id.AppendValues({250, 9, 3}).ok());
+  const auto keys = arrow::RecordBatch::Make(arrow::schema({arrow::field("id", arrow::int64()), arrow::field("day", arrow::int32())}),
+                                             3, {id.Finish().ValueOrDie(), day.Finish().ValueOrDie()});
+  const auto found = database_->MultiGet("ticks", keys);
+  ASSERT_TRUE(found.ok()) << found.status().ToString();
+  ASSERT_EQ(found->size(), 3u);
+  EXPECT_EQ((*found)[0].row->GetColumnByName("price")->ToString(), "[\n  7\n]");
+  EXPECT_EQ((*found)[1].row, nullptr);
+  EXPECT_EQ((*found)[2].row->GetColumnByName("price")->ToString(), "[\n  6\n]");
+
+  const auto rows = [&](const KeyScan& range) {
+    auto reader = database_->Scan("ticks", range);
+    EXPECT_TRUE(reader.ok()) << reader.status().ToString();
+    return (*reader)->ToTable().ValueOrDie();
+  };
+  EXPECT_EQ(rows({})->num_rows(), 501);
+  const auto one_day = rows({.from = {arrow::MakeScalar(2)}, .to = {arrow::MakeScalar(3)}, .columns = {"id"}});
+  EXPECT_EQ(one_day->num_rows(), 100);
+  EXPECT_EQ(one_day->num_columns(), 1);
+  EXPECT_EQ(one_day->column(0)->GetScalar(0).ValueOrDie()->ToString(), "200");
+  EXPECT_EQ(rows({.from = {arrow::MakeScalar(2), arrow::MakeScalar(int64_t{298})}, .limit = 4})
+                ->GetColumnByName("id")->GetScalar(3).ValueOrDie()->ToString(), "301");
+
+  ASSERT_TRUE(database_->Delete("ticks", keys).ok());
+  EXPECT_EQ(Number("SELECT count(*) FROM ticks"), 499);
+  EXPECT_EQ(ErrorCode(database_->Scan("ticks", {.columns = {"nope"}}).status()), "invalid");
+  EXPECT_EQ(ErrorCode(database_->Scan("nowhere").status()), "not_found");
+  ASSERT_TRUE(database_->Execute("CREATE TABLE plain (id BIGINT, day INTEGER)").ok());
+  EXPECT_EQ(ErrorCode(database_->MultiGet("plain", keys).status()), "invalid");
+  EXPECT_EQ(ErrorCode(database_->Delete("plain", keys).status()), "invalid");
+}
+
+TEST_F(Embedded, IngestsAreToldWhenTheyAreDone) {
+  ASSERT_TRUE(database_->Execute("CREATE TABLE orders (id BIGINT PRIMARY KEY, price BIGINT)").ok());
+  std::vector<std::promise<arrow::Result<uint64_t>>> outcomes(50);
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    const auto given = database_->IngestAsync("orders", Prices({static_cast<int64_t>(i)}, {1}), {.when = Ingested::kDurable},
+                                              [&outcomes, i](auto lsn) { outcomes[i].set_value(std::move(lsn)); });
+    ASSERT_TRUE(given.ok()) << given.ToString();
+  }
+  uint64_t last = 0;
+  for (auto& outcome : outcomes) {
+    const auto lsn = outcome.get_future().get();
+    ASSERT_TRUE(lsn.ok()) << lsn.status().ToString();
+    EXPECT_GT(*lsn, last);
+    last = *lsn;
+  }
+  EXPECT_EQ(Number("SELECT count(*) FROM orders"), 50);
+  EXPECT_EQ(ErrorCode(database_->IngestAsync("nowhere", Prices({1}, {1}), {}, [](auto) {})), "not_found");
 }
 
 TEST_F(Embedded, StatementsThatWriteManyRowsOfAKeyedTable) {

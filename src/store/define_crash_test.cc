@@ -1,5 +1,6 @@
 /// Property: wherever the power goes while tables are made, changed and dropped with rows written in between, the next start
-/// finds the definitions and rows as they were before the step that was interrupted, or as they are after it. Nothing else.
+/// finds the definitions and rows as they were before the step that was interrupted, or as they are after it. Nothing else. And
+/// a snapshot from before them all, brought forward by the log, becomes the same database.
 ///
 /// The power goes after each file operation of one story in turn. Threads are real, so that the number of an operation is not
 /// always that of the same one; every number is tried. One of them: SHEAF_DEFINE_CRASH_STEP=<n> store_test
@@ -21,6 +22,7 @@
 
 #include "io/sim_testing.h"
 #include "store/database.h"
+#include "store/snapshots.h"
 
 namespace sheaf::store {
 namespace {
@@ -56,6 +58,7 @@ Options CrashOptions() {
   options.directory = "/db";
   options.log_segment_bytes = 64 << 10;
   options.free_space_min_fraction = 0;
+  options.archive_log = true;
   return options;
 }
 
@@ -93,6 +96,8 @@ class Story {
   }
 
   bool failed() const { return failed_; }
+  /// What was there after each step, by the LSN then.
+  const std::map<Lsn, std::string>& at() const { return at_; }
   const Model& before() const { return before_; }
   const Model& after() const { return after_; }
 
@@ -131,7 +136,9 @@ class Story {
     before_ = after_;
     change(&after_);
     if (const Status done = run(); !done.ok()) failed_ = true;
-    if (!failed_) before_ = after_;
+    if (failed_) return;
+    before_ = after_;
+    at_[database_.GetSnapshot()->lsn()] = Text(after_);
   }
 
   void Append(const std::vector<std::string>& tables, int64_t rows) {
@@ -186,7 +193,27 @@ class Story {
   Model before_, after_;
   int64_t value_ = 1000;
   bool failed_ = false;
+  std::map<Lsn, std::string> at_;
 };
+
+constexpr char kBase[] = "base";
+/// Of the operations after which the power goes: each of them would take minutes.
+constexpr uint64_t kStride = 3;
+
+/// What is in a database made of the first snapshot and the log.
+std::string Restored(io::SimFileSystem* disk, io::Clock* clock, Lsn lsn) {
+  static int made = 0;
+  const std::string to = "/restored-" + std::to_string(made++);
+  const auto done = Restore(disk, clock, "/db", kBase, to, {.lsn = lsn, .time_ns = std::nullopt});
+  EXPECT_TRUE(done.ok()) << done.status().ToString();
+  if (!done.ok()) return "";
+  EXPECT_EQ(done->lsn, lsn);
+  Options options = CrashOptions();
+  options.directory = to;
+  const auto opened = Database::Open(disk, clock, options);
+  EXPECT_TRUE(opened.ok()) << opened.status().ToString();
+  return opened.ok() ? Text(Story::Read(**opened)) : "";
+}
 
 /// Runs the story until the power goes after operation `step`; returns whether it came to its end before.
 bool RunOnce(uint64_t step) {
@@ -199,6 +226,7 @@ bool RunOnce(uint64_t step) {
     auto opened = Database::Open(disk.get(), &clock, CrashOptions());
     EXPECT_TRUE(opened.ok()) << opened.status().ToString();
     if (!opened.ok()) return true;
+    EXPECT_TRUE((*opened)->CreateSnapshot(kBase).ok());
     disk->PowerOffAfter(disk->operations() + step);
     Story story(opened->get());
     story.Run();
@@ -233,15 +261,19 @@ bool RunOnce(uint64_t step) {
   opened->reset();
   opened = Database::Open(disk.get(), &clock, CrashOptions());
   EXPECT_TRUE(opened.ok()) << opened.status().ToString();
-  if (opened.ok()) {
-    EXPECT_EQ(Text(Story::Read(**opened)), more);
+  if (!opened.ok()) return true;
+  EXPECT_EQ(Text(Story::Read(**opened)), more);
+  const Lsn last = (*opened)->GetSnapshot()->lsn();
+  opened->reset();
+  if (step / kStride % 4 == 0) {  // It takes longer than all the rest.
+    EXPECT_EQ(Restored(disk.get(), &clock, last), more);
   }
   return !failed;
 }
 
 TEST(DefineCrash, EveryStepIsThereWhollyOrNotAtAll) {
   const char* only = std::getenv("SHEAF_DEFINE_CRASH_STEP");
-  constexpr uint64_t kStepsMax = 5000, kStride = 3;
+  constexpr uint64_t kStepsMax = 5000;
   uint64_t step = only == nullptr ? 1 + std::random_device()() % kStride : std::strtoull(only, nullptr, 10);
   for (; step < kStepsMax; step += kStride) {
     SCOPED_TRACE("replay with SHEAF_DEFINE_CRASH_STEP=" + std::to_string(step));
@@ -249,6 +281,23 @@ TEST(DefineCrash, EveryStepIsThereWhollyOrNotAtAll) {
     if (HasFailure() || ended || only != nullptr) break;
   }
   ASSERT_LT(step, kStepsMax) << "the story never came to its end";
+}
+
+TEST(DefineRestore, TheLogBringsAnOlderSnapshotToEveryStep) {
+  io::SimClock clock;
+  io::SimFileSystem disk(1);
+  std::map<Lsn, std::string> at;
+  {
+    const auto database = Database::Open(&disk, &clock, CrashOptions()).ValueOrDie();
+    const Lsn first = database->CreateSnapshot(kBase).ValueOrDie().lsn;
+    Story story(database.get());
+    story.Run();
+    ASSERT_FALSE(story.failed());
+    at = story.at();
+    EXPECT_GT(at.rbegin()->first, first);
+    EXPECT_GE(at.size(), 15u) << "each change of a table has an LSN of its own";
+  }
+  for (const auto& [lsn, text] : at) EXPECT_EQ(Restored(&disk, &clock, lsn), text) << lsn.value;
 }
 
 }  // namespace

@@ -90,8 +90,12 @@ LocalDatabase::LocalDatabase(io::FileSystem* files, io::Clock* clock, Options op
       paths_(options_.directory),
       granule_cache_(std::make_shared<parts::GranuleCache>(options_.granule_cache_bytes_max)),
       versions_(options_.memtable_bytes, options_.ingest_memory_bytes_max),
+      ingest_(std::make_shared<MemoryCounter>("recent_rows", options_.ingest_memory_bytes_max)),
       rate_limit_(clock, {.cpu_share = options_.compaction_cpu_share,
-                          .cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()))}) {}
+                          .cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()))}) {
+  AddMemorySource(ingest_);
+  AddMemorySource(granule_cache_);
+}
 
 LocalDatabase::~LocalDatabase() {
   const Status status = Close();
@@ -142,11 +146,11 @@ Result<int> LocalDatabase::BeginAppend(const WriteOptions& options, const std::f
   }
   MutexLock lock(&state_mutex_);
   std::optional<std::chrono::steady_clock::time_point> deadline;
-  while (changing_ != TableId() && !closed_ && touches(changing_)) {
+  while (!closed_ && std::any_of(changing_.begin(), changing_.end(), touches)) {
     const auto now = std::chrono::steady_clock::now();
     if (!deadline) deadline = now + kChangeWait;
     if (now >= *deadline) {
-      return MakeError(ErrorKind::kThrottled, "table {} is being changed; nothing was written, try again", changing_);
+      return MakeError(ErrorKind::kThrottled, "table {} is being changed; nothing was written, try again", changing_.front());
     }
     state_changed_.WaitFor(&state_mutex_, *deadline - now);
   }
@@ -158,7 +162,7 @@ Result<int> LocalDatabase::BeginAppend(const WriteOptions& options, const std::f
 
 void LocalDatabase::EndAppend(int turn) {
   MutexLock lock(&state_mutex_);
-  if (--appending_[turn] == 0 && (closed_ || changing_ != TableId())) state_changed_.NotifyAll();
+  if (--appending_[turn] == 0 && (closed_ || !changing_.empty())) state_changed_.NotifyAll();
 }
 
 Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version, const std::vector<TableRows>& rows,
@@ -215,7 +219,7 @@ Result<std::vector<PayloadRows>> LocalDatabase::CheckRows(const Version& version
 
 Result<std::shared_ptr<LocalDatabase::Draft>> LocalDatabase::DraftRows(const std::vector<TableRows>& rows,
                                                                        const WriteOptions& options) const {
-  if (ingest_bytes_.load(std::memory_order_relaxed) >= options_.ingest_memory_bytes_max) return Refuse(0);
+  if (ingest_->bytes() >= options_.ingest_memory_bytes_max) return Refuse(0);
   const std::shared_ptr<const Version> version = versions_.current();
   std::vector<VersionSet::NewRows> prepared;
   SHEAF_ASSIGN_OR_RETURN(const std::vector<PayloadRows> checked, CheckRows(*version, rows, &prepared));
@@ -353,13 +357,13 @@ Status LocalDatabase::Refuse(int64_t more) const {
   static Counter& throttled = Metrics().AddCounter("sheaf_store_throttled_total", "Appends refused because memory for rows is full.");
   throttled.Add();
   return MakeError(ErrorKind::kThrottled, "rows waiting in memory take {} bytes, and {} more would pass the limit of {}; try again",
-                   ingest_bytes_.load(), more, options_.ingest_memory_bytes_max);
+                   ingest_->bytes(), more, options_.ingest_memory_bytes_max);
 }
 
 Status LocalDatabase::Submit(std::shared_ptr<Draft> draft, int turn, Done done) {
   const int64_t bytes = draft->counted();
-  if (ingest_bytes_.fetch_add(bytes) + bytes > options_.ingest_memory_bytes_max) {
-    ingest_bytes_.fetch_sub(bytes);
+  if (ingest_->Add(bytes) > options_.ingest_memory_bytes_max) {
+    ingest_->Add(-bytes);
     return Refuse(bytes);
   }
   wal::Entry entry;
@@ -370,7 +374,7 @@ Status LocalDatabase::Submit(std::shared_ptr<Draft> draft, int turn, Done done) 
   entry.payload = draft;
   const Status appended = log_->Append(std::move(entry), [this, draft = std::move(draft), turn, done = std::move(done)](
                                                              Result<Lsn> outcome) { Finish(*draft, turn, done, outcome); });
-  if (!appended.ok()) ingest_bytes_.fetch_sub(bytes);
+  if (!appended.ok()) ingest_->Add(-bytes);
   return appended;
 }
 
@@ -382,6 +386,10 @@ Status LocalDatabase::SubmitLogged(std::shared_ptr<arrow::Buffer> bytes, std::ve
 }
 
 void LocalDatabase::OnVisible(const wal::LoggedEntry& entry) {
+  if (entry.entry.type == kDefinitionEntry) {  // Its change is visible already.
+    versions_.Publish(entry.lsn, {}, clock_->MonotonicNs());
+    return;
+  }
   const auto* draft = dynamic_cast<const Draft*>(entry.entry.payload.get());
   SHEAF_CHECK(draft != nullptr);
   VersionSet::Published published = versions_.Publish(entry.lsn, draft->rows(), clock_->MonotonicNs());
@@ -407,7 +415,7 @@ void LocalDatabase::Finish(Draft& draft, int turn, const Done& done, const Resul
     const bool decided = kind == ErrorKind::kConflict || kind == ErrorKind::kAlreadyExists;
     outcome = decided ? draft.outcome : MakeError(ErrorKind::kUnknown, "the append's condition: {}", draft.outcome.message());
   }
-  if (!outcome.ok()) ingest_bytes_.fetch_sub(draft.counted());
+  if (!outcome.ok()) ingest_->Add(-draft.counted());
   std::vector<Done> waiting;
   if (!draft.batch_id.empty()) waiting = batch_ids_.Settle(draft.batch_id);
   done(outcome);

@@ -28,10 +28,12 @@
 #include "compact/plan.h"
 #include "compact/rate_limit.h"
 #include "core/bounded_queue.h"
+#include "core/memory.h"
 #include "core/mutex.h"
 #include "parts/granule_cache.h"
 #include "store/batch_ids.h"
 #include "store/database.h"
+#include "store/definition_log.h"
 #include "store/layout.h"
 #include "store/retention_clock.h"
 #include "store/version.h"
@@ -62,8 +64,9 @@ class LocalDatabase : public Database {
   Result<SnapshotInfo> CreateSnapshot(const std::string& id) override;
   Result<std::vector<SnapshotInfo>> Snapshots() const override;
   Status DropSnapshot(const std::string& id) override;
-  /// Appends an entry of another log of this database, whose LSN must be the next here: for restoring. Waits until it is durable.
-  /// Errors: Unsupported (it is for a table that is not there, or of another schema), Corruption, those of AppendAsync().
+  /// Appends an entry of another log of this database, whose LSN must be the next here, and does what it did there: for restoring.
+  /// Waits until it is durable. Errors: Unsupported (it is for a table that is not there, or of another schema), Corruption, those of
+  /// AppendAsync().
   Status AppendLogged(const wal::LoggedEntry& entry);
   std::vector<PartStatus> Parts() const override;
   Stats GetStats() const override;
@@ -112,15 +115,28 @@ class LocalDatabase : public Database {
   void AnswerLoop();
 
   // Definitions (local_database_define.cc).
-  class HeldTable;
-  Status HoldAppends(TableId table) SHEAF_EXCLUDES(state_mutex_);
+  class HeldTables;
+  Status HoldAppends(TableId table, TableId coming) SHEAF_EXCLUDES(state_mutex_);
   void ReleaseAppends() SHEAF_EXCLUDES(state_mutex_);
   Status SealAll(TableId table);
+  Status Create(const std::shared_ptr<const TableInfo>& info, TableId replaced) SHEAF_REQUIRES(definitions_mutex_);
   Status Drop(TableId id, std::shared_ptr<const TableVersion> successor) SHEAF_REQUIRES(definitions_mutex_);
+  Result<std::shared_ptr<const TableInfo>> Change(const TableVersion& table, TableInfo changed, bool again)
+      SHEAF_REQUIRES(definitions_mutex_, upkeep_mutex_);
   Status CommitDefinition(const VersionChange& change) SHEAF_REQUIRES(definitions_mutex_);
   Status CheckNameIsFree(const std::string& schema_name, const std::string& name) const;
   Result<TableId> TakeTableId() SHEAF_EXCLUDES(commit_mutex_);
   Result<VersionChange> SwitchColumns(const TableVersion& table, std::shared_ptr<const TableInfo> after);
+
+  // Definitions in the log (local_database_redo.cc).
+  /// Writes what the log lacks of changes that manifests have. Where it cannot, that stays to be done; nothing here depends on it.
+  void LogDefinitions() SHEAF_EXCLUDES(commit_mutex_);
+  Result<Lsn> AppendDefinition(const std::shared_ptr<arrow::Buffer>& payload);
+  /// Of recovery: the manifest knows the definition already.
+  Status NoteDefinition(const wal::LoggedEntry& entry) SHEAF_EXCLUDES(commit_mutex_);
+  /// Of a restore: does it.
+  Status RedoDefinition(const wal::LoggedEntry& entry) SHEAF_EXCLUDES(definitions_mutex_, commit_mutex_);
+  Status Redo(const DefinitionStep& step) SHEAF_REQUIRES(definitions_mutex_);
 
   // Sealing and the manifest (local_database_seal.cc).
   void SealLoop();
@@ -197,7 +213,7 @@ class LocalDatabase : public Database {
   BatchIds batch_ids_;
   std::unique_ptr<wal::Log> log_;
 
-  std::atomic<int64_t> ingest_bytes_{0};  // Queued, in memtables and being sealed.
+  const std::shared_ptr<MemoryCounter> ingest_;  // Rows queued, in memtables and being sealed.
   std::atomic<int64_t> seals_{0}, cold_conversions_{0}, compactions_{0}, parts_expired_{0};
 
   /// Guards what follows; held for moments only.
@@ -208,7 +224,7 @@ class LocalDatabase : public Database {
   /// Appends whose outcome is open, by turn: a change of a definition starts the other turn and waits for the appends of this one.
   int64_t appending_[2] SHEAF_GUARDED_BY(state_mutex_) = {0, 0};
   int turn_ SHEAF_GUARDED_BY(state_mutex_) = 0;
-  TableId changing_ SHEAF_GUARDED_BY(state_mutex_);         // Appends to it wait; 0: none.
+  std::vector<TableId> changing_ SHEAF_GUARDED_BY(state_mutex_);  // Appends to them wait.
   std::string poisoned_ SHEAF_GUARDED_BY(state_mutex_);     // Why nothing can be written until a restart.
   std::string disk_full_ SHEAF_GUARDED_BY(state_mutex_);    // Why nothing can be written for now.
   uint64_t seal_wanted_ SHEAF_GUARDED_BY(state_mutex_) = 0;   // Counts requests, to end a pause early.
@@ -225,6 +241,12 @@ class LocalDatabase : public Database {
   std::string database_uuid_ SHEAF_GUARDED_BY(commit_mutex_);
   TableId next_table_ SHEAF_GUARDED_BY(commit_mutex_){1};
   std::map<TableId, Lsn> dropped_ SHEAF_GUARDED_BY(commit_mutex_);  // The log may have their rows through this LSN.
+  uint64_t definitions_ SHEAF_GUARDED_BY(commit_mutex_) = 0;  // Changes of definitions so far.
+  struct UnloggedStep {
+    uint64_t number = 0;
+    TableId table, dropped;                                 // As DefinitionStep's; 0: none.
+  };
+  std::vector<UnloggedStep> unlogged_ SHEAF_GUARDED_BY(commit_mutex_);  // In manifests, but not known to be in the log.
   Lsn covered_ SHEAF_GUARDED_BY(commit_mutex_);             // By the newest manifest.
   Lsn truncated_ SHEAF_GUARDED_BY(commit_mutex_);           // The log begins after this.
   int64_t committed_ns_ SHEAF_GUARDED_BY(commit_mutex_) = 0;  // Monotonic.

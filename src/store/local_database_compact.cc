@@ -7,6 +7,7 @@
 #include "compact/merge.h"
 #include "compact/plan.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/metrics.h"
 #include "parts/keyed_part.h"
 #include "store/local_database.h"
@@ -170,6 +171,7 @@ Result<std::vector<std::shared_ptr<const Part>>> LocalDatabase::MergeInputs(
   options.next_id = [this] { return versions_.TakePartId(); };
   options.output_bytes = output_bytes;
   options.cancel = &cancel_compaction_;
+  options.pool = &NamedPool("compaction");
   if (table.retention_ms && table.layout.time_column >= 0) {
     options.time_column = table.layout.time_column;
     options.expire_before_ns = retention_now_ns_.load() - *table.retention_ms * kNsPerMs;
@@ -232,7 +234,7 @@ Status LocalDatabase::StallWrite(const TableVersion& table) const {
   static Counter& stalled_us =
       Metrics().AddCounter("sheaf_store_write_stall_microseconds_total", "How long they waited together.");
   const double memory =
-      static_cast<double>(ingest_bytes_.load(std::memory_order_relaxed)) / static_cast<double>(options_.ingest_memory_bytes_max);
+      static_cast<double>(ingest_->bytes()) / static_cast<double>(options_.ingest_memory_bytes_max);
   const compact::Stall stall = compact::WriteStall(table.level0, memory);
   if (stall.refuse) {
     return MakeError(ErrorKind::kThrottled, "{}.{} has {} parts that wait to be merged; try again", table.info->schema_name,

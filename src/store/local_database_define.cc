@@ -1,4 +1,5 @@
-/// LocalDatabase: tables come, change and go. Each change is one manifest; appends to its table wait meanwhile.
+/// LocalDatabase: tables come, change and go. Each change is one manifest, then an entry of the log for those who bring a snapshot
+/// forward; appends to its table wait meanwhile, so that the log has its rows on the right side of that entry.
 ///
 /// Where columns change, the table's rows are sealed into parts first, so that neither memory nor the part of the log that a
 /// recovery reads has rows of the version before; parts say which version theirs are of.
@@ -48,15 +49,16 @@ std::string FullName(const TableInfo& table) { return table.schema_name + "." + 
 
 }  // namespace
 
-/// Holds up appends to a table for a scope.
-class LocalDatabase::HeldTable {
+/// Holds up appends to a table that is there, and to one that comes, for a scope. Either may be 0.
+class LocalDatabase::HeldTables {
  public:
-  HeldTable(LocalDatabase* database, TableId table) : database_(database), held_(database->HoldAppends(table)) {}
-  ~HeldTable() {
+  HeldTables(LocalDatabase* database, TableId table, TableId coming = TableId())
+      : database_(database), held_(database->HoldAppends(table, coming)) {}
+  ~HeldTables() {
     if (held_.ok()) database_->ReleaseAppends();
   }
-  HeldTable(const HeldTable&) = delete;
-  HeldTable& operator=(const HeldTable&) = delete;
+  HeldTables(const HeldTables&) = delete;
+  HeldTables& operator=(const HeldTables&) = delete;
   const Status& status() const { return held_; }
 
  private:
@@ -64,18 +66,20 @@ class LocalDatabase::HeldTable {
   const Status held_;
 };
 
-/// Returns once no append that began before this is open. Later ones to `table` wait. Error: Timeout (nothing is held then).
-Status LocalDatabase::HoldAppends(TableId table) {
+/// Returns once no append to `table` that began before this is open. Later ones wait. Error: Timeout (nothing is held then).
+Status LocalDatabase::HoldAppends(TableId table, TableId coming) {
   const auto deadline = std::chrono::steady_clock::now() + kDrainWait;
   MutexLock lock(&state_mutex_);
-  changing_ = table;
+  if (coming != TableId()) changing_.push_back(coming);
+  if (table == TableId()) return Status::OK();
+  changing_.push_back(table);
   for (int pass = 0; pass < 2; ++pass) {
     // The other turn may have appends left from a change that gave up; then this one's.
     const int other = 1 - turn_;
     while (appending_[other] > 0) {
       const auto left = deadline - std::chrono::steady_clock::now();
       if (left <= left.zero()) {
-        changing_ = TableId();
+        changing_.clear();
         state_changed_.NotifyAll();
         return MakeError(ErrorKind::kTimeout, "appends that began before did not end in {} s; nothing was changed, try again",
                          kDrainWait.count());
@@ -89,7 +93,7 @@ Status LocalDatabase::HoldAppends(TableId table) {
 
 void LocalDatabase::ReleaseAppends() {
   MutexLock lock(&state_mutex_);
-  changing_ = TableId();
+  changing_.clear();
   state_changed_.NotifyAll();
 }
 
@@ -107,8 +111,18 @@ Status LocalDatabase::CommitDefinition(const VersionChange& change) {
   {
     MutexLock lock(&commit_mutex_);
     number_before = manifest_number_;
+    unlogged_.push_back({.number = ++definitions_,
+                         .table = change.created ? change.created->info->id : change.dropped ? TableId() : change.table,
+                         .dropped = change.dropped ? change.table : TableId()});
   }
   const Status committed = Commit(change);
+  if (committed.ok()) {
+    LogDefinitions();
+  } else {
+    MutexLock lock(&commit_mutex_);
+    unlogged_.pop_back();
+    --definitions_;
+  }
   const Status again = Commit({});
   if (committed.ok()) {
     if (!again.ok())
@@ -150,16 +164,23 @@ Result<std::shared_ptr<const TableInfo>> LocalDatabase::CreateTable(const NewTab
   SHEAF_ASSIGN_OR_RETURN(TableInfo made, MakeTable(asked));
   SHEAF_ASSIGN_OR_RETURN(made.id, TakeTableId());
   const auto info = std::make_shared<const TableInfo>(std::move(made));
+  SHEAF_RETURN_NOT_OK(Create(info, found.ok() ? (*found)->id : TableId()));
+  return info;
+}
+
+/// `replaced`: a table that goes in the same step; 0: none.
+Status LocalDatabase::Create(const std::shared_ptr<const TableInfo>& info, TableId replaced) {
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<const TableVersion> table, versions_.MakeTable({info, {}, Lsn()}));
-  if (found.ok()) {
-    SHEAF_RETURN_NOT_OK(Drop((*found)->id, table));
+  if (replaced != TableId()) {
+    SHEAF_RETURN_NOT_OK(Drop(replaced, table));
   } else {
+    const HeldTables held(this, TableId(), info->id);
     VersionChange change;
     change.created = table;
     SHEAF_RETURN_NOT_OK(CommitDefinition(change));
   }
   LogInfo("table.created", {{"table", FullName(*info)}, {"id", info->id}});
-  return info;
+  return Status::OK();
 }
 
 Status LocalDatabase::DropTable(TableId table) {
@@ -178,7 +199,7 @@ Status LocalDatabase::Drop(TableId id, std::shared_ptr<const TableVersion> succe
   if (FindReadyTable(table->info->schema_name, table->info->name) != nullptr) {
     return MakeError(ErrorKind::kDenied, "{} is a ready table and stays; its rows expire by its retention", name);
   }
-  const HeldTable held(this, id);
+  const HeldTables held(this, id, successor == nullptr ? TableId() : successor->info->id);
   SHEAF_RETURN_NOT_OK(held.status());
   VersionChange change;
   change.table = id;
@@ -216,14 +237,20 @@ Result<std::shared_ptr<const TableInfo>> LocalDatabase::Alter(TableId id, const 
   if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", id);
   SHEAF_ASSIGN_OR_RETURN(TableInfo changed, ChangeTable(*table->info, asked, versions_.visible()));
   if (!SameName(changed.name, table->info->name)) SHEAF_RETURN_NOT_OK(CheckNameIsFree(changed.schema_name, changed.name));
-  if (!ColumnsChanged(*table->info, changed)) {
+  return Change(*table, std::move(changed), /*again=*/false);
+}
+
+/// `again`: as the log says it was done, from an LSN of then.
+Result<std::shared_ptr<const TableInfo>> LocalDatabase::Change(const TableVersion& table, TableInfo changed, bool again) {
+  const TableId id = changed.id;
+  if (!ColumnsChanged(*table.info, changed)) {
     VersionChange change;
     change.table = id;
     change.info = std::make_shared<const TableInfo>(std::move(changed));
     SHEAF_RETURN_NOT_OK(CommitDefinition(change));
     return change.info;
   }
-  const HeldTable held(this, id);
+  const HeldTables held(this, id);
   SHEAF_RETURN_NOT_OK(held.status());
   SHEAF_RETURN_NOT_OK(SealAll(id));
   const std::shared_ptr<const Version> sealed = versions_.current();
@@ -232,8 +259,10 @@ Result<std::shared_ptr<const TableInfo>> LocalDatabase::Alter(TableId id, const 
     return MakeError(ErrorKind::kInvalid, "{} has rows; lists of a fixed size can change it only while there are none",
                      FullName(changed));
   }
-  changed.since = versions_.visible();
-  ForgetUnused(quiet, &changed.history);
+  if (!again) {
+    changed.since = versions_.visible();
+    ForgetUnused(quiet, &changed.history);
+  }
   SHEAF_ASSIGN_OR_RETURN(const VersionChange change, SwitchColumns(quiet, std::make_shared<const TableInfo>(std::move(changed))));
   SHEAF_RETURN_NOT_OK(CommitDefinition(change));
   LogInfo("table.altered", {{"table", FullName(*change.info)}, {"id", id}, {"schema_version", change.info->schema_version}});

@@ -8,6 +8,7 @@
 
 #include "columns/row_union.h"
 #include "core/check.h"
+#include "core/memory.h"
 #include "parts/delete_vector.h"
 #include "parts/keyed_part.h"
 #include "parts/part_stream.h"
@@ -64,7 +65,7 @@ Result<std::shared_ptr<const Part>> LocalDatabase::WriteKeyed(const TableInfo& t
                                                               parts::PartInfo info) {
   SHEAF_ASSIGN_OR_RETURN(const AliveRows alive, TakeAlive(*memtable.keyed));
   if (alive.rows.empty()) return nullptr;
-  SHEAF_ASSIGN_OR_RETURN(const auto rows, columns::RowUnion::Make(table.schema, alive.batches));
+  SHEAF_ASSIGN_OR_RETURN(const auto rows, columns::RowUnion::Make(table.schema, alive.batches, &NamedPool("seal")));
   std::vector<uint32_t> order;
   order.reserve(alive.rows.size());
   for (const auto& [batch, row] : alive.rows) order.push_back(static_cast<uint32_t>(rows->first_row(batch) + row));

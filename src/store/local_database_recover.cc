@@ -41,21 +41,6 @@ Result<bool> AddReadyTables(parts::ManifestState* state) {
   return added;
 }
 
-/// The table as stored; where it is a ready one for telemetry, with the program's own schema object and layout.
-Result<std::shared_ptr<const TableInfo>> TableFrom(const parts::TableRecord& record) {
-  SHEAF_ASSIGN_OR_RETURN(TableInfo table, FromRecord(record));
-  const TableInfo* ready = table.schema_name == kOtelSchema ? FindReadyTable(table.schema_name, table.name) : nullptr;
-  if (ready != nullptr) {
-    if (!ready->schema->Equals(*table.schema, /*check_metadata=*/false)) {
-      return MakeError(ErrorKind::kUnsupported, "{}.{} was stored by another version of this program, with other columns",
-                       table.schema_name, table.name);
-    }
-    table.schema = ready->schema;
-    table.layout = ready->layout;
-  }
-  return std::make_shared<const TableInfo>(std::move(table));
-}
-
 /// Reads the number in `name`, which is `prefix`, digits, and anything that does not begin with a digit.
 std::optional<uint64_t> NumberIn(std::string_view name, std::string_view prefix) {
   if (!name.starts_with(prefix)) return std::nullopt;
@@ -75,6 +60,12 @@ std::map<TableId, Lsn> DroppedIn(const json& extra) {
     if (table && through.is_number_unsigned()) dropped[TableId(*table)] = Lsn(through.get<uint64_t>());
   }
   return dropped;
+}
+
+/// 0 where there is none.
+uint64_t NumberAt(const json& object, const char* key) {
+  const json number = object.is_object() ? object.value(key, json()) : json();
+  return number.is_number_unsigned() ? number.get<uint64_t>() : 0;
 }
 
 Result<std::vector<io::FileInfo>> ListIfThere(io::FileSystem* files, const std::string& path) {
@@ -126,6 +117,7 @@ Status LocalDatabase::Recover() {
   SHEAF_RETURN_NOT_OK(FindOrphans(&state));
   SHEAF_RETURN_NOT_OK(OpenTables(state));
   SHEAF_RETURN_NOT_OK(OpenLog(manifest));
+  if (!options_.read_only) LogDefinitions();
   LogInfo("database.opened", {{"directory", options_.directory},
                               {"manifest", state.number},
                               {"parts", state.parts.size()},
@@ -216,7 +208,7 @@ Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
   std::vector<VersionSet::Table> tables;
   for (const parts::TableRecord& record : state.tables) {
     VersionSet::Table& table = tables.emplace_back();
-    SHEAF_ASSIGN_OR_RETURN(table.info, TableFrom(record));
+    SHEAF_ASSIGN_OR_RETURN(table.info, TableOf(record));
     const json lsn = sealed.value(fmt::format("{}", record.id), json(uint64_t{0}));
     table.sealed = Lsn(lsn.is_number_unsigned() ? lsn.get<uint64_t>() : 0);
   }
@@ -236,6 +228,13 @@ Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
   {
     MutexLock lock(&commit_mutex_);
     dropped_ = DroppedIn(extra);
+    definitions_ = NumberAt(extra, "definitions");
+    const json unlogged = extra.value("unlogged", json::array());
+    for (const json& step : unlogged) {
+      unlogged_.push_back({.number = NumberAt(step, "number"),
+                           .table = TableId(NumberAt(step, "table")),
+                           .dropped = TableId(NumberAt(step, "dropped"))});
+    }
   }
   const json seen = extra.value("retention_clock_ns", json(int64_t{0}));
   MutexLock lock(&upkeep_mutex_);
@@ -342,6 +341,7 @@ bool LocalDatabase::WasDropped(TableId table, Lsn lsn) const {
 }
 
 Status LocalDatabase::ReplayEntry(const wal::LoggedEntry& entry) {
+  if (entry.entry.type == kDefinitionEntry) return NoteDefinition(entry);
   if (entry.entry.type != kRowsEntry) {
     return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one", entry.lsn,
                      entry.entry.type);
@@ -360,7 +360,7 @@ Status LocalDatabase::ReplayEntry(const wal::LoggedEntry& entry) {
     if (kind == ErrorKind::kConflict || kind == ErrorKind::kAlreadyExists) return Status::OK();
     return WithContext(outcome, fmt::format("log entry {}", entry.lsn));
   }
-  ingest_bytes_.fetch_add(bytes_added);
+  ingest_->Add(bytes_added);
   if (!entry.entry.batch_id.empty()) batch_ids_.Remember({entry.entry.batch_id, entry.lsn, entry.time_ns});
   return Status::OK();
 }

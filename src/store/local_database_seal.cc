@@ -90,7 +90,7 @@ Status LocalDatabase::Seal(TableId table_id, const TableMemtable& memtable) {
   }
   SHEAF_RETURN_NOT_OK(committed);
   uncommitted_ = {};
-  ingest_bytes_.fetch_sub(memtable.charged->load());
+  ingest_->Add(-memtable.charged->load());
   seals_.fetch_add(1);
   const double took = static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9;
   seconds.Observe(took);
@@ -204,8 +204,8 @@ void LocalDatabase::DiscardRemoved(const VersionChange& change, const Version& b
     }
   }
   if (!change.dropped) return;
-  for (const TableMemtable& memtable : table->sealing) ingest_bytes_.fetch_sub(memtable.charged->load());
-  ingest_bytes_.fetch_sub(table->active.charged->load());
+  for (const TableMemtable& memtable : table->sealing) ingest_->Add(-memtable.charged->load());
+  ingest_->Add(-table->active.charged->load());
 }
 
 Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn covered) {
@@ -215,6 +215,10 @@ Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn covered
   for (const auto& [table, through] : dropped_) dropped[fmt::format("{}", table)] = through.value;
   json extra = {{"sealed", sealed}, {"batch_ids", id_files_}, {"retention_clock_ns", retention_now_ns_.load()}};
   if (!dropped.empty()) extra["dropped"] = dropped;
+  if (definitions_ > 0) extra["definitions"] = definitions_;
+  for (const UnloggedStep& step : unlogged_) {
+    extra["unlogged"].push_back({{"number", step.number}, {"table", step.table.value}, {"dropped", step.dropped.value}});
+  }
   return extra.dump();
 }
 

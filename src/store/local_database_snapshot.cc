@@ -133,7 +133,11 @@ Status LocalDatabase::LinkSnapshot(const std::string& folder, SnapshotInfo* info
   SHEAF_RETURN_NOT_OK(SaveBatchIds(info->lsn));
   VersionSet::Prospect now = versions_.Preview({});
   now.covered = info->lsn;
-  SHEAF_ASSIGN_OR_RETURN(parts::ManifestState state, StateOf(now));
+  // Which definitions the log lacks is the database's affair: one that is made of the snapshot must not add them to its own.
+  std::vector<UnloggedStep> unlogged = std::exchange(unlogged_, {});
+  auto made = StateOf(now);
+  unlogged_ = std::move(unlogged);
+  SHEAF_ASSIGN_OR_RETURN(parts::ManifestState state, std::move(made));
   state.number = 1;
   state.durable = info->lsn;
   const auto Link = [&](const std::string& name) { return files_->Link(io::Join(paths_.parts, name), io::Join(to.parts, name)); };
@@ -181,6 +185,7 @@ Status LocalDatabase::PruneArchive() {
 }
 
 Status LocalDatabase::AppendLogged(const wal::LoggedEntry& entry) {
+  if (entry.entry.type == kDefinitionEntry) return RedoDefinition(entry);
   if (entry.entry.type != kRowsEntry) {
     return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one",
                      entry.lsn, entry.entry.type);

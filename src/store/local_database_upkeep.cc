@@ -199,6 +199,7 @@ Status LocalDatabase::SetRetention(TableId table, std::optional<int64_t> retenti
     return MakeError(ErrorKind::kInvalid, "a retention of {} ms would keep nothing; it must be positive, or none", *retention_ms);
   }
   {
+    MutexLock definitions(&definitions_mutex_);
     MutexLock lock(&upkeep_mutex_);
     const std::shared_ptr<const Version> version = versions_.current();
     const TableVersion* found = version->Find(table);
@@ -211,7 +212,7 @@ Status LocalDatabase::SetRetention(TableId table, std::optional<int64_t> retenti
     VersionChange change;
     change.table = table;
     change.info = std::move(info);
-    SHEAF_RETURN_NOT_OK(Commit(change));
+    if (found->info->retention_ms != retention_ms) SHEAF_RETURN_NOT_OK(CommitDefinition(change));
   }
   return Expire();
 }

@@ -65,7 +65,7 @@ struct RestoreReport {
 /// once, which checks it. Where it fails, `to` is left as far as it got, and must be removed.
 /// Errors: NotFound (no such snapshot; the log does not reach the target: says from where to where), AlreadyExists (`to` is
 /// not empty), Invalid (two targets, or one before every snapshot), Unavailable (held by another process), Unsupported (a table
-/// was defined anew after the snapshot), Corruption, Io.
+/// was changed after the snapshot by a program too old to log that), Corruption, Io.
 Result<RestoreReport> Restore(io::FileSystem* files, io::Clock* clock, const std::string& directory, const std::string& id,
                               const std::string& to, const RestoreTarget& target);
 

@@ -15,6 +15,7 @@
 #include <arrow/util/base64.h>
 #include <nlohmann/json.hpp>
 
+#include "store/ready_tables.h"
 #include "store/table_change.h"
 
 namespace sheaf::store {
@@ -249,6 +250,20 @@ Result<TableInfo> FromRecord(const parts::TableRecord& record) {
   }
   SHEAF_RETURN_NOT_OK(ReadDefinition(record, settings, &table));
   return table;
+}
+
+Result<std::shared_ptr<const TableInfo>> TableOf(const parts::TableRecord& record) {
+  SHEAF_ASSIGN_OR_RETURN(TableInfo table, FromRecord(record));
+  const TableInfo* ready = table.schema_name == kOtelSchema ? FindReadyTable(table.schema_name, table.name) : nullptr;
+  if (ready != nullptr) {
+    if (!ready->schema->Equals(*table.schema, /*check_metadata=*/false)) {
+      return MakeError(ErrorKind::kUnsupported, "{}.{} was stored by another version of this program, with other columns",
+                       table.schema_name, table.name);
+    }
+    table.schema = ready->schema;
+    table.layout = ready->layout;
+  }
+  return std::make_shared<const TableInfo>(std::move(table));
 }
 
 }  // namespace sheaf::store

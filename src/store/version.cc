@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "core/check.h"
+#include "core/memory.h"
 #include "store/keyed_read.h"
 #include "store/names.h"
 
@@ -209,6 +210,7 @@ Result<TableMemtable> VersionSet::NewMemtable(const TableInfo& info) {
     options.time_column = info.layout.time_column;
     options.filter_columns = info.layout.filter_columns;
     options.ordinal = id.value;
+    options.pool = &NamedPool("memtable");
     SHEAF_ASSIGN_OR_RETURN(memtable.keyed, memtable::KeyedMemtable::Make(std::move(options)));
   } else {
     memtable.append = std::make_shared<memtable::Memtable>(info.schema, info.layout.time_column, info.layout.filter_columns, id.value);
