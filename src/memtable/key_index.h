@@ -25,10 +25,16 @@ class KeyIndex {
 
   static uint64_t Hash(std::string_view key);
 
-  /// Brings the place that a look-up of this hash reads first into the cache.
+  /// Brings what names the table of this hash into the cache.
+  void PrefetchTable(uint64_t hash) const {
+    const Directory* directory = directory_.load(std::memory_order_acquire);
+    __builtin_prefetch(&directory->tables[PlaceIn(*directory, hash)]);
+  }
+  /// Brings what Find() and Insert() of this hash touch first into the cache: the slot, and the head of the table before its slots.
   void Prefetch(uint64_t hash) const {
     const TableRef table = Choose(hash);
     __builtin_prefetch(&table.slots()[hash >> 32 & table.mask()]);
+    __builtin_prefetch(table.slots() - 1);
   }
 
   /// The record for which `equal(RecordRef)` holds among those added with this hash; 0: none. Any thread.

@@ -188,7 +188,8 @@ class Keyed final : public KeyedMemtable {
     std::array<uint64_t, kHashedAhead> hashes;
     for (int64_t first = 0; first < keys.size(); first += kHashedAhead) {
       const int64_t end = std::min(keys.size(), first + kHashedAhead);
-      for (int64_t i = first; i < end; ++i) index_.Prefetch(hashes[static_cast<size_t>(i - first)] = KeyIndex::Hash(keys[i]));
+      for (int64_t i = first; i < end; ++i) index_.PrefetchTable(hashes[static_cast<size_t>(i - first)] = KeyIndex::Hash(keys[i]));
+      for (int64_t i = first; i < end; ++i) index_.Prefetch(hashes[static_cast<size_t>(i - first)]);
       for (int64_t i = first; i < end; ++i) {
         AddVersion(hashes[static_cast<size_t>(i - first)], keys[i], lsn, chunk,
                    chunk == kDeletedChunk ? 0 : static_cast<uint32_t>(i));

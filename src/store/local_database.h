@@ -35,6 +35,7 @@
 #include "store/database.h"
 #include "store/definition_log.h"
 #include "store/layout.h"
+#include "store/replayer.h"
 #include "store/retention_clock.h"
 #include "store/version.h"
 #include "wal/log.h"
@@ -81,8 +82,13 @@ class LocalDatabase : public Database {
   Result<parts::ManifestLoad> LoadOrCreateManifest();
   Status OpenTables(const parts::ManifestState& state);
   Status OpenLog(const parts::ManifestLoad& manifest);
-  Status ReplayEntry(const wal::LoggedEntry& entry);
+  Status ReplayEntry(const wal::LoggedEntry& entry, Replayer* replayer);
+  Status PublishReplayed(const Replayer::Entry& entry, int64_t now_ns);
+  /// Null: nothing of the rows is to be done again.
+  Result<const TableVersion*> TableToReplay(const Version& version, Lsn lsn, TableId table, uint32_t schema_version,
+                                            bool skip_sealed) const;
   Result<VersionSet::NewRows> ReplaySection(const PayloadSection& section, const TableVersion& table) const;
+  static Status ReplaySingle(const SingleItem& single, const TableVersion& table, VersionSet::NewRows* added);
   Result<std::vector<VersionSet::NewRows>> ReplaySections(const Version& version, Lsn lsn, const std::shared_ptr<arrow::Buffer>& bytes,
                                                           bool skip_sealed) const;
   Status FindOrphans(parts::ManifestState* state);

@@ -258,11 +258,13 @@ Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
   }
   const int64_t began_ns = clock_->MonotonicNs();
   wal::RecoveryReport report;
+  Replayer replayer([this, began_ns](const Replayer::Entry& entry) { return PublishReplayed(entry, began_ns); });
   SHEAF_ASSIGN_OR_RETURN(
       log_, wal::Log::Open(
                 files_, clock_, options, manifest.state.covered, std::max(manifest.state.durable, manifest.state.covered),
-                [this](const wal::LoggedEntry& entry) { return ReplayEntry(entry); },
+                [this, &replayer](const wal::LoggedEntry& entry) { return ReplayEntry(entry, &replayer); },
                 [this](const wal::LoggedEntry& entry) { OnVisible(entry); }, &report));
+  SHEAF_RETURN_NOT_OK(replayer.Finish());
   LogInfo("log.replayed", {{"directory", paths_.log},
                            {"first", report.first},
                            {"last", report.last},
@@ -272,6 +274,21 @@ Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
                            {"seconds", static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9}});
   return Status::OK();
 }
+
+namespace {
+
+Status ReplayRow(const TableInfo& table, std::string_view row, VersionSet::NewRows* added) {
+  if (table.rows == nullptr) {
+    return MakeError(ErrorKind::kCorruption, "it holds compact rows of {}.{}, which cannot have any", table.schema_name, table.name);
+  }
+  SHEAF_RETURN_NOT_OK(table.rows->Check(row));
+  SHEAF_RETURN_NOT_OK(table.keys->EncodeRow(*table.rows, row, &added->keys.bytes));
+  added->keys.ends.push_back(static_cast<uint32_t>(added->keys.bytes.size()));
+  added->row = row;
+  return Status::OK();
+}
+
+}  // namespace
 
 /// What a section of a log entry does, as it was prepared when it was appended.
 Result<VersionSet::NewRows> LocalDatabase::ReplaySection(const PayloadSection& section, const TableVersion& table) const {
@@ -298,14 +315,40 @@ Result<VersionSet::NewRows> LocalDatabase::ReplaySection(const PayloadSection& s
     for (const std::string_view key : packed) added.keys.Add(key);
     return added;
   }
-  if (packed.size() != 1 || info.rows == nullptr) {
+  if (packed.size() != 1) {
     return MakeError(ErrorKind::kCorruption, "it holds {} compact rows of {}.{}", packed.size(), info.schema_name, info.name);
   }
-  SHEAF_RETURN_NOT_OK(info.rows->Check(packed.front()));
-  SHEAF_RETURN_NOT_OK(info.keys->EncodeRow(*info.rows, packed.front(), &added.keys.bytes));
-  added.keys.ends.push_back(static_cast<uint32_t>(added.keys.bytes.size()));
-  added.row = packed.front();
+  SHEAF_RETURN_NOT_OK(ReplayRow(info, packed.front(), &added));
   return added;
+}
+
+/// ReplaySection() of what most entries are; `added` is one of an entry before, whose memory is used again.
+Status LocalDatabase::ReplaySingle(const SingleItem& single, const TableVersion& table, VersionSet::NewRows* added) {
+  added->table = single.table;
+  added->op = single.op;
+  added->condition = {};
+  added->row = {};
+  added->keys.bytes.clear();
+  added->keys.ends.clear();
+  if (single.form == SectionForm::kRows) return ReplayRow(*table.info, single.item, added);
+  added->keys.Add(single.item);
+  return Status::OK();
+}
+
+Result<const TableVersion*> LocalDatabase::TableToReplay(const Version& version, Lsn lsn, TableId id, uint32_t schema_version,
+                                                         bool skip_sealed) const {
+  const TableVersion* table = version.Find(id);
+  if (table == nullptr && skip_sealed && WasDropped(id, lsn)) return nullptr;
+  if (table == nullptr) {
+    return MakeError(skip_sealed ? ErrorKind::kCorruption : ErrorKind::kUnsupported,
+                     "log entry {} has rows for table {}, which the manifest does not have", lsn, id);
+  }
+  if (skip_sealed && lsn <= table->sealed) return nullptr;
+  if (schema_version != table->info->schema_version) {
+    return MakeError(ErrorKind::kUnsupported, "log entry {} has rows for {}.{} with schema version {}; the table has {}", lsn,
+                     table->info->schema_name, table->info->name, schema_version, table->info->schema_version);
+  }
+  return table;
 }
 
 /// What an entry does, of what is not in parts yet. The rows point into `bytes`.
@@ -316,17 +359,9 @@ Result<std::vector<VersionSet::NewRows>> LocalDatabase::ReplaySections(const Ver
   if (!sections.ok()) return WithContext(sections.status(), fmt::format("log entry {}", lsn));
   std::vector<VersionSet::NewRows> rows;
   for (const PayloadSection& section : *sections) {
-    const TableVersion* table = version.Find(section.table);
-    if (table == nullptr && skip_sealed && WasDropped(section.table, lsn)) continue;
-    if (table == nullptr) {
-      return MakeError(skip_sealed ? ErrorKind::kCorruption : ErrorKind::kUnsupported,
-                       "log entry {} has rows for table {}, which the manifest does not have", lsn, section.table);
-    }
-    if (skip_sealed && lsn <= table->sealed) continue;
-    if (section.schema_version != table->info->schema_version) {
-      return MakeError(ErrorKind::kUnsupported, "log entry {} has rows for {}.{} with schema version {}; the table has {}", lsn,
-                       table->info->schema_name, table->info->name, section.schema_version, table->info->schema_version);
-    }
+    SHEAF_ASSIGN_OR_RETURN(const TableVersion* table,
+                           TableToReplay(version, lsn, section.table, section.schema_version, skip_sealed));
+    if (table == nullptr) continue;
     auto added = ReplaySection(section, *table);
     if (!added.ok()) return WithContext(added.status(), fmt::format("log entry {}", lsn));
     rows.push_back(*std::move(added));
@@ -340,28 +375,48 @@ bool LocalDatabase::WasDropped(TableId table, Lsn lsn) const {
   return dropped != dropped_.end() && lsn <= dropped->second;
 }
 
-Status LocalDatabase::ReplayEntry(const wal::LoggedEntry& entry) {
-  if (entry.entry.type == kDefinitionEntry) return NoteDefinition(entry);
-  if (entry.entry.type != kRowsEntry) {
-    return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one", entry.lsn,
-                     entry.entry.type);
+Status LocalDatabase::ReplayEntry(const wal::LoggedEntry& logged, Replayer* replayer) {
+  Replayer::Entry* const entry = replayer->Next();
+  entry->lsn = logged.lsn;
+  entry->time_ns = logged.time_ns;
+  entry->batch_id = logged.entry.batch_id;
+  if (logged.entry.type == kDefinitionEntry) {
+    SHEAF_RETURN_NOT_OK(NoteDefinition(logged));
+    entry->rows.clear();
+    return replayer->Add();
+  }
+  if (logged.entry.type != kRowsEntry) {
+    return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one", logged.lsn,
+                     logged.entry.type);
+  }
+  const std::shared_ptr<const Version> version = versions_.current();
+  if (const auto single = AsSingleItem(*logged.entry.payload); single && version->IsKeyed(single->table)) {
+    entry->payload = logged.entry.payload;  // Memtables copy single rows.
+    SHEAF_ASSIGN_OR_RETURN(const TableVersion* table, TableToReplay(*version, logged.lsn, single->table, single->schema_version,
+                                                                    /*skip_sealed=*/true));
+    entry->rows.resize(table == nullptr ? 0 : 1);
+    if (table == nullptr) return replayer->Add();
+    entry->rows.front().bytes = logged.entry.payload->size();
+    const Status read = ReplaySingle(*single, *table, &entry->rows.front());
+    return read.ok() ? replayer->Add() : WithContext(read, fmt::format("log entry {}", logged.lsn));
   }
   // The payload may lie in a mapping of the segment; rows stay in memory after the segment is gone.
-  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(entry.entry.payload->size(), &NamedPool("ingest")));
-  std::memcpy(bytes->mutable_data(), entry.entry.payload->data(), static_cast<size_t>(bytes->size()));
-  const std::shared_ptr<const Version> version = versions_.current();
-  SHEAF_ASSIGN_OR_RETURN(const std::vector<VersionSet::NewRows> rows, ReplaySections(*version, entry.lsn, bytes, /*skip_sealed=*/true));
-  int64_t bytes_added = 0;
-  for (const VersionSet::NewRows& added : rows) bytes_added += added.bytes;
-  const Status outcome = versions_.Publish(entry.lsn, rows, clock_->MonotonicNs()).outcome;
+  SHEAF_ASSIGN_OR_RETURN(entry->payload, arrow::AllocateBuffer(logged.entry.payload->size(), &NamedPool("ingest")));
+  std::memcpy(entry->payload->mutable_data(), logged.entry.payload->data(), static_cast<size_t>(entry->payload->size()));
+  SHEAF_ASSIGN_OR_RETURN(entry->rows, ReplaySections(*version, logged.lsn, entry->payload, /*skip_sealed=*/true));
+  return replayer->Add();
+}
+
+Status LocalDatabase::PublishReplayed(const Replayer::Entry& entry, int64_t now_ns) {
+  const Status outcome = versions_.Publish(entry.lsn, entry.rows, now_ns).outcome;
   if (!outcome.ok()) {
     const ErrorKind kind = KindOf(outcome);
     // The condition did not hold when the entry was written, either.
     if (kind == ErrorKind::kConflict || kind == ErrorKind::kAlreadyExists) return Status::OK();
     return WithContext(outcome, fmt::format("log entry {}", entry.lsn));
   }
-  ingest_->Add(bytes_added);
-  if (!entry.entry.batch_id.empty()) batch_ids_.Remember({entry.entry.batch_id, entry.lsn, entry.time_ns});
+  for (const VersionSet::NewRows& added : entry.rows) ingest_->Add(added.bytes);
+  if (!entry.batch_id.empty()) batch_ids_.Remember({entry.batch_id, entry.lsn, entry.time_ns});
   return Status::OK();
 }
 

@@ -85,7 +85,6 @@ Status LocalDatabase::NoteDefinition(const wal::LoggedEntry& entry) {
     definitions_ = std::max(definitions_, step->number);
     std::erase_if(unlogged_, [&](const UnloggedStep& other) { return other.number == step->number; });
   }
-  versions_.Publish(entry.lsn, {}, clock_->MonotonicNs());
   return Status::OK();
 }
 

@@ -468,21 +468,44 @@ bool KnownOperation(uint32_t what) {
          (what >> 8 & 0xff) <= static_cast<uint32_t>(SectionForm::kKeys);
 }
 
-Result<std::vector<PayloadSection>> SplitSingle(const std::shared_ptr<arrow::Buffer>& payload) {
+/// Requires: the payload has room for the header.
+std::optional<SingleItem> ReadSingle(const arrow::Buffer& payload) {
   SingleHeader header;
-  std::memcpy(&header, payload->data(), sizeof(header));
+  std::memcpy(&header, payload.data(), sizeof(header));
   const auto form = static_cast<SectionForm>(header.what >> 8);
-  if (!KnownOperation(header.what) || form == SectionForm::kArrow) return UnknownOperation(header.table, header.what);
-  return std::vector<PayloadSection>{{.table = TableId(header.table),
-                                      .schema_version = header.schema_version,
+  if (!KnownOperation(header.what) || form == SectionForm::kArrow) return std::nullopt;
+  return SingleItem{.table = TableId(header.table),
+                    .schema_version = header.schema_version,
+                    .op = static_cast<RowOp>(header.what & 0xff),
+                    .form = form,
+                    .item = std::string_view(payload).substr(sizeof(header))};
+}
+
+Result<std::vector<PayloadSection>> SplitSingle(const std::shared_ptr<arrow::Buffer>& payload) {
+  const std::optional<SingleItem> single = ReadSingle(*payload);
+  if (!single) {
+    SingleHeader header;
+    std::memcpy(&header, payload->data(), sizeof(header));
+    return UnknownOperation(header.table, header.what);
+  }
+  return std::vector<PayloadSection>{{.table = single->table,
+                                      .schema_version = single->schema_version,
                                       .rows = 1,
-                                      .messages = arrow::SliceBuffer(payload, sizeof(header)),
-                                      .op = static_cast<RowOp>(header.what & 0xff),
-                                      .form = form,
+                                      .messages = arrow::SliceBuffer(payload, sizeof(SingleHeader)),
+                                      .op = single->op,
+                                      .form = single->form,
                                       .bare = true}};
 }
 
 }  // namespace
+
+std::optional<SingleItem> AsSingleItem(const arrow::Buffer& payload) {
+  FixedHeader fixed;
+  if (payload.size() < kFixedHeaderBytes) return std::nullopt;
+  std::memcpy(&fixed, payload.data(), sizeof(fixed));
+  if (fixed.magic != kMagic || fixed.version != kSingleVersion) return std::nullopt;
+  return ReadSingle(payload);
+}
 
 Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Buffer>& payload) {
   FixedHeader fixed;

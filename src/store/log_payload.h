@@ -105,6 +105,17 @@ Result<std::shared_ptr<arrow::Buffer>> EncodePacked(TableId table, uint32_t sche
 /// The first item of what EncodePacked() made, padding behind it included.
 std::string_view FirstPacked(const arrow::Buffer& payload);
 
+/// A payload of one row or key and nothing else, as most single-row writes are.
+struct SingleItem {
+  TableId table;
+  uint32_t schema_version = 0;
+  RowOp op = RowOp::kPut;
+  SectionForm form = SectionForm::kRows;
+  std::string_view item;  // In the payload; what it holds is not checked.
+};
+/// None where the payload is something else, or damaged: see SplitPayload().
+std::optional<SingleItem> AsSingleItem(const arrow::Buffer& payload);
+
 /// One table's rows in a payload, not yet read.
 struct PayloadSection {
   TableId table;

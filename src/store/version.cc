@@ -97,6 +97,11 @@ const TableVersion* Version::Find(TableId id) const {
   return nullptr;
 }
 
+bool Version::IsKeyed(TableId id) const {
+  const TableVersion* table = Find(id);
+  return table != nullptr && table->is_keyed();
+}
+
 Result<std::shared_ptr<const TableInfo>> Version::FindByName(const std::string& schema_name, const std::string& name) const {
   for (const auto& info : infos) {
     if (SameName(info->schema_name, schema_name) && SameName(info->name, name)) return info;

@@ -58,6 +58,7 @@ struct Version {
 
   /// Null where there is none.
   const TableVersion* Find(TableId id) const;
+  bool IsKeyed(TableId id) const;
   /// The case of letters does not count. NotFound names the nearest.
   Result<std::shared_ptr<const TableInfo>> FindByName(const std::string& schema_name, const std::string& name) const;
 };
