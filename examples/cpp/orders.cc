@@ -1,11 +1,13 @@
-/// Sheaf inside a C++ program: orders in a keyed table, changed under a condition, asked for by SQL and by key.
+/// Sheaf inside a C++ program: orders in a keyed table, changed under a condition, asked for by SQL, by key and by a range of keys.
 ///
 ///   orders DIRECTORY
 
 #include <cstdint>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <arrow/array/builder_binary.h>
@@ -50,6 +52,19 @@ arrow::Status Run(const std::string& directory) {
   ARROW_ASSIGN_OR_RAISE(const auto reader, database->Sql("SELECT * FROM orders WHERE price >= ? ORDER BY id", {int64_t{100}}));
   ARROW_ASSIGN_OR_RAISE(const auto table, reader->ToTable());
   std::cout << table->ToString() << "\n";
+
+  // The same without SQL: orders 1 and 2, in the order of their keys.
+  ARROW_ASSIGN_OR_RAISE(const auto first_two, database->Scan("orders", {.to = {arrow::MakeScalar(int64_t{3})}, .columns = {"id"}}));
+  ARROW_ASSIGN_OR_RAISE(const auto ids, first_two->ToTable());
+  std::cout << ids->num_rows() << " orders below 3\n";
+
+  // Without waiting: `done` is told once the row is on disk, on a thread of the database.
+  std::promise<arrow::Result<uint64_t>> done;
+  ARROW_ASSIGN_OR_RAISE(const auto late_order, Orders({4}, {60}, {"new"}));
+  ARROW_RETURN_NOT_OK(database->IngestAsync("orders", late_order, {.when = sheaf::Ingested::kDurable},
+                                            [&done](arrow::Result<uint64_t> lsn) { done.set_value(std::move(lsn)); }));
+  ARROW_RETURN_NOT_OK(done.get_future().get().status());
+
   ARROW_ASSIGN_OR_RAISE(const auto snapshot, database->CreateSnapshot());
   std::cout << "snapshot " << snapshot << "\n";
   return arrow::Status::OK();

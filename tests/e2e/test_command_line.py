@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -226,3 +227,26 @@ def test_demo_is_the_same_for_the_same_seed(program, make_server, tmp_path):
 def test_demo_without_a_server_says_where(program):
     done = program.run("demo", "--url", "http://127.0.0.1:1", "--spans", "1", timeout=120)
     assert done.returncode == 1 and "127.0.0.1:1" in done.stderr
+
+
+def test_a_directory_that_may_not_be_written_is_refused_and_left_as_it_was(program, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    sql(program, data, "CREATE TABLE t (a BIGINT PRIMARY KEY)")
+    sql(program, data, "INSERT INTO t VALUES (1)")
+    # Permissions mean nothing to root, unless it may not override them.
+    wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    paths = [data, *data.rglob("*")]
+    before = {path: (path.stat().st_mode, path.read_bytes() if path.is_file() else None) for path in paths}
+    try:
+        for path in paths:
+            path.chmod(path.stat().st_mode & ~0o222)
+        for arguments in (["sql", "--data", data, "SELECT * FROM t"], ["serve", "--data", data], ["serve", "--data", data / "new"]):
+            done = program.run(*arguments, wrapper=wrapper)
+            assert done.returncode != 0 and "Permission denied" in done.stderr and str(data) in done.stderr, done.stderr
+    finally:
+        for path in paths:
+            path.chmod(before[path][0])
+    assert sorted([data, *data.rglob("*")]) == sorted(paths)
+    assert all(path.read_bytes() == before[path][1] for path in paths if path.is_file())
+    assert "1" in sql(program, data, "SELECT * FROM t").split()

@@ -31,7 +31,8 @@ def test_example_builds_from_an_installed_tree_and_runs(tmp_path):
     lines = [line.strip() for line in first.splitlines()]
     assert "a second change of the same version: conflict" in first
     assert '"filled"' in lines and "250" in lines and "75" not in lines
+    assert "2 orders below 3" in lines
     assert "snapshot " in first
     # The installed program opens what the example wrote.
     answer = run(tree / "bin" / "sheaf", "sql", "--data", tmp_path / "data", "SELECT count(*) AS n FROM orders", timeout=120)
-    assert "3" in answer.split()
+    assert "4" in answer.split()

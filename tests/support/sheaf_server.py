@@ -24,8 +24,8 @@ class Program:
         # The whole program is left alone with what makes it slow or stop late; the C++ tests look for these.
         self.environment["ASAN_OPTIONS"] += ":detect_leaks=0:detect_stack_use_after_return=0"
 
-    def run(self, *arguments, input=None, timeout=60, text=True, environment=None):
-        return subprocess.run([str(self.path), *map(str, arguments)], input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    def run(self, *arguments, input=None, timeout=60, text=True, environment=None, wrapper=()):
+        return subprocess.run([*wrapper, str(self.path), *map(str, arguments)], input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               stdin=None if input is not None else subprocess.DEVNULL, text=text, timeout=timeout,
                               env={**self.environment, **(environment or {})})
 
