@@ -31,6 +31,7 @@ void AddExport(CLI::App* app, Action* chosen);
 void AddDemo(CLI::App* app, Action* chosen);
 void AddInspect(CLI::App* app, Action* chosen);
 void AddVerify(CLI::App* app, Action* chosen);
+void AddSalvage(CLI::App* app, Action* chosen);
 void AddSnapshot(CLI::App* app, Action* chosen);
 void AddBackup(CLI::App* app, Action* chosen);
 void AddRestore(CLI::App* app, Action* chosen);

@@ -27,6 +27,7 @@ int Run(int argc, char** argv) {
   AddDemo(&app, &chosen);
   AddInspect(&app, &chosen);
   AddVerify(&app, &chosen);
+  AddSalvage(&app, &chosen);
   AddSnapshot(&app, &chosen);
   AddBackup(&app, &chosen);
   AddRestore(&app, &chosen);

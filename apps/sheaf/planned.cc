@@ -13,7 +13,6 @@ void AddPlannedCommands(CLI::App* app, Action* chosen) {
   };
   static constexpr Planned kPlanned[] = {
       {"tail", "follows a table"},
-      {"salvage", "recovers what can be read of a damaged directory"},
       {"cluster", "shows and changes the replicas"},
       {"user", "adds users and tokens"},
   };

@@ -68,7 +68,8 @@ class LocalDatabase : public Database {
   /// Appends an entry of another log of this database, whose LSN must be the next here, and does what it did there: for restoring.
   /// Waits until it is durable. Errors: Unsupported (it is for a table that is not there, or of another schema), Corruption, those of
   /// AppendAsync().
-  Status AppendLogged(const wal::LoggedEntry& entry);
+  /// `skip_sealed`: not for tables whose rows of that LSN are in parts already, as a recovery does.
+  Status AppendLogged(const wal::LoggedEntry& entry, bool skip_sealed = false);
   std::vector<PartStatus> Parts() const override;
   Stats GetStats() const override;
   const Options& options() const override { return options_; }

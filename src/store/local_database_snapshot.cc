@@ -184,7 +184,7 @@ Status LocalDatabase::PruneArchive() {
   return wal::PruneArchive(files_, paths_.archive, all.front().lsn).status();
 }
 
-Status LocalDatabase::AppendLogged(const wal::LoggedEntry& entry) {
+Status LocalDatabase::AppendLogged(const wal::LoggedEntry& entry, bool skip_sealed) {
   if (entry.entry.type == kDefinitionEntry) return RedoDefinition(entry);
   if (entry.entry.type != kRowsEntry) {
     return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one",
@@ -194,7 +194,7 @@ Status LocalDatabase::AppendLogged(const wal::LoggedEntry& entry) {
   std::memcpy(bytes->mutable_data(), entry.entry.payload->data(), static_cast<size_t>(bytes->size()));
   const std::shared_ptr<const Version> version = versions_.current();
   SHEAF_ASSIGN_OR_RETURN(std::vector<VersionSet::NewRows> rows,
-                         ReplaySections(*version, entry.lsn, bytes, /*skip_sealed=*/false));
+                         ReplaySections(*version, entry.lsn, bytes, skip_sealed));
   while (true) {
     auto promise = std::make_shared<std::promise<Result<Lsn>>>();
     auto outcome = promise->get_future();

@@ -111,13 +111,6 @@ Status CopyFile(io::FileSystem* files, const std::string& from, const std::strin
   return files->Rename(temporary, to);
 }
 
-/// Gives the file another name, or copies it where the file system cannot. Files here never change, so both are the same.
-Status PlaceFile(io::FileSystem* files, const std::string& from, const std::string& to) {
-  const Status linked = files->Link(from, to);
-  if (linked.ok() || KindOf(linked) == ErrorKind::kNotFound || KindOf(linked) == ErrorKind::kAlreadyExists) return linked;
-  return CopyFile(files, from, to);
-}
-
 /// The folders of a snapshot that hold files, relative to it; the first is its own.
 constexpr const char* kFolders[] = {"", "parts", "batch-ids"};
 
@@ -249,6 +242,12 @@ class Forward {
 };
 
 }  // namespace
+
+Status PlaceFile(io::FileSystem* files, const std::string& from, const std::string& to) {
+  const Status linked = files->Link(from, to);
+  if (linked.ok() || KindOf(linked) == ErrorKind::kNotFound || KindOf(linked) == ErrorKind::kAlreadyExists) return linked;
+  return CopyFile(files, from, to);
+}
 
 Status CheckSnapshotId(const std::string& id) {
   const auto allowed = [](char c) {

@@ -73,6 +73,8 @@ Result<RestoreReport> Restore(io::FileSystem* files, io::Clock* clock, const std
 Status MarkSnapshot(io::FileSystem* files, const std::string& directory, const SnapshotInfo& info);
 /// Removes a folder with all that is in it. NotFound is no error.
 Status RemoveTree(io::FileSystem* files, const std::string& path);
+/// Gives a file that never changes another name, or copies it where the file system cannot. Errors: NotFound, AlreadyExists, Io.
+Status PlaceFile(io::FileSystem* files, const std::string& from, const std::string& to);
 /// Errors: Invalid, for an id that could not be a folder's name.
 Status CheckSnapshotId(const std::string& id);
 

@@ -88,17 +88,23 @@ Result<std::optional<Block>> SegmentReader::Next() {
 }
 
 Result<std::optional<Lsn>> SegmentReader::FindLaterBlock(int64_t from, std::optional<uint64_t> salt, Lsn expected) {
-  if (from >= file_bytes_) return std::optional<Lsn>();
+  SHEAF_ASSIGN_OR_RETURN(const std::optional<Later> later, FindLater(from, salt, expected));
+  return later ? std::optional(later->mark.next) : std::nullopt;
+}
+
+Result<std::optional<SegmentReader::Later>> SegmentReader::FindLater(int64_t from, std::optional<uint64_t> salt, Lsn expected) {
+  if (from >= file_bytes_) return std::optional<Later>();
   std::vector<std::byte> chunk(static_cast<size_t>(std::min(RoundUp(file_bytes_ - from, kPageBytes), int64_t{1} << 20)));
   for (int64_t at = from; at < file_bytes_; at += static_cast<int64_t>(chunk.size())) {
     SHEAF_ASSIGN_OR_RETURN(const int64_t read, file_->ReadAt(at, chunk));
     for (int64_t page = 0; page < read; page += kPageBytes) {
       const auto bytes = std::span<const std::byte>(chunk).first(static_cast<size_t>(read)).subspan(static_cast<size_t>(page));
       const std::optional<BlockHeader> header = DecodeBlockHeader(bytes, at + page, salt);
-      if (header && header->first_lsn >= expected.value) return std::optional<Lsn>(Lsn(header->first_lsn));
+      if (!header || header->first_lsn < expected.value) continue;
+      return std::optional<Later>({.mark = {Lsn(header->first_lsn), at + page, header->chain}, .salt = header->salt});
     }
   }
-  return std::optional<Lsn>();
+  return std::optional<Later>();
 }
 
 }  // namespace sheaf::wal

@@ -55,9 +55,15 @@ class SegmentReader {
   const Mark& mark() const { return mark_; }
   const Tail& tail() const { return tail_; }
 
-  /// Looks behind the tail for the header of a block: proof that everything before it had been synced.
-  /// Returns its first LSN. Without a salt (the segment's own header is damaged) any block at or above
-  /// `expected` counts.
+  /// A block that was found by its header; the rest of it may be damaged.
+  struct Later {
+    Mark mark;
+    uint64_t salt = 0;
+  };
+  /// Looks for the header of a block at or above `expected` from the page at offset `from` on. Without a salt (the segment's own header
+  /// is damaged) that of any segment counts.
+  Result<std::optional<Later>> FindLater(int64_t from, std::optional<uint64_t> salt, Lsn expected);
+  /// The same, behind the tail: proof that everything before it had been synced. Returns its first LSN.
   Result<std::optional<Lsn>> FindLaterBlock(int64_t from, std::optional<uint64_t> salt, Lsn expected);
 
   int64_t file_bytes() const { return file_bytes_; }
