@@ -273,14 +273,14 @@ class Salvager {
     const auto lost = [&](const wal::LostEntries& gap) {
       if (!failed.ok()) return;
       if (!gap.last) {
-        Lose(fmt::format("the log: what may have been entries from LSN {} on, at {} offset {}, is lost: {}", gap.first, gap.path, gap.offset,
-                         gap.reason));
+        Lose(fmt::format("the log: what may have been entries from LSN {} on, at {} offset {}, is lost: {}", gap.first, gap.path,
+                         gap.offset, gap.reason));
         return;
       }
       const auto count = static_cast<int64_t>(gap.last->value - gap.first.value + 1);
       report_.entries_lost += count;
-      Lose(fmt::format("the log: {} entries, LSN {} to {}, at {} offset {}, are lost: {}", count, gap.first, *gap.last, gap.path, gap.offset,
-                       gap.reason));
+      Lose(fmt::format("the log: {} entries, LSN {} to {}, at {} offset {}, are lost: {}", count, gap.first, *gap.last, gap.path,
+                       gap.offset, gap.reason));
       failed = GoOnBehind(*gap.last);
     };
     const auto visit = [&](const wal::LoggedEntry& entry) -> Status {

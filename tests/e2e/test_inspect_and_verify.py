@@ -98,3 +98,24 @@ def test_inspect_tells_what_is_not_ours(program, tmp_path):
     stranger.write_bytes(b"hello, world" * 100)
     done = program.run("inspect", stranger)
     assert done.returncode == 1 and "stranger" in done.stderr
+
+
+def test_salvage_makes_a_database_of_what_is_left(program, stored, tmp_path):
+    whole = program.run("salvage", stored, "--to", tmp_path / "whole", "--json")
+    assert whole.returncode == 0, whole.stderr
+    assert json.loads(whole.stdout)["losses"] == []
+    counts = "SELECT (SELECT count(*) FROM traces) AS t, (SELECT count(*) FROM logs) AS l, (SELECT count(*) FROM otel.metrics) AS m"
+    before = program.run("sql", "--data", tmp_path / "whole", counts, "--format", "csv").stdout
+    assert "0" not in before.splitlines()[1].split(","), before
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(stored, damaged)
+    part = sorted((damaged / "parts").glob("*.arrow"))[0]
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 1
+    part.write_bytes(content)
+    left = program.run("salvage", damaged, "--to", tmp_path / "left")
+    assert left.returncode == 1 and part.name.split(".")[0].split("-")[1] in left.stderr, left.stderr
+    assert program.run("verify", tmp_path / "left").returncode == 0
+    assert program.run("sql", "--data", tmp_path / "left", counts).returncode == 0
+    assert program.run("salvage", damaged, "--to", tmp_path / "left").returncode == 1  # There is something already.
