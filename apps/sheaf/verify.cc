@@ -6,26 +6,27 @@
 #include <CLI/App.hpp>
 #include <nlohmann/json.hpp>
 
-#include "check_directory.h"
 #include "command.h"
+#include "io/posix.h"
+#include "store/verify.h"
 
 namespace sheaf::cli {
 namespace {
 
 int RunVerify(const std::string& directory, bool json) {
-  const auto check = CheckDirectory(directory, [](const std::string& path) {
+  const auto check = store::VerifyDirectory(io::PosixFileSystem(), directory, [](const std::string& path) {
     if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\x1b[K%s", path.c_str());
   });
   if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\x1b[K");
   if (!check.ok()) return Fail(WithContext(check.status(), "verifying " + directory));
   if (json) {
     nlohmann::ordered_json problems = nlohmann::ordered_json::array();
-    for (const Problem& problem : check->problems) problems.push_back({{"file", problem.file}, {"error", problem.error}});
+    for (const store::DirectoryProblem& problem : check->problems) problems.push_back({{"file", problem.file}, {"error", problem.error}});
     const nlohmann::ordered_json report = {
         {"ok", check->problems.empty()}, {"files", check->files}, {"bytes", check->bytes}, {"problems", problems}};
     std::printf("%s\n", report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
   }
-  for (const Problem& problem : check->problems)
+  for (const store::DirectoryProblem& problem : check->problems)
     std::fprintf(stderr, "sheaf: %s: %s\n", problem.file.c_str(), problem.error.c_str());
   if (!check->problems.empty()) {
     std::fprintf(stderr, "sheaf: %zu of %lld files are damaged; keep a copy of %s before anything else\n", check->problems.size(),

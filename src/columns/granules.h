@@ -70,6 +70,11 @@ class GranuleSource {
   virtual void ReadAhead(int /*granule*/, const std::vector<int>& /*columns*/) const {}
   /// Bytes that Read() of these columns would touch, as stored; for EXPLAIN ANALYZE.
   virtual int64_t granule_bytes(int granule, const std::vector<int>& columns) const = 0;
+  /// Why none of it can be read: Read() then fails with Corruption, and rows() is what was known before. Empty: it is sound.
+  virtual const std::string& damage() const {
+    static const std::string none;
+    return none;
+  }
 };
 
 }  // namespace sheaf::columns

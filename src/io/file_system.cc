@@ -2,6 +2,8 @@
 
 #include <arrow/buffer.h>
 
+#include "core/test_hooks.h"
+
 namespace sheaf::io {
 
 Result<int64_t> FileSystem::TotalBytes(const std::string& path) {
@@ -26,7 +28,9 @@ namespace {
 Status WriteNewFile(FileSystem* files, const std::string& path, std::span<const std::byte> bytes) {
   SHEAF_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files->Open(path, OpenMode::kCreate));
   SHEAF_RETURN_NOT_OK(file->WriteAt(0, bytes));
+  Failpoint("io.temporary_written");
   SHEAF_RETURN_NOT_OK(file->Sync());
+  Failpoint("io.temporary_synced");
   return file->Close();
 }
 
@@ -38,6 +42,8 @@ Status WriteFileAtomically(FileSystem* files, const std::string& path, std::span
   if (!removed.ok() && KindOf(removed) != ErrorKind::kNotFound) return removed;
   SHEAF_RETURN_NOT_OK(WriteNewFile(files, temporary, bytes));
   SHEAF_RETURN_NOT_OK(files->Rename(temporary, path));
+  Failpoint("io.temporary_renamed");
+  if (Mutant("no_folder_sync")) return Status::OK();
   const size_t slash = path.rfind('/');
   return files->SyncDirectory(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash));
 }

@@ -94,13 +94,17 @@ class Posix : public FileSystem {
   Status MakeDirectories(const std::string& path) override {
     for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
       const std::string folder = path.substr(0, end);
-      if (::mkdir(folder.c_str(), 0750) == 0) {
-        const size_t slash = folder.rfind('/');
-        SHEAF_RETURN_NOT_OK(SyncDirectory(slash == std::string::npos ? "." : slash == 0 ? "/" : folder.substr(0, slash)));
-      } else if (const int error = errno; !IsDirectory(folder)) {  // Also fine after EROFS or EACCES above what is ours.
+      const bool made = ::mkdir(folder.c_str(), 0750) == 0;
+      if (const int error = errno; !made && !IsDirectory(folder)) {  // Also fine after EROFS or EACCES above what is ours.
         return PosixError(error == EEXIST ? ENOTDIR : error, "make folder", folder);
       }
-      if (end == std::string::npos) return Status::OK();
+      const bool last = end == std::string::npos;
+      if (made || last) {  // The last also where it was there: a process that was killed may not have come to syncing it.
+        const size_t slash = folder.rfind('/');
+        const Status synced = SyncDirectory(slash == std::string::npos ? "." : slash == 0 ? "/" : folder.substr(0, slash));
+        if (made) SHEAF_RETURN_NOT_OK(synced);  // Else the folder above may be one that is not ours to read.
+      }
+      if (last) return Status::OK();
     }
   }
 

@@ -5,172 +5,60 @@
 #include <utility>
 
 #include "core/check.h"
+#include "io/sim_state_testing.h"
 
 namespace sheaf::io {
 namespace {
 
-constexpr int64_t kSectorBytes = 512;
-
-using Bytes = std::vector<std::byte>;
-
-/// A change to a file that no sync has covered.
-struct PendingChange {
-  int64_t offset = 0;
-  Bytes bytes;                          // Of a write.
-  std::optional<int64_t> length;        // Of a truncation or allocation: the new length.
-};
-
-void WriteInto(Bytes* data, int64_t offset, std::span<const std::byte> bytes) {
+void WriteInto(PendingChange::Bytes* data, int64_t offset, std::span<const std::byte> bytes) {
   const auto end = static_cast<size_t>(offset) + bytes.size();
   if (data->size() < end) data->resize(end);
   std::copy(bytes.begin(), bytes.end(), data->begin() + offset);
 }
 
-void Apply(const PendingChange& change, Bytes* data) {
-  if (change.length) {
-    data->resize(static_cast<size_t>(*change.length));
-  } else {
-    WriteInto(data, change.offset, change.bytes);
-  }
-}
-
 bool Coin(std::mt19937_64* random) { return ((*random)() >> 17 & 1) != 0; }
 
-/// Applies what a loss of power may leave of `change`: for a write, any of its sectors.
-void ApplyPart(const PendingChange& change, std::mt19937_64* random, Bytes* data) {
-  if (change.length) {
-    if (Coin(random)) Apply(change, data);
-    return;
-  }
-  const auto end = change.offset + static_cast<int64_t>(change.bytes.size());
-  if (Coin(random) && static_cast<int64_t>(data->size()) < end) data->resize(static_cast<size_t>(end));  // Size before data.
-  if (Coin(random)) return;
-  const bool most = Coin(random);  // A cut in few places, or shreds.
-  for (int64_t at = change.offset; at < end;) {
-    const int64_t next = std::min(end, (at / kSectorBytes + 1) * kSectorBytes);
-    const bool keep = most ? (*random)() % 16 != 0 : Coin(random);
-    if (keep) {
-      WriteInto(data, at, std::span(change.bytes).subspan(static_cast<size_t>(at - change.offset), static_cast<size_t>(next - at)));
-    }
-    at = next;
-  }
-}
+}  // namespace
 
-Status PowerIsOff(const std::string& path) { return MakeError(ErrorKind::kIo, "{}: the simulated power is off", path); }
-
-std::pair<std::string, std::string> Split(const std::string& path) {
+std::pair<std::string, std::string> SplitPath(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos) return {"", path};
   return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
-}  // namespace
+Status PowerIsOff(const std::string& path) { return MakeError(ErrorKind::kIo, "{}: the simulated power is off", path); }
 
-/// A file or a folder.
-struct SimFileSystem::Node {
-  bool is_directory = false;
-
-  // Of a file.
-  Bytes data, durable;
-  std::vector<PendingChange> pending;
-  bool sync_failed = false;
-
-  // Of a folder. A null node in a change removes the name.
-  using Entries = std::map<std::string, std::shared_ptr<Node>>;
-  using NameChange = std::vector<std::pair<std::string, std::shared_ptr<Node>>>;  // Happens whole or not at all.
-  Entries entries, durable_entries;
-  std::vector<NameChange> pending_names;
-
-  void Change(NameChange change) {
-    ApplyNames(change, &entries);
-    pending_names.push_back(std::move(change));
+void PendingChange::ApplyTo(Bytes* data) const {
+  if (length) {
+    data->resize(static_cast<size_t>(*length));
+  } else {
+    WriteInto(data, offset, bytes);
   }
-  static void ApplyNames(const NameChange& change, Entries* to) {
-    for (const auto& [name, node] : change) {
-      if (node) {
-        (*to)[name] = node;
-      } else {
-        to->erase(name);
-      }
-    }
-  }
-};
+}
 
-struct SimFileSystem::State {
-  mutable Mutex mutex;
-  std::shared_ptr<Node> root SHEAF_GUARDED_BY(mutex) = std::make_shared<Node>();
-  std::mt19937_64 random SHEAF_GUARDED_BY(mutex);
-  FaultHook hook SHEAF_GUARDED_BY(mutex);
-  std::vector<std::tuple<SimOp, uint64_t, Status>> nth_faults SHEAF_GUARDED_BY(mutex);
-  uint64_t operations SHEAF_GUARDED_BY(mutex) = 0;
-  uint64_t power_off_after SHEAF_GUARDED_BY(mutex) = UINT64_MAX;
-  std::optional<int64_t> capacity SHEAF_GUARDED_BY(mutex);
-  std::vector<std::string> violations SHEAF_GUARDED_BY(mutex);
-  bool recording SHEAF_GUARDED_BY(mutex) = false;
-  std::vector<SimOperation> recorded SHEAF_GUARDED_BY(mutex);
-  std::set<std::string> locked SHEAF_GUARDED_BY(mutex);
+void PendingChange::ApplyLength(Bytes* data) const {
+  if (static_cast<int64_t>(data->size()) < end()) data->resize(static_cast<size_t>(end()));
+}
 
-  /// Counts an operation and asks for its fault. Not called with the mutex held: the hook may block.
-  Status Begin(SimOperation operation) SHEAF_EXCLUDES(mutex) {
-    FaultHook asked;
-    Status fault;
-    {
-      const MutexLock lock(&mutex);
-      if (operations >= power_off_after) return PowerIsOff(operation.path);
-      operation.number = ++operations;
-      if (recording) recorded.push_back(operation);
-      for (auto& [kind, left, error] : nth_faults) {
-        if (kind == operation.kind && left > 0 && --left == 0) fault = error;
-      }
-      asked = hook;
-    }
-    return !fault.ok() || !asked ? fault : asked(operation);
-  }
+void PendingChange::ApplySectors(int64_t first, int64_t last, Bytes* data) const {
+  const int64_t from = std::max(offset, (offset / kSectorBytes + first) * kSectorBytes);
+  const int64_t to = std::min(end(), (offset / kSectorBytes + last) * kSectorBytes);
+  if (from < to) WriteInto(data, from, std::span(bytes).subspan(static_cast<size_t>(from - offset), static_cast<size_t>(to - from)));
+}
 
-  Node* Find(const std::string& path) SHEAF_REQUIRES(mutex) {
-    Node* node = root.get();
-    for (size_t at = 0; at < path.size();) {
-      const size_t end = std::min(path.find('/', at), path.size());
-      if (end > at) {
-        const auto child = node->entries.find(path.substr(at, end - at));
-        if (child == node->entries.end()) return nullptr;
-        node = child->second.get();
-      }
-      at = end + 1;
-    }
-    return node;
+void PendingChange::ApplyPart(std::mt19937_64* random, Bytes* data) const {
+  if (length) {
+    if (Coin(random)) ApplyTo(data);
+    return;
   }
-
-  Result<Node*> FindFolder(const std::string& path) SHEAF_REQUIRES(mutex) {
-    Node* folder = Find(path);
-    if (folder == nullptr || !folder->is_directory) return MakeError(ErrorKind::kNotFound, "{}: no such folder", path);
-    return folder;
+  if (Coin(random)) ApplyLength(data);  // Size before data.
+  if (Coin(random)) return;
+  const bool most = Coin(random);  // A cut in few places, or shreds.
+  for (int64_t sector = 0; sector < sectors(); ++sector) {
+    const bool keep = most ? (*random)() % 16 != 0 : Coin(random);
+    if (keep) ApplySectors(sector, sector + 1, data);
   }
-
-  /// The entry of `path` in its folder.
-  Result<std::shared_ptr<Node>> FindEntry(const std::string& path) SHEAF_REQUIRES(mutex) {
-    const auto [folder_path, name] = Split(path);
-    SHEAF_ASSIGN_OR_RETURN(Node* const folder, FindFolder(folder_path));
-    const auto entry = folder->entries.find(name);
-    if (entry == folder->entries.end()) return MakeError(ErrorKind::kNotFound, "{}: no such file or folder", path);
-    return entry->second;
-  }
-
-  static int64_t UsedBy(const Node& node) {
-    int64_t bytes = static_cast<int64_t>(node.data.size());
-    for (const auto& [name, child] : node.entries) bytes += UsedBy(*child);
-    return bytes;
-  }
-
-  /// Unavailable if `node` cannot grow to `length`.
-  Status Grow(const Node& node, int64_t length, const std::string& path) SHEAF_REQUIRES(mutex) {
-    const int64_t more = length - static_cast<int64_t>(node.data.size());
-    if (!capacity || more <= 0) return Status::OK();
-    const int64_t free = std::max<int64_t>(0, *capacity - UsedBy(*root));
-    if (more <= free) return Status::OK();
-    return MakeError(ErrorKind::kUnavailable, "write {}: no space left on the disk; free bytes there: {}", path, free);
-  }
-};
+}
 
 class SimFileSystem::SimFile : public File {
  public:
@@ -201,8 +89,7 @@ class SimFileSystem::SimFile : public File {
     if (!writable_) return MakeError(ErrorKind::kIo, "write {}: opened for reading", path_);
     SHEAF_RETURN_NOT_OK(state_->Grow(*node_, offset + length, path_));
     if (!fault.ok()) change.bytes.resize(state_->random() % (change.bytes.size() + 1));
-    Apply(change, &node_->data);
-    node_->pending.push_back(std::move(change));
+    state_->Change(node_, std::move(change));
     return fault;
   }
 
@@ -227,11 +114,13 @@ class SimFileSystem::SimFile : public File {
     if (state_->operations >= state_->power_off_after && !fault.ok()) return fault;
     if (node_->sync_failed) state_->violations.push_back("second sync after a failed one: " + path_);
     // After a failed sync the pages count as clean: what did not get to the disk never will.
-    for (const PendingChange& change : node_->pending) {
-      fault.ok() ? Apply(change, &node_->durable) : ApplyPart(change, &state_->random, &node_->durable);
+    for (const auto& change : node_->pending) {
+      fault.ok() ? change->ApplyTo(&node_->durable) : change->ApplyPart(&state_->random, &node_->durable);
     }
     node_->pending.clear();
     if (!fault.ok()) node_->sync_failed = true;
+    SHEAF_CHECK(fault.ok() || !state_->keeps_journal);
+    state_->Synced(node_);
     return fault;
   }
   Status Sync() override { return SyncData(); }
@@ -272,9 +161,7 @@ class SimFileSystem::SimFile : public File {
   }
 
   void Resize(int64_t length) SHEAF_REQUIRES(state_->mutex) {
-    const PendingChange change{0, {}, length};
-    Apply(change, &node_->data);
-    node_->pending.push_back(change);
+    state_->Change(node_, PendingChange{0, {}, length});
   }
 
   const std::shared_ptr<State> state_;
@@ -309,14 +196,14 @@ SimFileSystem::~SimFileSystem() = default;
 Result<std::unique_ptr<File>> SimFileSystem::Open(const std::string& path, OpenMode mode) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kOpen, path}));
   const MutexLock lock(&state_->mutex);
-  const auto [folder_path, name] = Split(path);
-  SHEAF_ASSIGN_OR_RETURN(Node* const folder, state_->FindFolder(folder_path));
+  const auto [folder_path, name] = SplitPath(path);
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(folder_path));
   const auto entry = folder->entries.find(name);
   std::shared_ptr<Node> node;
   if (mode == OpenMode::kCreate) {
     if (entry != folder->entries.end()) return MakeError(ErrorKind::kAlreadyExists, "create {}: exists already", path);
     node = std::make_shared<Node>();
-    folder->Change({{name, node}});
+    state_->ChangeNames(folder, {{name, node}});
   } else {
     if (entry == folder->entries.end()) return MakeError(ErrorKind::kNotFound, "open {}: no such file or folder", path);
     node = entry->second;
@@ -326,30 +213,30 @@ Result<std::unique_ptr<File>> SimFileSystem::Open(const std::string& path, OpenM
 }
 
 Status SimFileSystem::Rename(const std::string& from, const std::string& to) {
-  SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kRename, from}));
+  SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kRename, from, 0, 0, to}));
   const MutexLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(from));
-  const auto [from_path, from_name] = Split(from);
-  const auto [to_path, to_name] = Split(to);
-  SHEAF_ASSIGN_OR_RETURN(Node* const from_folder, state_->FindFolder(from_path));
-  SHEAF_ASSIGN_OR_RETURN(Node* const to_folder, state_->FindFolder(to_path));
+  const auto [from_path, from_name] = SplitPath(from);
+  const auto [to_path, to_name] = SplitPath(to);
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> from_folder, state_->FindFolder(from_path));
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> to_folder, state_->FindFolder(to_path));
   if (from_folder == to_folder) {
-    if (from_name != to_name) from_folder->Change({{from_name, nullptr}, {to_name, node}});
+    if (from_name != to_name) state_->ChangeNames(from_folder, {{from_name, nullptr}, {to_name, node}});
   } else {
-    to_folder->Change({{to_name, node}});
-    from_folder->Change({{from_name, nullptr}});
+    state_->ChangeNames(to_folder, {{to_name, node}});
+    state_->ChangeNames(from_folder, {{from_name, nullptr}});
   }
   return Status::OK();
 }
 
 Status SimFileSystem::Link(const std::string& from, const std::string& to) {
-  SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kLink, from}));
+  SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kLink, from, 0, 0, to}));
   const MutexLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(from));
-  const auto [to_path, to_name] = Split(to);
-  SHEAF_ASSIGN_OR_RETURN(Node* const folder, state_->FindFolder(to_path));
+  const auto [to_path, to_name] = SplitPath(to);
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(to_path));
   if (folder->entries.contains(to_name)) return MakeError(ErrorKind::kAlreadyExists, "link {}: exists already", to);
-  folder->Change({{to_name, node}});
+  state_->ChangeNames(folder, {{to_name, node}});
   return Status::OK();
 }
 
@@ -358,9 +245,9 @@ Status SimFileSystem::Remove(const std::string& path) {
   const MutexLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(path));
   if (!node->entries.empty()) return MakeError(ErrorKind::kIo, "remove {}: the folder is not empty", path);
-  const auto [folder_path, name] = Split(path);
-  SHEAF_ASSIGN_OR_RETURN(Node* const folder, state_->FindFolder(folder_path));
-  folder->Change({{name, nullptr}});
+  const auto [folder_path, name] = SplitPath(path);
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(folder_path));
+  state_->ChangeNames(folder, {{name, nullptr}});
   return Status::OK();
 }
 
@@ -369,33 +256,35 @@ Status SimFileSystem::MakeDirectories(const std::string& path) {
   const MutexLock lock(&state_->mutex);
   for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     const std::string folder_path = path.substr(0, end);
-    Node* const found = state_->Find(folder_path);
+    const std::shared_ptr<Node> found = state_->Find(folder_path);
     if (found == nullptr) {
-      const auto [parent_path, name] = Split(folder_path);
-      SHEAF_ASSIGN_OR_RETURN(Node* const parent, state_->FindFolder(parent_path));
+      const auto [parent_path, name] = SplitPath(folder_path);
+      SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> parent, state_->FindFolder(parent_path));
       auto made = std::make_shared<Node>();
       made->is_directory = true;
-      parent->entries[name] = parent->durable_entries[name] = made;
+      state_->ChangeNames(parent, {{name, made}});
+      state_->SyncNames(parent);
     } else if (!found->is_directory) {
       return MakeError(ErrorKind::kIo, "make folder {}: a file is in the way", folder_path);
     }
-    if (end == std::string::npos) return Status::OK();
+    if (end != std::string::npos) continue;
+    if (found != nullptr) state_->SyncNames(state_->Find(SplitPath(folder_path).first));
+    return Status::OK();
   }
 }
 
 Status SimFileSystem::SyncDirectory(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kSyncDirectory, path}));
   const MutexLock lock(&state_->mutex);
-  SHEAF_ASSIGN_OR_RETURN(Node* const folder, state_->FindFolder(path));
-  for (const Node::NameChange& change : folder->pending_names) Node::ApplyNames(change, &folder->durable_entries);
-  folder->pending_names.clear();
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(path));
+  state_->SyncNames(folder);
   return Status::OK();
 }
 
 Result<std::vector<FileInfo>> SimFileSystem::List(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kList, path}));
   const MutexLock lock(&state_->mutex);
-  SHEAF_ASSIGN_OR_RETURN(const Node* const folder, state_->FindFolder(path));
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(path));
   std::vector<FileInfo> files;
   for (const auto& [name, node] : folder->entries) {
     files.push_back({name, static_cast<int64_t>(node->data.size()), node->is_directory});
@@ -406,13 +295,13 @@ Result<std::vector<FileInfo>> SimFileSystem::List(const std::string& path) {
 Result<FileInfo> SimFileSystem::Stat(const std::string& path) {
   const MutexLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(path));
-  return FileInfo{Split(path).second, static_cast<int64_t>(node->data.size()), node->is_directory};
+  return FileInfo{SplitPath(path).second, static_cast<int64_t>(node->data.size()), node->is_directory};
 }
 
 Result<std::unique_ptr<FileLock>> SimFileSystem::Lock(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kLock, path}));
   const MutexLock lock(&state_->mutex);
-  SHEAF_RETURN_NOT_OK(state_->FindFolder(Split(path).first).status());
+  SHEAF_RETURN_NOT_OK(state_->FindFolder(SplitPath(path).first).status());
   if (!state_->locked.insert(path).second) return MakeError(ErrorKind::kUnavailable, "lock {}: held by this process", path);
   return std::make_unique<SimLock>(state_, path);
 }
@@ -454,14 +343,14 @@ std::unique_ptr<SimFileSystem> SimFileSystem::Crash(std::mt19937_64* random, Cra
     copy = std::make_shared<Node>();
     copy->is_directory = node.is_directory;
     copy->durable = node.durable;
-    for (const PendingChange& change : node.pending) {
-      if (keeps == CrashKeeps::kEverything) Apply(change, &copy->durable);
-      if (keeps == CrashKeeps::kAnything) ApplyPart(change, random, &copy->durable);
+    for (const auto& change : node.pending) {
+      if (keeps == CrashKeeps::kEverything) change->ApplyTo(&copy->durable);
+      if (keeps == CrashKeeps::kAnything) change->ApplyPart(random, &copy->durable);
     }
     copy->data = copy->durable;
     Node::Entries names = node.durable_entries;
-    for (const Node::NameChange& change : node.pending_names) {
-      if (chance()) Node::ApplyNames(change, &names);
+    for (const auto& change : node.pending_names) {
+      if (chance()) Node::ApplyNames(*change, &names);
     }
     const std::shared_ptr<Node> result = copy;
     for (const auto& [name, child] : names) result->entries[name] = survive(*child);
@@ -499,6 +388,36 @@ uint64_t SimFileSystem::operations() const {
   return state_->operations;
 }
 
+void SimFileSystem::KeepJournal() {
+  const MutexLock lock(&state_->mutex);
+  State& state = *state_;
+  SHEAF_CHECK(!state.keeps_journal);
+  state.keeps_journal = true;
+  // First what is there, as if it had been made and synced now.
+  std::set<const Node*> visited;
+  const std::function<void(const std::shared_ptr<Node>&)> add = [&](const std::shared_ptr<Node>& node) {
+    if (node == nullptr || !visited.insert(node.get()).second) return;
+    if (node->is_directory) {
+      Node::NameChange names(node->durable_entries.begin(), node->durable_entries.end());
+      state.journal.push_back({node, nullptr, std::make_shared<const Node::NameChange>(std::move(names))});
+    } else {
+      state.journal.push_back({node, std::make_shared<const PendingChange>(PendingChange{0, node->durable, {}}), nullptr});
+    }
+    state.journal.push_back({node, nullptr, nullptr});
+    for (const auto& change : node->pending) state.journal.push_back({node, change, nullptr});
+    for (const auto& change : node->pending_names) state.journal.push_back({node, nullptr, change});
+    for (const auto& [name, child] : node->entries) add(child);
+    for (const auto& [name, child] : node->durable_entries) add(child);
+  };
+  add(state.root);
+  state.journal_begin = state.journal.size();
+}
+
+uint64_t SimFileSystem::journal_size() const {
+  const MutexLock lock(&state_->mutex);
+  return state_->journal.size();
+}
+
 void SimFileSystem::Record(bool on) {
   const MutexLock lock(&state_->mutex);
   state_->recording = on;
@@ -518,9 +437,9 @@ Result<std::string> SimFileSystem::Contents(const std::string& path) const {
 
 void SimFileSystem::SetContents(const std::string& path, const std::string& bytes) {
   const MutexLock lock(&state_->mutex);
-  const auto [folder_path, name] = Split(path);
-  const Result<Node*> folder = state_->FindFolder(folder_path);
-  SHEAF_CHECK(folder.ok());
+  const auto [folder_path, name] = SplitPath(path);
+  const Result<std::shared_ptr<Node>> folder = state_->FindFolder(folder_path);
+  SHEAF_CHECK(folder.ok() && !state_->keeps_journal);
   std::shared_ptr<Node>& node = (*folder)->entries[name];
   if (!node) node = std::make_shared<Node>();
   (*folder)->durable_entries[name] = node;

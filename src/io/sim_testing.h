@@ -2,8 +2,8 @@
 ///
 /// It keeps two images: what programs see, and what would survive a loss of power. Crash() makes a new
 /// file system from the second: what was synced is there; of what was not, any part may be, torn into
-/// sectors of 512 bytes; creations, renames and removals in a folder that was not synced may be lost or
-/// come in any order. Faults can be put on any operation. Every operation is numbered, so that a test can
+/// sectors of 512 bytes; files and folders made, renamed or removed in a folder that was not synced may be lost
+/// or come in any order. Faults can be put on any operation. Every operation is numbered, so that a test can
 /// fail or cut the power at each in turn.
 ///
 ///   SimFileSystem disk(seed);
@@ -40,6 +40,7 @@ struct SimOperation {
   SimOp kind;
   std::string path;
   int64_t offset = 0, bytes = 0;  // Of reads and writes; bytes of allocate and truncate: the length.
+  std::string to = {};            // Of a rename or a link: the new path.
   uint64_t number = 0;            // 1 for the first operation of the file system.
 };
 
@@ -90,13 +91,20 @@ class SimFileSystem : public FileSystem {
   void Record(bool on);
   std::vector<SimOperation> recorded() const;
 
+  /// Remembers from here on all that becomes of the disk, for CrashImages (crash_images_testing.h). No sync may be made to fail.
+  void KeepJournal();
+  /// What happened so far in it: the position of a moment.
+  uint64_t journal_size() const;
+
   /// Whole contents, for tests that damage files. SetContents() makes the file if it is not there;
   /// what it sets is durable.
   Result<std::string> Contents(const std::string& path) const;
   void SetContents(const std::string& path, const std::string& bytes);
 
  private:
+  friend class CrashImages;
   struct Node;
+  struct JournalEntry;
   struct State;
   class SimFile;
   class SimLock;

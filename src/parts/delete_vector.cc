@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "core/hex.h"
+#include "core/test_hooks.h"
 #include "parts/byte_codec.h"
 
 namespace sheaf::parts {
@@ -182,6 +183,7 @@ Status WriteDeadRows(io::FileSystem* files, const std::string& directory, const 
     for (const std::string& left : {path, path + ".tmp"}) (void)files->Remove(left);  // The error that led here is the one to report.
     return written;
   }
+  Failpoint("parts.dead_rows_written");
   info->dead_file = name;
   info->dead_digest = bytes.substr(bytes.size() - kDigestBytes);
   info->dead_rows = dead.count();
@@ -191,7 +193,7 @@ Status WriteDeadRows(io::FileSystem* files, const std::string& directory, const 
 
 Result<std::shared_ptr<const columns::DeadRows>> ReadDeadRows(io::FileSystem* files, const std::string& directory, const PartInfo& info,
                                                               const columns::GranuleSource& part) {
-  if (info.dead_file.empty()) return std::make_shared<const columns::DeadRows>();
+  if (info.dead_file.empty() || Mutant("delete_vector_lost")) return std::make_shared<const columns::DeadRows>();
   SHEAF_ASSIGN_OR_RETURN(const DeadFile file, ReadChecked(files, directory, info));
   return ToDeadRows(file.rows, part);
 }

@@ -14,6 +14,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/test_hooks.h"
 
 namespace sheaf::parts {
 namespace {
@@ -150,9 +151,11 @@ Status CommitManifest(io::FileSystem* files, const std::string& directory, const
     return io::WriteFileAtomically(files, io::Join(directory, name), std::as_bytes(std::span(content.data(), content.size())));
   };
   SHEAF_RETURN_NOT_OK(write(ManifestFileName(state.number), bytes));
+  Failpoint("parts.manifest_written");
   Current current{state.number, previous ? previous->state.number : 0, SumOf(bytes), previous ? previous->sum : ""};
   SHEAF_RETURN_NOT_OK(write(kCurrent, EncodeCurrent(current)));
 
+  Failpoint("parts.current_switched");
   // What is left over costs space, not safety: a failure to remove it is no failure of the commit.
   std::set<uint64_t> kept{state.number};
   const uint64_t older_than = previous ? previous->state.number : state.number;

@@ -109,11 +109,17 @@ Result<std::shared_ptr<const PartSource>> OpenPartSource(io::FileSystem* files, 
   return MakeSource(info, schema, std::move(*opened));
 }
 
-Status VerifyPart(io::FileSystem* files, const std::string& directory, const PartInfo& info) {
+Status VerifyPart(io::FileSystem* files, const std::string& directory, const PartInfo& info,
+                  const std::function<Status(int64_t)>& after_piece) {
   auto opened = OpenFiles(files, directory, info);
   if (!opened.ok()) return WithContext(opened.status(), fmt::format("part {}", info.id));
   SHEAF_RETURN_NOT_OK(opened->index->Verify());
-  SHEAF_RETURN_NOT_OK(opened->data->CheckAll());
+  constexpr int64_t kPieceBytes = 16 * kBlockBytes;
+  for (int64_t at = 0; at < opened->data->size(); at += kPieceBytes) {
+    const int64_t bytes = std::min(kPieceBytes, opened->data->size() - at);
+    SHEAF_RETURN_NOT_OK(opened->data->Check(at, bytes));
+    if (after_piece) SHEAF_RETURN_NOT_OK(after_piece(bytes));
+  }
   return VerifyDeadRows(files, directory, info);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -86,6 +87,8 @@ std::string IndexFileName(PartId id);
 std::string DataFileName(PartId id, Format format);
 
 /// Checks every checksum of a part, and its delete vector. Errors: Corruption (names file and block).
-Status VerifyPart(io::FileSystem* files, const std::string& directory, const PartInfo& info);
+/// `after_piece` is called with the bytes of each piece of about a MiB; what it returns, if not OK, ends the check.
+Status VerifyPart(io::FileSystem* files, const std::string& directory, const PartInfo& info,
+                  const std::function<Status(int64_t)>& after_piece = nullptr);
 
 }  // namespace sheaf::parts

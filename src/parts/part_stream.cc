@@ -8,6 +8,7 @@
 
 #include "columns/zones.h"
 #include "core/hex.h"
+#include "core/test_hooks.h"
 #include "io/clock.h"
 #include "parts/cold_part.h"
 #include "parts/hot_part.h"
@@ -82,7 +83,7 @@ class PartStream::NewFile {
 
   io::File* file() { return file_.get(); }
   Status SyncAndClose() {
-    SHEAF_RETURN_NOT_OK(file_->Sync());
+    if (!Mutant("manifest_before_parts")) SHEAF_RETURN_NOT_OK(file_->Sync());
     return file_->Close();
   }
   Status Install() {
@@ -228,10 +229,14 @@ Result<PartInfo> PartStream::Finish() {
     info_.time_max = time.null_count > 0 ? INT64_MAX : ToNs(time.int_max, unit_ns);  // Rows without a time never expire.
   }
   SHEAF_RETURN_NOT_OK(WriteIndex());
+  Failpoint("parts.written");
   SHEAF_RETURN_NOT_OK(data_->SyncAndClose());
   SHEAF_RETURN_NOT_OK(index_->SyncAndClose());
+  Failpoint("parts.synced");
   SHEAF_RETURN_NOT_OK(index_->Install());
+  Failpoint("parts.index_installed");
   SHEAF_RETURN_NOT_OK(data_->Install());
+  Failpoint("parts.installed");
   SHEAF_RETURN_NOT_OK(files_->SyncDirectory(directory_));
   data_->Keep();
   index_->Keep();

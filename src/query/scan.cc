@@ -411,13 +411,14 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   return statistics ? statistics->ToUnique() : nullptr;
 }
 
-/// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact, and so are those of dead rows.
+/// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact, and so are those of dead rows. Of a damaged
+/// part nothing is certain: the scan will tell.
 duckdb::vector<duckdb::PartitionStatistics> PartitionStats(ClientContext&, duckdb::GetPartitionStatsInput& input) {
   duckdb::vector<duckdb::PartitionStatistics> partitions;
   for (const auto& [source, dead] : input.bind_data->Cast<ScanBind>().table.sources) {
     duckdb::PartitionStatistics partition;
     partition.count = static_cast<idx_t>(source->rows() - (dead ? dead->count() : 0));
-    partition.count_type = duckdb::CountType::COUNT_EXACT;
+    partition.count_type = source->damage().empty() ? duckdb::CountType::COUNT_EXACT : duckdb::CountType::COUNT_APPROXIMATE;
     partitions.push_back(std::move(partition));
   }
   return partitions;

@@ -19,11 +19,11 @@ SystemTable PartsTable(store::Database* database) {
   SystemTable table;
   table.name = "parts";
   table.columns = {"table_name", "part_id", "file_name", "format", "level", "rows", "data_bytes", "index_bytes",
-                   "min_lsn", "max_lsn", "time_min", "time_max", "created_at", "digest", "dead_rows"};
+                   "min_lsn", "max_lsn", "time_min", "time_max", "created_at", "digest", "dead_rows", "damage"};
   table.types = {LogicalType::VARCHAR, LogicalType::UBIGINT, LogicalType::VARCHAR, LogicalType::VARCHAR, LogicalType::INTEGER,
                  LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::UBIGINT, LogicalType::UBIGINT,
                  LogicalType::TIMESTAMP_NS, LogicalType::TIMESTAMP_NS, LogicalType::TIMESTAMP_NS, LogicalType::VARCHAR,
-                 LogicalType::BIGINT};
+                 LogicalType::BIGINT, LogicalType::VARCHAR};
   table.rows = [database] {
     Rows rows;
     for (const store::PartStatus& part : database->Parts()) {
@@ -32,7 +32,7 @@ SystemTable PartsTable(store::Database* database) {
                       Value(info.format == parts::Format::kHot ? "hot" : "cold"), Value::INTEGER(info.level), Value::BIGINT(info.rows),
                       Value::BIGINT(info.data_bytes), Value::BIGINT(info.index_bytes), Value::UBIGINT(info.min_lsn.value),
                       Value::UBIGINT(info.max_lsn.value), Time(info.time_min), Time(info.time_max), Time(info.created_ns),
-                      Value(ToHex(info.digest)), Value::BIGINT(info.dead_rows)});
+                      Value(ToHex(info.digest)), Value::BIGINT(info.dead_rows), part.damage.empty() ? Value() : Value(part.damage)});
     }
     return rows;
   };

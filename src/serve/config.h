@@ -34,6 +34,7 @@ struct Config {
     int64_t buffered_sync_ms = 100;
     int64_t granule_cache_bytes = int64_t{256} << 20, compaction_memory_bytes = int64_t{1} << 30;
     double compaction_cpu_share = 0.10;
+    int64_t scrub_interval_ms = 604'800'000, scrub_bytes_per_second = int64_t{16} << 20;
     int64_t snapshot_interval_ms = 1'800'000;
     int64_t snapshots_kept = 4;
     std::string archive_log = "off", log_direct_io = "off";

@@ -42,10 +42,13 @@ void UpdateDatabaseMetrics(const store::Stats& stats) {
   all.AddGauge("sheaf_memtable_rows", "Recent rows in memory.").Set(stats.memtable_rows);
   all.AddGauge("sheaf_log_bytes", "Size of the write-ahead log.").Set(stats.log_bytes);
   all.AddGauge("sheaf_parts", "Parts of all tables.").Set(stats.parts);
+  all.AddGauge("sheaf_damaged_parts", "Parts that are damaged and set aside; statements that need them fail.").Set(stats.damaged_parts);
   all.AddGauge("sheaf_part_bytes", "Size of all parts.").Set(stats.part_bytes);
   all.AddGauge("sheaf_writable", "1 while the database takes new data.").Set(stats.writable ? 1 : 0);
   Advance(&all.AddCounter("sheaf_seals_total", "Memtables sealed into parts."), stats.seals);
   Advance(&all.AddCounter("sheaf_cold_conversions_total", "Hot parts rewritten as Parquet."), stats.cold_conversions);
+  Advance(&all.AddCounter("sheaf_scrubbed_parts_total", "Parts whose checksums were checked in the background."), stats.scrubbed_parts);
+  Advance(&all.AddCounter("sheaf_scrubbed_bytes_total", "Bytes of these."), stats.scrubbed_bytes);
   Advance(&all.AddCounter("sheaf_parts_expired_total", "Parts removed by retention."), stats.parts_expired);
 }
 

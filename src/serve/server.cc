@@ -27,6 +27,8 @@ store::Options DatabaseOptions(const Config& config) {
   options.buffered_sync_ms = storage.buffered_sync_ms;
   options.granule_cache_bytes_max = storage.granule_cache_bytes;
   options.compaction_cpu_share = storage.compaction_cpu_share;
+  options.scrub_interval_ms = storage.scrub_interval_ms;
+  options.scrub_bytes_per_second = storage.scrub_bytes_per_second;
   options.snapshot_interval_ms = storage.snapshot_interval_ms;
   options.snapshots_kept = storage.snapshots_kept;
   options.archive_log = storage.archive_log == "on";

@@ -80,6 +80,8 @@ Result<SnapshotInfo> Database::CreateSnapshot(const std::string&) { return NotTh
 
 Result<std::vector<SnapshotInfo>> Database::Snapshots() const { return NotThereYet("listing snapshots"); }
 
+Result<std::vector<PartStatus>> Database::Scrub() { return NotThereYet("checking parts"); }
+
 Status Database::DropSnapshot(const std::string&) { return NotThereYet("dropping snapshots"); }
 
 Result<std::shared_ptr<const TableInfo>> Database::CreateTable(const NewTable&) { return NotThereYet("creating tables"); }

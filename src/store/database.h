@@ -48,6 +48,8 @@ struct Options {
   bool log_direct_io = false;                         // Write the log past the page cache, where the file system allows it.
   int log_cpu = -1;                                   // Processor that the log's thread is bound to; -1: none.
   double free_space_min_fraction = 0.05;              // Below this share of free disk, appends are refused (kUnavailable).
+  int64_t scrub_interval_ms = 604'800'000;            // Each part is read and its checksums are checked this often; 0: never…
+  int64_t scrub_bytes_per_second = int64_t{16} << 20; // …at this rate.
   bool read_only = false;                             // For `sheaf sql --data` beside nobody: still takes the lock.
 };
 
@@ -115,6 +117,7 @@ class Snapshot {
 struct PartStatus {
   std::shared_ptr<const TableInfo> table;
   parts::PartInfo info;
+  std::string damage;                                 // Why it is set aside: statements that need it fail. Empty: it is sound.
 };
 
 /// Numbers about the database, for /metrics, `sheaf.*` tables and readiness.
@@ -122,6 +125,7 @@ struct Stats {
   Lsn durable, covered;
   int64_t memtable_bytes = 0, memtable_rows = 0, log_bytes = 0, parts = 0, part_bytes = 0;
   int64_t seals = 0, cold_conversions = 0, compactions = 0, parts_expired = 0;
+  int64_t damaged_parts = 0, scrubbed_parts = 0, scrubbed_bytes = 0;
   bool writable = true;
   std::string not_writable_reason;
 };
@@ -193,6 +197,9 @@ class Database {
   virtual Status DropSnapshot(const std::string& id);
 
   virtual std::vector<PartStatus> Parts() const = 0;
+  /// Reads every part and checks all its checksums now, at full speed; sets damaged ones aside and returns them. The same happens
+  /// slowly in the background (Options::scrub_interval_ms). Errors: Unavailable, Io.
+  virtual Result<std::vector<PartStatus>> Scrub();
   virtual Stats GetStats() const = 0;
   virtual const Options& options() const = 0;
 

@@ -41,6 +41,7 @@ struct DeathOverlay::Writes {
 Status DeathOverlay::LookUp(const std::vector<std::shared_ptr<const Part>>& parts, const Writes& writes) {
   if (writes.lsns.empty()) return Status::OK();
   for (const auto& part : parts) {
+    if (part->damaged()) continue;  // Nobody will read it any more.
     SHEAF_ASSIGN_OR_RETURN(const auto found, part->keyed->FindMany(writes.keys));
     std::vector<columns::DeadRows::Position> fresh;
     PartDeaths* known = nullptr;

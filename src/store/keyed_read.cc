@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "store/damaged_part.h"
 #include "store/version.h"
 
 namespace sheaf::store {
@@ -27,9 +28,14 @@ struct PartHit {
 Result<std::optional<PartHit>> FindInParts(const TableVersion& table, std::string_view key) {
   for (size_t i = table.parts.size(); i-- > 0;) {
     const Part& part = *table.parts[i];
+    if (part.damaged()) continue;
     SHEAF_ASSIGN_OR_RETURN(const auto position, part.keyed->Find(key));
     if (!position || (part.dead != nullptr && part.dead->IsDead(position->granule, position->row))) continue;
     return PartHit{&part, *position};
+  }
+  // Only where no sound part has the key, as a damaged one may still have it where it was replaced.
+  for (const auto& part : table.parts) {
+    if (part->damaged()) SHEAF_RETURN_NOT_OK(CheckNotNeeded(*part, key));
   }
   return std::optional<PartHit>();
 }
@@ -104,6 +110,11 @@ class MergingCursor : public RowCursor {
       all.push_back(std::make_unique<MemtableStream>(*table_->sealing[i].keyed, range_.from, at));
     }
     for (const auto& part : table_->parts) {
+      if (part->damaged()) {
+        const bool outside = part->info.key_max < range_.from || (range_.to && part->info.key_min >= *range_.to);
+        if (!outside) SHEAF_RETURN_NOT_OK(CheckNotNeeded(*part, part->info.key_min));
+        continue;
+      }
       SHEAF_ASSIGN_OR_RETURN(auto stream, PartStream::Open(*part, range_.from));
       all.push_back(std::move(stream));
     }
@@ -222,11 +233,18 @@ Result<std::vector<KeyedRow>> GetRows(const TableVersion& table, const columns::
   }
   for (const auto& part : table.parts) {
     if (places.empty()) break;
+    if (part->damaged()) continue;
     SHEAF_ASSIGN_OR_RETURN(const auto found, part->keyed->FindMany(left));
     for (size_t i = 0; i < found.size(); ++i) {
       if (!found[i] || (part->dead != nullptr && part->dead->IsDead(found[i]->granule, found[i]->row))) continue;
       SHEAF_ASSIGN_OR_RETURN(auto row, part->keyed->Row(*found[i]));
       rows[places[i]] = {row.lsn, std::move(row.batch), row.row};
+    }
+  }
+  for (const auto& part : table.parts) {
+    if (!part->damaged()) continue;
+    for (size_t i = 0; i < places.size(); ++i) {
+      if (!rows[places[i]]) SHEAF_RETURN_NOT_OK(CheckNotNeeded(*part, left[static_cast<int64_t>(i)]));
     }
   }
   return rows;

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/test_hooks.h"
 #include "store/keyed_read.h"
 
 namespace sheaf::store {
@@ -115,6 +116,7 @@ Result<std::unique_ptr<Database>> LocalDatabase::Open(io::FileSystem* files, io:
     database->sealer_ = std::thread([self = database.get()] { self->SealLoop(); });
     database->upkeep_ = std::thread([self = database.get()] { self->UpkeepLoop(); });
     database->compactor_ = std::thread([self = database.get()] { self->CompactLoop(); });
+    if (options.scrub_interval_ms > 0) database->scrubber_ = std::thread([self = database.get()] { self->ScrubLoop(); });
   }
   return database;
 }
@@ -447,7 +449,7 @@ std::vector<PartStatus> LocalDatabase::Parts() const {
   std::vector<PartStatus> parts;
   const std::shared_ptr<const Version> version = versions_.current();
   for (const auto& table : version->tables) {
-    for (const auto& part : table->parts) parts.push_back({table->info, part->info});
+    for (const auto& part : table->parts) parts.push_back({table->info, part->info, part->source->damage()});
   }
   return parts;
 }
@@ -465,13 +467,18 @@ Stats LocalDatabase::GetStats() const {
     stats.memtable_bytes += table->active.bytes();
     stats.memtable_rows += table->active.rows();
     stats.parts += static_cast<int64_t>(table->parts.size());
-    for (const auto& part : table->parts) stats.part_bytes += part->info.data_bytes + part->info.index_bytes;
+    for (const auto& part : table->parts) {
+      stats.part_bytes += part->info.data_bytes + part->info.index_bytes;
+      stats.damaged_parts += part->damaged() ? 1 : 0;
+    }
   }
   stats.log_bytes = log_->disk_bytes();
   stats.seals = seals_.load();
   stats.cold_conversions = cold_conversions_.load();
   stats.compactions = compactions_.load();
   stats.parts_expired = parts_expired_.load();
+  stats.scrubbed_parts = scrubbed_parts_.load();
+  stats.scrubbed_bytes = scrubbed_bytes_.load();
   const Status writable = CheckWritable();
   stats.writable = writable.ok();
   if (!writable.ok()) stats.not_writable_reason = writable.message();
@@ -486,6 +493,7 @@ Status LocalDatabase::Close() {
     state_changed_.NotifyAll();
     while (appending_[0] + appending_[1] > 0) state_changed_.Wait(&state_mutex_);
   }
+  Failpoint("store.close_begun");
   { MutexLock lock(&definitions_mutex_); }  // A change that began before ends first; none begins any more.
   Status status;
   if (!options_.read_only) {
@@ -503,13 +511,16 @@ Status LocalDatabase::Close() {
     state_changed_.NotifyAll();
   }
   if (compactor_.joinable()) compactor_.join();
+  if (scrubber_.joinable()) scrubber_.join();
   if (sealer_.joinable()) sealer_.join();
   if (upkeep_.joinable()) upkeep_.join();
   if (!options_.read_only && status.ok()) SettleManifests();
+  Failpoint("store.log_closing");
   if (log_ != nullptr) {
     const Status closed = log_->Close();
     if (status.ok()) status = closed;
   }
+  Failpoint("store.closed");
   answers_.Close();
   if (answerer_.joinable()) answerer_.join();
   lock_.reset();

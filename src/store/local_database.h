@@ -71,6 +71,7 @@ class LocalDatabase : public Database {
   /// `skip_sealed`: not for tables whose rows of that LSN are in parts already, as a recovery does.
   Status AppendLogged(const wal::LoggedEntry& entry, bool skip_sealed = false);
   std::vector<PartStatus> Parts() const override;
+  Result<std::vector<PartStatus>> Scrub() override;
   Stats GetStats() const override;
   const Options& options() const override { return options_; }
   Status Close() override;
@@ -92,6 +93,9 @@ class LocalDatabase : public Database {
   static Status ReplaySingle(const SingleItem& single, const TableVersion& table, VersionSet::NewRows* added);
   Result<std::vector<VersionSet::NewRows>> ReplaySections(const Version& version, Lsn lsn, const std::shared_ptr<arrow::Buffer>& bytes,
                                                           bool skip_sealed) const;
+  /// `damaged`: parts that are set aside whatever became of their files, with the reasons.
+  Result<std::shared_ptr<const Part>> OpenOrSetAside(const TableInfo& table, const parts::PartInfo& info,
+                                                     const std::map<std::string, std::string>& damaged) const;
   Status FindOrphans(parts::ManifestState* state);
   bool WasDropped(TableId table, Lsn lsn) const SHEAF_EXCLUDES(commit_mutex_);
 
@@ -198,6 +202,20 @@ class LocalDatabase : public Database {
   static void CountCompactionCpu(const char* work, int64_t ns);
   Status StallWrite(const TableVersion& table) const;
 
+  // Checking parts in the background (local_database_scrub.cc).
+  void ScrubLoop();
+  /// The part whose turn it is, with its table; null: none is due.
+  struct ScrubTurn {
+    TableId table;
+    std::shared_ptr<const Part> part;
+  };
+  std::optional<ScrubTurn> NextScrub() SHEAF_EXCLUDES(scrub_mutex_);
+  /// Checks the part, calling `pace` with the bytes of each piece, and sets it aside where it is damaged. Returns what is wrong.
+  Result<std::string> ScrubPart(const ScrubTurn& turn, const std::function<Status(int64_t)>& pace) SHEAF_EXCLUDES(scrub_mutex_);
+  Status SetAside(const ScrubTurn& turn, const std::string& damage);
+  /// Reading these parts has shown damage: they are checked next.
+  void Suspect(const std::vector<std::shared_ptr<const Part>>& parts) SHEAF_EXCLUDES(scrub_mutex_);
+
   // Upkeep (local_database_upkeep.cc).
   void UpkeepLoop();
   void Upkeep();
@@ -288,10 +306,14 @@ class LocalDatabase : public Database {
   int64_t convert_not_before_ns_ SHEAF_GUARDED_BY(upkeep_mutex_) = 0;
   std::atomic<int64_t> retention_now_ns_{0};                // For the manifest.
 
+  Mutex scrub_mutex_;
+  std::map<PartId, int64_t> scrubbed_ns_ SHEAF_GUARDED_BY(scrub_mutex_);  // When parts were checked last; wall clock.
+  std::atomic<int64_t> scrubbed_parts_{0}, scrubbed_bytes_{0};
+
   BoundedQueue<std::pair<Done, Lsn>> answers_{1 << 16};     // For retries of known batches; refuses when full.
   compact::RateLimit rate_limit_;
   std::atomic<bool> cancel_compaction_{false};
-  std::thread sealer_, upkeep_, compactor_, answerer_;
+  std::thread sealer_, upkeep_, compactor_, scrubber_, answerer_;
 };
 
 }  // namespace sheaf::store

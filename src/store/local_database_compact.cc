@@ -9,7 +9,9 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/metrics.h"
+#include "core/test_hooks.h"
 #include "parts/keyed_part.h"
+#include "store/damaged_part.h"
 #include "store/local_database.h"
 
 namespace sheaf::store {
@@ -88,7 +90,9 @@ Result<bool> LocalDatabase::CompactOnce() {
   for (const auto& table : version->tables) {
     if (!table->is_keyed()) continue;
     std::vector<compact::PartFacts> facts;
-    for (const auto& part : table->parts) facts.push_back(FactsOf(part->info));
+    for (const auto& part : table->parts) {
+      if (!part->damaged()) facts.push_back(FactsOf(part->info));
+    }
     const auto merge = compact::NextMerge(facts, clock_->NowNs(), plan);
     if (!merge) continue;
     SHEAF_RETURN_NOT_OK(Merge(*table, *merge, plan.output_bytes));
@@ -116,10 +120,14 @@ Status LocalDatabase::Merge(const TableVersion& table, const compact::Merge& mer
   } else {
     change.removed = merge.inputs;
     if (!merge.drop_only) {
-      SHEAF_ASSIGN_OR_RETURN(change.added, MergeInputs(*table.info, change.inputs, merge, output_bytes, &progress));
+      auto merged = MergeInputs(*table.info, change.inputs, merge, output_bytes, &progress);
+      if (!merged.ok() && IsDamage(merged.status())) Suspect(change.inputs);
+      SHEAF_ASSIGN_OR_RETURN(change.added, std::move(merged));
     }
   }
+  Failpoint("store.merge_written");
   const Status committed = CommitMerge(table, change);
+  Failpoint("store.merge_committed");
   if (!committed.ok()) {
     MutexLock lock(&commit_mutex_);
     ++manifest_number_;  // The one that failed may name the parts; the next will not.
@@ -214,7 +222,7 @@ Status LocalDatabase::MakeKeyedCold(TableId id) {
     const TableVersion* table = version->Find(id);
     if (table == nullptr) return MakeError(ErrorKind::kNotFound, "there is no table with id {}", id);
     const auto hot = std::find_if(table->parts.begin(), table->parts.end(),
-                                  [](const auto& part) { return part->info.format == parts::Format::kHot; });
+                                  [](const auto& part) { return part->info.format == parts::Format::kHot && !part->damaged(); });
     if (hot == table->parts.end()) return Status::OK();
     compact::Merge merge;
     merge.inputs = {(*hot)->info.id};

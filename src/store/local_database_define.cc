@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/test_hooks.h"
 #include "store/column_types.h"
+#include "store/damaged_part.h"
 #include "store/local_database.h"
 #include "store/names.h"
 #include "store/part_columns.h"
@@ -116,8 +118,10 @@ Status LocalDatabase::CommitDefinition(const VersionChange& change) {
                          .dropped = change.dropped ? change.table : TableId()});
   }
   const Status committed = Commit(change);
+  Failpoint("store.definition_committed");
   if (committed.ok()) {
     LogDefinitions();
+    Failpoint("store.definition_logged");
   } else {
     MutexLock lock(&commit_mutex_);
     unlogged_.pop_back();
@@ -215,6 +219,10 @@ Result<VersionChange> LocalDatabase::SwitchColumns(const TableVersion& table, st
   change.table = after->id;
   SHEAF_ASSIGN_OR_RETURN(change.codec, BatchCodec::Make(after->schema));
   for (const auto& part : table.parts) {
+    if (part->damaged()) {
+      change.updated.push_back(DamagedPart(*after, part->info, part->source->damage()));
+      continue;
+    }
     if (table.is_keyed()) {
       SHEAF_ASSIGN_OR_RETURN(change.updated.emplace_back(), OpenPartOf(*after, part->info));
       continue;

@@ -165,9 +165,15 @@ Status LocalDatabase::PrepareDeaths(VersionChange* change) {
   const TableVersion* table = version->Find(change->table);
   if (table == nullptr || !table->is_keyed()) return Status::OK();
   const Lsn sealed = change->sealed ? std::max(table->sealed, change->sealed.max_lsn()) : table->sealed;
-  SHEAF_RETURN_NOT_OK(table->deaths->Advance(*table, visible));
-  for (const auto& part : table->parts) {
-    if (Holds(change->removed, part->info.id)) continue;
+  TableVersion sound = *table;  // Without the parts that are set aside in this step: nothing is looked up in them any more.
+  for (auto& part : sound.parts) {
+    for (const auto& updated : change->updated) {
+      if (updated->info.id == part->info.id && updated->damaged()) part = updated;
+    }
+  }
+  SHEAF_RETURN_NOT_OK(table->deaths->Advance(sound, visible));
+  for (const auto& part : sound.parts) {
+    if (Holds(change->removed, part->info.id) || part->damaged()) continue;
     auto dead = table->deaths->DeadAt(*part, sealed);
     if (dead == nullptr || dead->count() == part->info.dead_rows) continue;
     // Where columns change in the same step, the part has been opened anew.

@@ -12,7 +12,9 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/test_hooks.h"
 #include "store/batch_id_file.h"
+#include "store/damaged_part.h"
 #include "store/local_database.h"
 #include "store/names.h"
 #include "store/part_columns.h"
@@ -114,9 +116,12 @@ Status LocalDatabase::Recover() {
       manifest_number_ = std::max(manifest_number_, NumberIn(file.name, "MANIFEST-").value_or(0));
     }
   }
+  Failpoint("store.manifest_loaded");
   SHEAF_RETURN_NOT_OK(FindOrphans(&state));
   SHEAF_RETURN_NOT_OK(OpenTables(state));
+  Failpoint("store.tables_opened");
   SHEAF_RETURN_NOT_OK(OpenLog(manifest));
+  Failpoint("store.log_opened");
   if (!options_.read_only) LogDefinitions();
   LogInfo("database.opened", {{"directory", options_.directory},
                               {"manifest", state.number},
@@ -193,6 +198,7 @@ Status LocalDatabase::FindOrphans(parts::ManifestState* state) {
 }
 
 Status LocalDatabase::LoadBatchIds(const std::vector<std::string>& names) {
+  if (Mutant("dedup_window_lost")) return Status::OK();
   for (const std::string& name : names) {
     const std::string path = io::Join(paths_.batch_ids, name);
     SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files_, path, kIdFileBytesMax));
@@ -202,9 +208,26 @@ Status LocalDatabase::LoadBatchIds(const std::vector<std::string>& names) {
   return Status::OK();
 }
 
+Result<std::shared_ptr<const Part>> LocalDatabase::OpenOrSetAside(const TableInfo& table, const parts::PartInfo& info,
+                                                                  const std::map<std::string, std::string>& damaged) const {
+  const std::string name = table.schema_name + "." + table.name;
+  if (const auto known = damaged.find(fmt::format("{}", info.id)); known != damaged.end()) {
+    LogError("part.set_aside", {{"table", name}, {"part", info.id}, {"error", known->second}});
+    return DamagedPart(table, info, known->second);
+  }
+  auto part = OpenPartOf(table, info);
+  // Of a newer format is not damaged.
+  if (part.ok() || !IsDamage(part.status()) || KindOf(part.status()) == ErrorKind::kUnsupported) return part;
+  LogError("part.set_aside", {{"table", name}, {"part", info.id}, {"error", part.status().message()}});
+  return DamagedPart(table, info, part.status().message());
+}
+
 Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
   const json extra = json::parse(state.extra_json.empty() ? "{}" : state.extra_json, nullptr, false);
   const json sealed = extra.value("sealed", json::object());
+  std::map<std::string, std::string> damaged;
+  const json set_aside = extra.value("damaged", json::object());
+  for (const auto& [id, why] : set_aside.items()) damaged[id] = why.is_string() ? why.get<std::string>() : "";
   std::vector<VersionSet::Table> tables;
   for (const parts::TableRecord& record : state.tables) {
     VersionSet::Table& table = tables.emplace_back();
@@ -217,12 +240,7 @@ Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
     if (table == tables.end()) {
       return MakeError(ErrorKind::kCorruption, "the manifest names part {} of table {}, which it does not have", info.id, info.table);
     }
-    auto part = OpenPartOf(*table->info, info);
-    if (!part.ok()) {
-      return WithContext(part.status(), fmt::format("table {}.{}; 'sheaf verify' lists all damage", table->info->schema_name,
-                                                    table->info->name));
-    }
-    table->parts.push_back(*std::move(part));
+    SHEAF_ASSIGN_OR_RETURN(table->parts.emplace_back(), OpenOrSetAside(*table->info, info, damaged));
   }
   SHEAF_RETURN_NOT_OK(versions_.Start(std::move(tables), state.covered, state.next_part));
   {

@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/test_hooks.h"
 #include "store/batch_id_file.h"
 #include "store/local_database.h"
 #include "store/table_record.h"
@@ -71,12 +72,14 @@ Status LocalDatabase::Seal(TableId table_id, const TableMemtable& memtable) {
   change.table = table_id;
   change.sealed = memtable;
   if (!(uncommitted_.first == memtable)) {
+    Failpoint("store.seal_begun");
     std::shared_ptr<const Part> written;
     if (memtable.keyed != nullptr) {
       SHEAF_ASSIGN_OR_RETURN(written, WriteKeyed(table, memtable, std::move(info)));
     } else {
       SHEAF_ASSIGN_OR_RETURN(written, WriteAndOpen(std::move(info), table, memtable.append->batches()));
     }
+    Failpoint("store.part_written");
     uncommitted_ = {memtable, std::move(written)};
   }
   const std::shared_ptr<const Part> part = uncommitted_.second;  // Null where all that the memtable holds was deleted again.
@@ -155,24 +158,30 @@ Status LocalDatabase::Commit(VersionChange change) {
   const VersionSet::Prospect prospect = versions_.Preview(change);
   // Buffered entries may be visible, and in parts, before the log has them: it must never end before what a manifest covers.
   SHEAF_RETURN_NOT_OK(log_->SyncThrough(prospect.covered));
+  Failpoint("store.log_synced");
   if (change.dropped) dropped_[change.table] = versions_.visible();  // Says nothing while the table is there: a failure may leave it.
   SHEAF_RETURN_NOT_OK(SaveBatchIds(prospect.covered));
+  Failpoint("store.batch_ids_saved");
   SHEAF_ASSIGN_OR_RETURN(parts::ManifestState state, StateOf(prospect));
   state.number = ++manifest_number_;
   SHEAF_RETURN_NOT_OK(parts::CommitManifest(files_, paths_.root, state));
+  Failpoint("store.manifest_committed");
 
   const std::shared_ptr<const Version> before = versions_.current();
   versions_.Install(change);
+  Failpoint("store.version_installed");
   DiscardRemoved(change, *before);
   const Lsn truncatable = std::exchange(covered_, prospect.covered);  // What this manifest and the one before cover.
   covered_lsn_.store(covered_.value);
   committed_ns_ = clock_->MonotonicNs();
   RemoveObsolete();
+  Failpoint("store.files_removed");
   if (truncatable <= truncated_) return Status::OK();
   truncated_ = truncatable;
   if (const Status truncated = log_->TruncateThrough(truncatable); !truncated.ok()) {
     LogWarn("log.truncate_failed", {{"directory", paths_.log}, {"through", truncatable}, {"error", truncated.message()}});
   }
+  Failpoint("store.log_truncated");
   return Status::OK();
 }
 
@@ -218,6 +227,11 @@ Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn covered
   if (definitions_ > 0) extra["definitions"] = definitions_;
   for (const UnloggedStep& step : unlogged_) {
     extra["unlogged"].push_back({{"number", step.number}, {"table", step.table.value}, {"dropped", step.dropped.value}});
+  }
+  for (const auto& table : version.tables) {
+    for (const auto& part : table->parts) {
+      if (table->is_keyed() && part->damaged()) extra["damaged"][fmt::format("{}", part->info.id)] = part->source->damage();
+    }
   }
   return extra.dump();
 }

@@ -8,6 +8,8 @@
 
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/test_hooks.h"
+#include "store/damaged_part.h"
 #include "store/local_database.h"
 #include "store/snapshots.h"
 #include "wal/archive.h"
@@ -27,6 +29,18 @@ std::string IdFor(int64_t now_ns, Lsn lsn) {
   char text[32];
   std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
   return fmt::format("{}-{}", text, lsn);
+}
+
+/// A copy of what is damaged would look like one of what was written.
+Status RefuseDamaged(const Version& version) {
+  for (const auto& table : version.tables) {
+    for (const auto& part : table->parts) {
+      if (!part->damaged()) continue;
+      return MakeError(ErrorKind::kCorruption, "part {} of {}.{} is damaged ({}): 'sheaf salvage' makes a new database of all that can be read",
+                       part->info.id, table->info->schema_name, table->info->name, part->source->damage());
+    }
+  }
+  return Status::OK();
 }
 
 }  // namespace
@@ -120,6 +134,7 @@ Result<SnapshotInfo> LocalDatabase::TakeSnapshot(const std::string& wanted_id, L
     if (!removed.ok()) LogWarn("snapshot.remove_failed", {{"folder", folder}, {"error", removed.message()}});
     return WithContext(linked, fmt::format("snapshot {}", info.id));
   }
+  Failpoint("store.snapshot_made");
   const double took = static_cast<double>(clock_->MonotonicNs() - began_ns) * 1e-9;
   seconds.Observe(took);
   LogInfo("snapshot.made",
@@ -140,6 +155,7 @@ Status LocalDatabase::LinkSnapshot(const std::string& folder, SnapshotInfo* info
   SHEAF_ASSIGN_OR_RETURN(parts::ManifestState state, std::move(made));
   state.number = 1;
   state.durable = info->lsn;
+  SHEAF_RETURN_NOT_OK(RefuseDamaged(*now.version));
   const auto Link = [&](const std::string& name) { return files_->Link(io::Join(paths_.parts, name), io::Join(to.parts, name)); };
   for (const parts::PartInfo& part : state.parts) {
     SHEAF_RETURN_NOT_OK(Link(part.file_name));
@@ -151,8 +167,10 @@ Status LocalDatabase::LinkSnapshot(const std::string& folder, SnapshotInfo* info
   for (const std::string& name : id_files_) {
     SHEAF_RETURN_NOT_OK(files_->Link(io::Join(paths_.batch_ids, name), io::Join(to.batch_ids, name)));
   }
+  Failpoint("store.snapshot_linked");
   for (const std::string& path : {to.parts, to.batch_ids, paths_.snapshots}) SHEAF_RETURN_NOT_OK(files_->SyncDirectory(path));
   SHEAF_RETURN_NOT_OK(parts::CommitManifest(files_, to.root, state));
+  Failpoint("store.snapshot_unmarked");
   return MarkSnapshot(files_, options_.directory, *info);
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/test_hooks.h"
 #include "store/local_database.h"
 #include "store/upkeep_plan.h"
 
@@ -88,6 +89,7 @@ Status LocalDatabase::Expire() {
     change.table = table->info->id;
     change.removed = PartsToExpire(*table, retention_clock_.now_ns());
     if (change.removed.empty()) continue;
+    Failpoint("store.expiry_begun");
     SHEAF_RETURN_NOT_OK(Commit(change));
     parts_expired_.fetch_add(static_cast<int64_t>(change.removed.size()));
     LogInfo("part.expired", {{"table", table->info->schema_name + "." + table->info->name}, {"parts", change.removed.size()}});
@@ -176,6 +178,7 @@ Status LocalDatabase::MergeIntoCold(const TableInfo& table, const std::vector<st
   }
   SHEAF_ASSIGN_OR_RETURN(auto part, WriteAndOpen(std::move(info), table, batches));
   change.added.push_back(part);
+  Failpoint("store.cold_part_written");
   if (const Status committed = Commit(change); !committed.ok()) {
     MutexLock lock(&commit_mutex_);
     ++manifest_number_;  // The one that failed may name the part; the next will not.

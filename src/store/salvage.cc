@@ -16,6 +16,7 @@
 #include "parts/manifest.h"
 #include "parts/part_stream.h"
 #include "store/batch_id_file.h"
+#include "store/damaged_part.h"
 #include "store/layout.h"
 #include "store/local_database.h"
 #include "store/part_columns.h"
@@ -32,11 +33,6 @@ constexpr int64_t kManifestBytesMax = int64_t{1} << 30;
 constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
 
 /// Whether a file is bad, rather than the disk that it is on.
-bool IsDamage(const Status& status) {
-  const ErrorKind kind = KindOf(status);
-  return kind == ErrorKind::kCorruption || kind == ErrorKind::kNotFound || kind == ErrorKind::kUnsupported;
-}
-
 class Salvager {
  public:
   Salvager(io::FileSystem* files, io::Clock* clock, const std::string& from, const std::string& to, const SalvageProgress& progress)

@@ -13,6 +13,7 @@
 
 #include "core/check.h"
 #include "core/crc32c.h"
+#include "core/test_hooks.h"
 #include "parts/delete_vector.h"
 #include "parts/manifest.h"
 #include "parts/part.h"
@@ -307,6 +308,7 @@ Status RemoveSnapshot(io::FileSystem* files, const std::string& directory, const
   SHEAF_RETURN_NOT_OK(Find(files, directory, id).status());
   const std::string folder = FolderOf(directory, id);
   SHEAF_RETURN_NOT_OK(files->Remove(io::Join(folder, kMark)));
+  Failpoint("store.snapshot_unmarked_again");
   SHEAF_RETURN_NOT_OK(files->SyncDirectory(folder));
   return RemoveTree(files, folder);
 }

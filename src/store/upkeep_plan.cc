@@ -28,7 +28,7 @@ std::vector<std::shared_ptr<const Part>> PartsToConvert(const TableVersion& tabl
   std::vector<std::shared_ptr<const Part>> run;
   int64_t bytes = 0, rows = 0;
   for (const auto& part : table.parts) {
-    const bool hot = part->info.format == parts::Format::kHot;
+    const bool hot = part->info.format == parts::Format::kHot && !part->damaged();
     if (run.empty() && (!hot || !IsOlder(*part, now_ns, cold_after_ns))) continue;
     bytes += part->info.data_bytes;
     rows += part->info.rows;
@@ -42,7 +42,7 @@ std::vector<std::shared_ptr<const Part>> PartsToConvert(const TableVersion& tabl
 int64_t BytesToConvert(const TableVersion& table, int64_t now_ns, int64_t cold_after_ns) {
   int64_t bytes = 0;
   for (const auto& part : table.parts) {
-    if (part->info.format == parts::Format::kHot && IsOlder(*part, now_ns, cold_after_ns)) bytes += part->info.data_bytes;
+    if (part->info.format == parts::Format::kHot && !part->damaged() && IsOlder(*part, now_ns, cold_after_ns)) bytes += part->info.data_bytes;
   }
   return bytes;
 }

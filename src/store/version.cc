@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "core/memory.h"
+#include "core/test_hooks.h"
 #include "store/keyed_read.h"
 #include "store/names.h"
 
@@ -266,6 +267,7 @@ std::shared_ptr<const Snapshot> VersionSet::GetSnapshot() const {
     version = version_;
     lsn = visible_;
   }
+  if (Mutant("stale_snapshot_read") && lsn > Lsn(1)) lsn = Lsn(lsn.value - 1);
   return std::make_shared<VersionSnapshot>(std::move(version), lsn);
 }
 

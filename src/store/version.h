@@ -35,6 +35,8 @@ struct Part {
   std::shared_ptr<const columns::GranuleSource> file;        // With the columns it was written with; the same where they are the same.
   std::shared_ptr<const parts::KeyedPart> keyed;             // Of keyed tables: the same, by key.
   std::shared_ptr<const columns::DeadRows> dead;             // Rows replaced or deleted by what is in parts; null: none.
+
+  bool damaged() const { return source != nullptr && !source->damage().empty(); }  // See damaged_part.h; `keyed` is null then.
 };
 
 /// A table within a version.

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/test_hooks.h"
 #include "wal/segment_scan.h"
 
 namespace sheaf::wal {
@@ -159,8 +160,10 @@ Status MoveToArchive(io::FileSystem* files, const SegmentFile& segment, const st
   } else {
     SHEAF_RETURN_NOT_OK(linked);
   }
+  Failpoint("wal.segment_archived");
   SHEAF_RETURN_NOT_OK(files->SyncDirectory(archive_directory));
   SHEAF_RETURN_NOT_OK(files->Remove(segment.path));
+  Failpoint("wal.archived_segment_removed");
   return files->SyncDirectory(log_directory);
 }
 

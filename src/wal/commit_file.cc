@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/test_hooks.h"
+
 namespace sheaf::wal {
 namespace {
 
@@ -57,9 +59,11 @@ Status CommitFile::Write(Lsn durable, bool closed) {
   const uint64_t sequence = sequence_ + 1;
   const auto page = Encode(sequence, durable, closed, database_id_);
   failed_ = file_->WriteAt(static_cast<int64_t>(sequence % 2) * kPageBytes, page);
+  Failpoint("wal.commit_written");
   if (failed_.ok()) failed_ = file_->SyncData();
   SHEAF_RETURN_NOT_OK(failed_);
   sequence_ = sequence;
+  Failpoint("wal.commit_synced");
   return Status::OK();
 }
 

@@ -10,6 +10,7 @@
 #include "core/crc32c.h"
 #include "core/log.h"
 #include "core/mutex.h"
+#include "core/test_hooks.h"
 #include "io/posix.h"
 #include "wal/append_queue.h"
 #include "wal/commit_file.h"
@@ -49,7 +50,9 @@ class ThreadedLog : public Log {
     SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.directory));
     if (!options_.archive_directory.empty()) SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.archive_directory));
     SHEAF_RETURN_NOT_OK(RemoveLeftovers(files_, options_.directory));
+    Failpoint("wal.recovered");
     if (undecided) SHEAF_RETURN_NOT_OK(Rewrite(*std::move(undecided)));
+    Failpoint("wal.end_rewritten");
     SHEAF_ASSIGN_OR_RETURN(commit_file_, CommitFile::Create(files_, io::Join(options_.directory, "COMMIT"), options_.database_id,
                                                             committed_, commit_sequence_));
     writer_thread_ = std::thread([this] { WriteGroups(); });
@@ -145,7 +148,9 @@ class ThreadedLog : public Log {
     if (group.empty()) return false;
     Status written = WriteGroup(group);
     if (written.ok()) {
+      Failpoint("wal.group_durable");
       queue_.MakeVisible();
+      Failpoint("wal.group_visible");
       return true;
     }
     metrics_.failed_groups.Add();
@@ -234,6 +239,7 @@ class ThreadedLog : public Log {
     if (!spare.ok()) {  // No harm yet: when the segment is full, the writing thread tries again.
       LogWarn("wal.spare_failed", {{"directory", options_.directory}, {"reason", spare.status().message()}});
     }
+    Failpoint("wal.spare_made");
     const MutexLock lock(&mutex_);
     if (spare.ok()) spare_ = *std::move(spare);
     making_spare_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/test_hooks.h"
 #include "wal/segment_reader.h"
 #include "wal/segment_scan.h"
 
@@ -108,11 +109,12 @@ class Recovery {
   /// The end of the last segment. `salt` is missing where its header is damaged.
   Status DecideTail(SegmentReader* reader, const Tail& tail, std::optional<uint64_t> salt, Recovered* found) {
     SHEAF_ASSIGN_OR_RETURN(const std::optional<Lsn> later, reader->FindLaterBlock(tail.offset + kPageBytes, salt, next_));
-    if (later) {
+    const bool checked = !Mutant("tail_rule_wrong");
+    if (later && checked) {
       return Lost(fmt::format("{}, and a block with LSN {} follows", tail.reason, *later), reader->path(), tail.offset, next_,
                   std::max(*later, known_));
     }
-    if (known_ >= next_) return Lost(tail.reason, reader->path(), tail.offset, next_, known_);
+    if (known_ >= next_ && checked) return Lost(tail.reason, reader->path(), tail.offset, next_, known_);
     found->report.torn_bytes = tail.bytes;
     if (tail.state == TailState::kDamaged) {
       found->torn_path = reader->path();

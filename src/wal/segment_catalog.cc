@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/test_hooks.h"
 #include "wal/archive.h"
 #include "wal/log_metrics.h"
 #include "wal/segment_reader.h"
@@ -51,6 +52,7 @@ Status SegmentCatalog::Drop(const SegmentFile& segment) const {
   }
   const Status removed = files_->Remove(segment.path);
   if (!removed.ok() && KindOf(removed) != ErrorKind::kNotFound) return removed;
+  Failpoint("wal.segment_removed");
   return files_->SyncDirectory(directory_);
 }
 

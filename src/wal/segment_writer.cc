@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "core/test_hooks.h"
 
 namespace sheaf::wal {
 namespace {
@@ -77,11 +78,14 @@ Status SegmentWriter::Publish(SpareSegment* spare, const SegmentHeader& header, 
     written = Write(spare->file.get(), kPageBytes, block_.pieces);
   }
   if (!written.ok()) return KindOf(written) == ErrorKind::kUnavailable ? written : Poison(written, "writing a segment header");
+  Failpoint("wal.segment_written");
   // Once a sync has failed, nothing that this process reads back can be trusted, whatever the reason.
   const Status synced = spare->file->SyncData();
   if (!synced.ok()) return Poison(synced, "syncing a segment header");
+  Failpoint("wal.segment_synced");
   const Status renamed = files_->Rename(spare->path, path);
   if (!renamed.ok()) return KindOf(renamed) == ErrorKind::kUnavailable ? renamed : Poison(renamed, "naming a segment");
+  Failpoint("wal.segment_renamed");
   const Status named = files_->SyncDirectory(options_.directory);
   if (!named.ok()) return Poison(named, "syncing the log's folder");
   return Status::OK();
@@ -138,8 +142,10 @@ Status SegmentWriter::Commit(std::span<const PendingEntry* const> entries, Lsn d
     // Only where the file system cannot preallocate. The next block goes over what was written of this one.
     return MakeError(ErrorKind::kUnknown, "writing to the log: {}; retry with the same batch id", written.message());
   }
-  const Status synced = file_->SyncData();
+  Failpoint("wal.block_written");
+  const Status synced = Mutant("no_sync_before_answer") ? Status::OK() : file_->SyncData();
   if (!synced.ok()) return Poison(synced, "syncing the log");
+  Failpoint("wal.block_synced");
   offset_ += block_.bytes;
   written_through_ = std::max(written_through_, offset_ + filled);
   next_ = Lsn(next_.value + entries.size());
@@ -163,6 +169,7 @@ Status SegmentWriter::Finish() {
   if (!file_) return Status::OK();
   const std::unique_ptr<io::File> file = std::exchange(file_, nullptr);
   SHEAF_RETURN_NOT_OK(file->Truncate(offset_));
+  Failpoint("wal.last_segment_cut");
   const Status synced = file->Sync();
   if (!synced.ok()) return Poison(synced, "syncing the last segment");
   return file->Close();

@@ -1,10 +1,9 @@
-#include "check_directory.h"
+#include "store/verify.h"
 
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
 
-#include "io/posix.h"
 #include "parts/manifest.h"
 #include "store/batch_id_file.h"
 #include "store/layout.h"
@@ -13,15 +12,15 @@
 #include "wal/recovery.h"
 #include "wal/segments.h"
 
-namespace sheaf::cli {
+namespace sheaf::store {
 namespace {
 
 constexpr int64_t kSmallFileBytesMax = int64_t{1} << 30;
 
 class Checker {
  public:
-  Checker(const std::string& directory, const std::function<void(const std::string&)>& progress)
-      : paths_(directory), progress_(progress), files_(io::PosixFileSystem()) {}
+  Checker(io::FileSystem* files, const std::string& directory, const std::function<void(const std::string&)>& progress)
+      : paths_(directory), progress_(progress), files_(files) {}
 
   Result<DirectoryCheck> Run() {
     SHEAF_RETURN_NOT_OK(files_->Stat(paths_.root).status());
@@ -43,7 +42,7 @@ class Checker {
 
  private:
   void Count(const std::string& path, int64_t bytes) {
-    progress_(path);
+    if (progress_) progress_(path);
     ++check_.files;
     check_.bytes += bytes;
   }
@@ -97,7 +96,7 @@ class Checker {
       const auto bytes = io::ReadFile(files_, path, kSmallFileBytesMax);
       Count(path, bytes.ok() ? (*bytes)->size() : 0);
       Note(path, !bytes.ok() ? bytes.status()
-                             : store::DecodeBatchIds(
+                             : DecodeBatchIds(
                                    {reinterpret_cast<const char*>((*bytes)->data()), static_cast<size_t>((*bytes)->size())}, path)
                                    .status());
     }
@@ -143,7 +142,7 @@ class Checker {
     return Status::OK();
   }
 
-  const store::DirectoryLayout paths_;
+  const DirectoryLayout paths_;
   const std::function<void(const std::string&)>& progress_;
   io::FileSystem* const files_;
   DirectoryCheck check_;
@@ -151,9 +150,9 @@ class Checker {
 
 }  // namespace
 
-Result<DirectoryCheck> CheckDirectory(const std::string& directory,
-                                      const std::function<void(const std::string& path)>& progress) {
-  return Checker(directory, progress).Run();
+Result<DirectoryCheck> VerifyDirectory(io::FileSystem* files, const std::string& directory,
+                                       const std::function<void(const std::string& path)>& progress) {
+  return Checker(files, directory, progress).Run();
 }
 
-}  // namespace sheaf::cli
+}  // namespace sheaf::store
