@@ -88,7 +88,7 @@ std::vector<Setting> ServerAndStorageSettings() {
       {"storage.compaction_cpu_share", SHEAF_PLACE(storage.compaction_cpu_share), Unit::kNone, 0.01, 1, "",
        "Share of all cores that merging parts of keyed tables may use while writers need not wait for it."},
       Number("storage.scrub_interval_ms", SHEAF_PLACE(storage.scrub_interval_ms), Unit::kMs, 0, 3650 * kDay,
-             "Each part is read and its checksums are checked this often, so that damage is found before somebody needs the part. 0: never."),
+             "Each part is read and its checksums are checked this often: damage is found before somebody needs the part. 0: never."),
       Number("storage.scrub_bytes_per_second", SHEAF_PLACE(storage.scrub_bytes_per_second), Unit::kBytes, 1 << 16, int64_t{1} << 40,
              "How fast that reads. Slower than this where the disk is."),
       Number("storage.snapshot_interval_ms", SHEAF_PLACE(storage.snapshot_interval_ms), Unit::kMs, 0, 365 * kDay,

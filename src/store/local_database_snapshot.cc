@@ -36,8 +36,9 @@ Status RefuseDamaged(const Version& version) {
   for (const auto& table : version.tables) {
     for (const auto& part : table->parts) {
       if (!part->damaged()) continue;
-      return MakeError(ErrorKind::kCorruption, "part {} of {}.{} is damaged ({}): 'sheaf salvage' makes a new database of all that can be read",
-                       part->info.id, table->info->schema_name, table->info->name, part->source->damage());
+      return MakeError(ErrorKind::kCorruption,
+                       "part {} of {}.{} is damaged ({}): 'sheaf salvage' makes a new database of all that can be read", part->info.id,
+                       table->info->schema_name, table->info->name, part->source->damage());
     }
   }
   return Status::OK();

@@ -42,7 +42,8 @@ std::vector<std::shared_ptr<const Part>> PartsToConvert(const TableVersion& tabl
 int64_t BytesToConvert(const TableVersion& table, int64_t now_ns, int64_t cold_after_ns) {
   int64_t bytes = 0;
   for (const auto& part : table.parts) {
-    if (part->info.format == parts::Format::kHot && !part->damaged() && IsOlder(*part, now_ns, cold_after_ns)) bytes += part->info.data_bytes;
+    const bool hot = part->info.format == parts::Format::kHot && !part->damaged();
+    if (hot && IsOlder(*part, now_ns, cold_after_ns)) bytes += part->info.data_bytes;
   }
   return bytes;
 }

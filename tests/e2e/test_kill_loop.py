@@ -182,8 +182,8 @@ def test_every_acknowledged_write_survives_kills(make_server, tmp_path):
     finally:
         run.end()
     acknowledged = run.batches.acknowledged()
-    print(f"{run.kills} kills in {time.monotonic() - begin:.0f} s, {len(failpoints())} failpoints, {len(acknowledged)} batches acknowledged, "
-          f"{run.found} found at last, slowest start {run.slowest_start:.1f} s")
+    print(f"{run.kills} kills in {time.monotonic() - begin:.0f} s, {len(failpoints())} failpoints, "
+          f"{len(acknowledged)} batches acknowledged, {run.found} found at last, slowest start {run.slowest_start:.1f} s")
     assert not missed, f"failpoints that were not reached: {missed}"
     assert len(acknowledged) >= kills, "too little was sent for this test to mean anything"
     run.server.stop()
