@@ -97,15 +97,21 @@ def config():
         save("serve/config", f"flag_{key}", key * 4 + 1, value)
 
 
+def arrow_stream(rows, codec):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_table(rows)
+    return sink.getvalue().to_pybytes()
+
+
 def row_reader():
     rows = pa.table({"id": [1, 2, 3], "name": ["a", None, "c"], "on": [True, False, None], "ratio": [0.5, None, 1e300],
                      "tags": pa.array([["x"], [], None]), "word": pa.array(["p", "q", "p"]).dictionary_encode(),
                      "at": pa.array([0, 1, None], pa.timestamp("ns", "UTC")), "hash": pa.array([b"abcd", None, b"efgh"], pa.binary(4))})
     for name, codec in {"arrow": None, "arrow_zstd": "zstd", "arrow_lz4": "lz4"}.items():
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
-            writer.write_table(rows)
-        save("query/row_reader", name, 0, sink.getvalue().to_pybytes())
+        save("query/row_reader", name, 0, arrow_stream(rows, codec))
+    save("query/row_reader", "arrow_bomb", 0, arrow_stream(pa.table({"id": pa.array([0] * 9_000_000, pa.int64())}), "zstd"))
+    save("query/row_reader", "arrow_without_bytes", 0, arrow_stream(pa.table({"id": pa.nulls(9_000_000)}), None))
     for name, codec in {"parquet": "none", "parquet_zstd": "zstd"}.items():
         sink = pa.BufferOutputStream()
         pyarrow.parquet.write_table(rows.select(["id", "name", "ratio", "tags", "word"]), sink, compression=codec)

@@ -13,6 +13,7 @@
 #include <arrow/type.h>
 
 #include "core/check.h"
+#include "core/memory.h"
 #include "decode/schemas.h"
 #include "query/row_reader.h"
 #include "store/ready_tables.h"
@@ -22,6 +23,8 @@ namespace {
 using arrow::field;
 using sheaf::ErrorKind;
 using sheaf::query::Format;
+
+constexpr int64_t kBytesMax = int64_t{64} << 20;
 
 std::vector<std::shared_ptr<arrow::Schema>> Tables() {
   const auto fields = {field("id", arrow::int64(), false), field("name", arrow::utf8()), field("on", arrow::boolean()),
@@ -41,7 +44,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const auto& schema = tables[data[0] / kFormats.size() % tables.size()];
   const auto bytes = std::make_shared<arrow::Buffer>(data + 1, static_cast<int64_t>(size - 1));
-  const auto read = sheaf::query::ReadRows(kFormats[data[0] % kFormats.size()], bytes, schema);
+  const auto read = sheaf::query::ReadRows(kFormats[data[0] % kFormats.size()], bytes, schema, kBytesMax);
+  SHEAF_CHECK(sheaf::NamedPool("ingest").max_memory() <= kBytesMax);
   if (!read.ok()) {
     const ErrorKind kind = sheaf::KindOf(read.status());
     SHEAF_CHECK(kind == ErrorKind::kInvalid || kind == ErrorKind::kTooLarge || kind == ErrorKind::kUnsupported);

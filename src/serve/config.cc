@@ -395,7 +395,7 @@ std::string TomlText(const Setting& setting, Config* config) {
   std::string quoted = "\"";
   for (const char c : *(*text)(config)) {
     if (c == '"' || c == '\\') quoted += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
     } else {
       quoted += c;

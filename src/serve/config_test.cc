@@ -117,7 +117,7 @@ TEST(Config, MissingFileIsAnError) {
 
 TEST(Config, PrintedSettingsReadBackTheSame) {
   Config config;
-  config.storage.data = "/a \"b\" \\c\n";
+  config.storage.data = "/a \"b\" \\c\n\x7f";
   config.server.port_http = 0;
   config.storage.free_space_min_fraction = 0.125;
   config.log.level = "warn";
