@@ -67,6 +67,8 @@ struct Served {
   }
 };
 
+Served* served = nullptr;  // Never destroyed at exit: objects of DuckDB's own are gone then.
+
 /// The statement's answer in a form, as long as it goes.
 sheaf::Status Run(query::Engine* engine, const std::string& sql, query::Format format) {
   const auto started = engine->Start({.sql = sql});
@@ -98,6 +100,12 @@ std::vector<std::string> Words(std::string_view sql) {
 
 }  // namespace
 
+/// Here, since it takes seconds on a busy machine and the first input is not to be charged with them.
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  served = new Served();
+  return 0;
+}
+
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   std::minstd_rand random(seed);
   if (size < 2 || random() % 4 == 0) return LLVMFuzzerMutate(data, size, max_size);
@@ -123,9 +131,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr std::array kFormats = {query::Format::kJson, query::Format::kNdjson, query::Format::kCsv,
                                    query::Format::kArrow, query::Format::kParquet, query::Format::kTable};
-  static Served* served = nullptr;  // Never destroyed at exit: objects of DuckDB's own are gone then.
   if (size == 0) return 0;
-  if (served == nullptr) served = new Served();
   // Each input finds what the one before found: what is written is refused at the last moment, tables that changed are made anew.
   served->database.FailNextAppend(sheaf::MakeError(ErrorKind::kUnavailable, "nothing is written here"));
   const std::string sql(reinterpret_cast<const char*>(data + 1), size - 1);
@@ -136,6 +142,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto next = query::RunAll(served->engine.get(), {.sql = "SELECT count(*) FROM traces"});
     SHEAF_CHECK(next.ok() && (*next)->num_rows() == 1);
   }
-  if (served->catalog_version != served->database.catalog_version()) delete std::exchange(served, nullptr);
+  if (served->catalog_version != served->database.catalog_version()) delete std::exchange(served, new Served());
   return 0;
 }
