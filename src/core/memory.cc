@@ -94,14 +94,14 @@ TrackingPool::TrackingPool(std::string name, int64_t bytes_max, arrow::MemoryPoo
     : name_(std::move(name)), bytes_max_(bytes_max), parent_(parent) {}
 
 arrow::Status TrackingPool::Reserve(int64_t bytes) {
-  const int64_t now = allocated_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  const int64_t before = allocated_.fetch_add(bytes, std::memory_order_relaxed);
   const int64_t bytes_max = bytes_max_.load(std::memory_order_relaxed);
-  if (bytes_max > 0 && now > bytes_max) {
+  if (bytes_max > 0 && bytes > bytes_max - before) {  // Whoever asks may have the number from a stranger: it may be any.
     Release(bytes);
     return MakeError(ErrorKind::kOutOfMemory, "memory of '{}' is limited to {} bytes; {} are in use and {} more were asked for",
-                     name_, bytes_max, now - bytes, bytes);
+                     name_, bytes_max, before, bytes);
   }
-  RaiseTo(now, &peak_);
+  RaiseTo(before + bytes, &peak_);
   total_.fetch_add(bytes, std::memory_order_relaxed);
   count_.fetch_add(1, std::memory_order_relaxed);
   return arrow::Status::OK();

@@ -1,5 +1,7 @@
 #include "core/memory.h"
 
+#include <limits>
+
 #include <arrow/buffer.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +9,18 @@
 
 namespace sheaf {
 namespace {
+
+TEST(TrackingPool, AnyNumberOfBytesMayBeAskedForAndIsRefusedBeyondTheLimit) {
+  TrackingPool pool("numbers of strangers", 1000);
+  uint8_t *small = nullptr, *large = nullptr;
+  ASSERT_TRUE(pool.Allocate(100, 64, &small).ok());
+  for (const int64_t bytes : {int64_t{901}, std::numeric_limits<int64_t>::max() - 50, std::numeric_limits<int64_t>::max()}) {
+    EXPECT_EQ(KindOf(pool.Allocate(bytes, 64, &large)), ErrorKind::kOutOfMemory) << bytes;
+  }
+  EXPECT_EQ(KindOf(pool.Reallocate(100, std::numeric_limits<int64_t>::max(), 64, &small)), ErrorKind::kOutOfMemory);
+  EXPECT_EQ(pool.bytes_allocated(), 100);
+  pool.Free(small, 100, 64);
+}
 
 TEST(TrackingPool, CountsCurrentPeakTotalAndNumber) {
   TrackingPool pool("test", 0);

@@ -28,6 +28,7 @@
 #include "parts/keyed_part.h"
 #include "parts/manifest.h"
 #include "parts/part.h"
+#include "parts/part_damage_testing.h"
 #include "parts/part_index.h"
 
 namespace sheaf::parts {
@@ -206,27 +207,11 @@ void SaveSeeds(const io::SimFileSystem& disk) {
   Save(indexes, "keyed_mended", with(1, file("part-3.idx")));
   Save(SourcePath("src/parts/corpus/delete_vector"), "as_written", with(0, file("part-3-1.del")));
   Save(SourcePath("src/parts/corpus/delete_vector"), "mended", with(1, file("part-4-1.del")));
-}
-
-IndexContents ContentsOf(const PartIndex& index) {
-  IndexContents out;
-  out.info = index.info();
-  out.columns = index.columns();
-  out.data_sums = index.data_sums();
-  for (int g = 0; g < index.granules(); ++g) {
-    out.granules.push_back(index.granule(g));
-    auto& bytes = out.column_bytes.emplace_back();
-    for (int c = 0; c < index.columns(); ++c) bytes.push_back(index.column_bytes(g, c));
+  for (const Format format : {Format::kHot, Format::kCold}) {
+    const std::string parts = SourcePath(format == Format::kHot ? "src/parts/corpus/hot_part" : "src/parts/corpus/cold_part");
+    Save(parts, "data_file", SeedOfDataFile(format));
+    Save(parts, "edits", SeedOfEdits());
   }
-  for (int c = 0; c < index.columns(); ++c) {
-    auto& zones = out.zones.emplace_back();
-    for (int g = -1; g < index.granules(); ++g) zones.push_back(*index.zone(g, c));
-    if (index.has_filter(c)) out.filters.emplace_back(c, index.FilterBytes(c).ValueOrDie());
-  }
-  if (index.keys() == nullptr) return out;
-  out.keys = *index.keys();
-  out.key_filter = index.KeyFilterBytes().ValueOrDie();
-  return out;
 }
 
 class Golden : public testing::Test {

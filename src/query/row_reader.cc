@@ -14,12 +14,52 @@
 #include <parquet/arrow/reader.h>
 
 #include "core/memory.h"
+#include "core/mutex.h"
 
 namespace sheaf::query {
 namespace {
 
 /// Blocks that the text readers cut a document into. A line of NDJSON must fit.
 constexpr int32_t kBlockBytes = 16 << 20;
+
+/// The memory of one document. Rows may live longer than whoever reads them, and a pool must outlive its buffers: so pools are never
+/// destroyed, and one whose rows are all gone is taken again.
+class DocumentMemory {
+ public:
+  explicit DocumentMemory(int64_t bytes_max) : pool_(Take()) { pool_->SetLimit(bytes_max); }
+  DocumentMemory(const DocumentMemory&) = delete;
+  DocumentMemory& operator=(const DocumentMemory&) = delete;
+  ~DocumentMemory() {
+    MutexLock lock(&All().mutex);
+    All().pools.push_back(pool_);
+  }
+  TrackingPool* pool() const { return pool_; }
+
+ private:
+  struct Pools {
+    Mutex mutex;
+    std::vector<TrackingPool*> pools SHEAF_GUARDED_BY(mutex);  // That nobody reads a document with.
+  };
+  static Pools& All() {
+    static auto* const all = new Pools();
+    return *all;
+  }
+  static TrackingPool* Take() {
+    MutexLock lock(&All().mutex);
+    auto& pools = All().pools;
+    const auto unused = std::find_if(pools.begin(), pools.end(), [](const TrackingPool* pool) { return pool->bytes_allocated() == 0; });
+    if (unused == pools.end()) return new TrackingPool("rows of one request", 0, &NamedPool("ingest"));
+    TrackingPool* const pool = *unused;
+    pools.erase(unused);
+    return pool;
+  }
+
+  TrackingPool* const pool_;
+};
+
+Status TooManyRows(int64_t rows) {
+  return MakeError(ErrorKind::kTooLarge, "the request has {} rows; at most {} at once", rows, kRowsReadMax);
+}
 
 Status Wrong(const char* what, const Status& why) {
   return MakeError(ErrorKind::kInvalid, "the {} cannot be read: {}", what, why.message());
@@ -34,33 +74,42 @@ std::shared_ptr<arrow::DataType> TextType(const std::shared_ptr<arrow::DataType>
   }
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buffer>& bytes) {
+Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buffer>& bytes, arrow::MemoryPool* pool) {
+  auto options = arrow::ipc::IpcReadOptions::Defaults();
+  options.memory_pool = pool;
+  options.use_threads = false;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::ipc::RecordBatchStreamReader::Open(std::make_shared<arrow::io::BufferReader>(bytes)));
+                         arrow::ipc::RecordBatchStreamReader::Open(std::make_shared<arrow::io::BufferReader>(bytes), options));
   arrow::RecordBatchVector batches;
+  int64_t rows = 0;
   while (true) {
     std::shared_ptr<arrow::RecordBatch> batch;
     SHEAF_RETURN_NOT_OK(reader->ReadNext(&batch));
     if (batch == nullptr) break;
     SHEAF_RETURN_NOT_OK(batch->ValidateFull());
+    if (batch->num_rows() > kRowsReadMax - rows) return TooManyRows(rows + batch->num_rows());
+    rows += batch->num_rows();
     batches.push_back(std::move(batch));
   }
   return arrow::Table::FromRecordBatches(reader->schema(), batches);
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::Buffer>& bytes) {
-  SHEAF_ASSIGN_OR_RETURN(const auto reader, parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(bytes),
-                                                                     &NamedPool("ingest")));
-  if (reader->parquet_reader()->metadata()->num_rows() > kRowsReadMax) {
-    return MakeError(ErrorKind::kTooLarge, "the file has {} rows; at most {} at once",
-                     reader->parquet_reader()->metadata()->num_rows(), kRowsReadMax);
-  }
+Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::Buffer>& bytes, arrow::MemoryPool* pool) {
+  parquet::ReaderProperties properties(pool);
+  properties.set_thrift_string_size_limit(16 << 20);
+  properties.set_thrift_container_size_limit(100'000);
+  parquet::arrow::FileReaderBuilder builder;
+  SHEAF_RETURN_NOT_OK(builder.Open(std::make_shared<arrow::io::BufferReader>(bytes), properties));
+  SHEAF_ASSIGN_OR_RETURN(const auto reader, builder.memory_pool(pool)->Build());
+  const int64_t rows = reader->parquet_reader()->metadata()->num_rows();
+  if (rows > kRowsReadMax) return TooManyRows(rows);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::Table> table, reader->ReadTable());
   SHEAF_RETURN_NOT_OK(table->ValidateFull());
   return table;
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema) {
+Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema,
+                                              arrow::MemoryPool* pool) {
   auto read = arrow::csv::ReadOptions::Defaults();
   read.use_threads = false;
   read.block_size = kBlockBytes;
@@ -72,12 +121,13 @@ Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffe
   auto parse = arrow::csv::ParseOptions::Defaults();
   parse.newlines_in_values = true;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::csv::TableReader::Make(arrow::io::IOContext(), std::make_shared<arrow::io::BufferReader>(bytes),
+                         arrow::csv::TableReader::Make(arrow::io::IOContext(pool), std::make_shared<arrow::io::BufferReader>(bytes),
                                                        read, parse, convert));
   return reader->Read();
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema) {
+Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema,
+                                                 arrow::MemoryPool* pool) {
   auto read = arrow::json::ReadOptions::Defaults();
   read.use_threads = false;
   read.block_size = kBlockBytes;
@@ -87,29 +137,31 @@ Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Bu
   parse.explicit_schema = arrow::schema(std::move(fields));
   parse.unexpected_field_behavior = arrow::json::UnexpectedFieldBehavior::Error;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::json::TableReader::Make(&NamedPool("ingest"),
-                                                        std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
+                         arrow::json::TableReader::Make(pool, std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
   return reader->Read();
 }
 
 Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
-                                           const arrow::Schema& schema) {
+                                           const arrow::Schema& schema, arrow::MemoryPool* pool) {
   const auto Named = [](const char* what, Result<std::shared_ptr<arrow::Table>> read) -> Result<std::shared_ptr<arrow::Table>> {
-    if (read.ok() || KindOf(read.status()) == ErrorKind::kTooLarge) return read;
+    const ErrorKind kind = read.ok() ? ErrorKind::kTooLarge : KindOf(read.status());
+    if (kind == ErrorKind::kTooLarge || kind == ErrorKind::kOutOfMemory) return read;
     return Wrong(what, read.status());
   };
   switch (format) {
-    case Format::kArrow: return Named("Arrow stream", ReadArrow(bytes));
-    case Format::kParquet: return Named("Parquet file", ReadParquet(bytes));
-    case Format::kCsv: return Named("CSV", ReadCsv(bytes, schema));
-    case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema));
+    case Format::kArrow: return Named("Arrow stream", ReadArrow(bytes, pool));
+    case Format::kParquet: return Named("Parquet file", ReadParquet(bytes, pool));
+    case Format::kCsv: return Named("CSV", ReadCsv(bytes, schema, pool));
+    case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema, pool));
     default: return MakeError(ErrorKind::kUnsupported, "rows come as an Arrow stream, Parquet, NDJSON or CSV");
   }
 }
 
 }  // namespace
 
-Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema) {
+Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema,
+                                                  arrow::MemoryPool* pool) {
+  arrow::compute::ExecContext context(pool);
   for (const auto& field : rows.schema()->fields()) {
     if (schema->GetFieldIndex(field->name()) >= 0) continue;
     std::string names;
@@ -120,7 +172,7 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
   for (const auto& field : schema->fields()) {
     const auto column = rows.GetColumnByName(field->name());
     if (column == nullptr) {
-      SHEAF_ASSIGN_OR_RETURN(const auto nulls, arrow::MakeArrayOfNull(field->type(), rows.num_rows()));
+      SHEAF_ASSIGN_OR_RETURN(const auto nulls, arrow::MakeArrayOfNull(field->type(), rows.num_rows(), pool));
       columns.push_back(std::make_shared<arrow::ChunkedArray>(nulls));
       continue;
     }
@@ -128,8 +180,9 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
       columns.push_back(column);
       continue;
     }
-    const auto cast = arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(field->type()));
+    const auto cast = arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(field->type()), &context);
     if (!cast.ok()) {
+      if (KindOf(cast.status()) == ErrorKind::kOutOfMemory) return cast.status();
       return MakeError(ErrorKind::kInvalid, "column '{}' is {} and comes as {}: {}", field->name(), field->type()->ToString(),
                        column->type()->ToString(), cast.status().message());
     }
@@ -139,15 +192,21 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
 }
 
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
-                                                                  const std::shared_ptr<arrow::Schema>& schema) {
-  SHEAF_ASSIGN_OR_RETURN(const auto read, Read(format, bytes, *schema));
-  if (read->num_rows() > kRowsReadMax) {
-    return MakeError(ErrorKind::kTooLarge, "the request has {} rows; at most {} at once", read->num_rows(), kRowsReadMax);
+                                                                  const std::shared_ptr<arrow::Schema>& schema, int64_t bytes_max) {
+  const DocumentMemory memory(bytes_max);
+  const auto whole = [&]() -> Result<std::shared_ptr<arrow::RecordBatch>> {
+    SHEAF_ASSIGN_OR_RETURN(const auto read, Read(format, bytes, *schema, memory.pool()));
+    if (read->num_rows() > kRowsReadMax) return TooManyRows(read->num_rows());
+    SHEAF_ASSIGN_OR_RETURN(const auto table, ConformRows(*read, schema, memory.pool()));
+    return table->CombineChunksToBatch(memory.pool());
+  }();
+  if (!whole.ok() && KindOf(whole.status()) == ErrorKind::kOutOfMemory) {
+    return MakeError(ErrorKind::kTooLarge, "the rows take more than the {} bytes of memory that a request may; send less at once",
+                     bytes_max);
   }
-  SHEAF_ASSIGN_OR_RETURN(const auto table, ConformRows(*read, schema));
-  SHEAF_ASSIGN_OR_RETURN(const auto whole, table->CombineChunksToBatch());
-  if (whole->num_rows() == 0) return std::vector<std::shared_ptr<arrow::RecordBatch>>();
-  return std::vector<std::shared_ptr<arrow::RecordBatch>>{whole};
+  SHEAF_RETURN_NOT_OK(whole.status());
+  if ((*whole)->num_rows() == 0) return std::vector<std::shared_ptr<arrow::RecordBatch>>();
+  return std::vector<std::shared_ptr<arrow::RecordBatch>>{*whole};
 }
 
 }  // namespace sheaf::query

@@ -1,6 +1,11 @@
 #include "serve/config.h"
 
-#define TOML_EXCEPTIONS 0
+// toml++ 3.3 finds some malformed files by its assertions only (`[ = 1`): they must not end the program.
+namespace sheaf::serve {
+struct TomlAssertion {};
+}  // namespace sheaf::serve
+#define TOML_EXCEPTIONS 1
+#define TOML_ASSERT(expr) ((expr) ? void() : throw sheaf::serve::TomlAssertion())
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -297,17 +302,61 @@ Status SetFromToml(const Setting& setting, const std::string& where, const toml:
   return MakeError(ErrorKind::kInvalid, "{}: {} has a value of the wrong type", where, setting.key);
 }
 
+/// The line of the first character beyond ASCII that stands neither in a comment nor in a text of one line, or 0. toml++ 3.3 runs into
+/// undefined behaviour where one could be white space (is_non_ascii_horizontal_whitespace()), and TOML 1.0 has no use for one there.
+int64_t LineOfForeignCharacter(std::string_view toml) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  int64_t line = 1;
+  char quote = '\0';
+  bool comment = false;
+  for (size_t i = toml.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; i < toml.size(); ++i) {
+    const char c = toml[i];
+    if (c == '\n') {
+      ++line;
+      quote = '\0';
+      comment = false;
+    } else if (comment) {
+      continue;
+    } else if (quote != '\0') {
+      if (c == quote) quote = '\0';
+      if (c == '\\' && quote == '"') ++i;
+    } else if (c == '#') {
+      comment = true;
+    } else if (c == '"' || c == '\'') {
+      const bool several_lines = toml.substr(i, 3) == std::string(3, c);  // What is inside counts as outside: the worse case.
+      if (several_lines) {
+        i += 2;
+      } else {
+        quote = c;
+      }
+    } else if (static_cast<unsigned char>(c) >= 0x80) {
+      return line;
+    }
+  }
+  return 0;
+}
+
+Result<toml::table> ParseToml(const std::string& path, std::string_view text) {
+  if (const int64_t line = LineOfForeignCharacter(text); line > 0) {
+    return MakeError(ErrorKind::kInvalid, "{}:{}: a character beyond ASCII may stand in comments and texts of one line only", path, line);
+  }
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return MakeError(ErrorKind::kInvalid, "{}:{}: {}", path, error.source().begin.line, error.description());
+  } catch (const TomlAssertion&) {
+    return MakeError(ErrorKind::kInvalid, "{}: is no TOML", path);
+  }
+}
+
 Status ReadToml(io::FileSystem* files, const std::string& path, Config* config) {
   constexpr int64_t kFileBytesMax = 1 << 20;
   SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files, path, kFileBytesMax));
   const std::string_view text(reinterpret_cast<const char*>(bytes->data()), static_cast<size_t>(bytes->size()));
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    return MakeError(ErrorKind::kInvalid, "{}:{}: {}", path, parsed.error().source().begin.line, parsed.error().description());
-  }
+  SHEAF_ASSIGN_OR_RETURN(const toml::table parsed, ParseToml(path, text));
   const auto where = [&](const toml::node& node) { return fmt::format("{}:{}", path, node.source().begin.line); };
   const auto spell = [](std::string_view key) { return std::string(key); };
-  for (const auto& [section, content] : parsed.table()) {
+  for (const auto& [section, content] : parsed) {
     const toml::table* table = content.as_table();
     if (table == nullptr) return Unknown(where(content), section.str(), spell);
     for (const auto& [name, value] : *table) {
@@ -350,7 +399,7 @@ std::string TomlText(const Setting& setting, Config* config) {
   std::string quoted = "\"";
   for (const char c : *(*text)(config)) {
     if (c == '"' || c == '\\') quoted += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
     } else {
       quoted += c;

@@ -85,6 +85,24 @@ TEST(Config, ErrorsNamePlaceAndNearestKey) {
   }
 }
 
+TEST(Config, CharactersBeyondAsciiStandInCommentsAndTextsOnly) {
+  const auto config = FromToml("\xEF\xBB\xBF# caf\xC3\xA9 'n\n[storage]\ndata = \"./caf\xC3\xA9 \\\" \xCF\x8C\" # \xCF\x8C\n");
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  EXPECT_EQ(config->storage.data, "./caf\xC3\xA9 \" \xCF\x8C");
+  for (const char* toml : {"\n\xCF\x8C", "\n\xC3\xA9 = 1", "[server]\nbind = \xC2\xA0\"::1\"", "# comment\n[\xE3\x80\x80]",
+                           "[server]\nbind = \"::1\"\xCF\x8C", "\n\nserver.bind = \"\"\"\\\n\xCF\x8C\"\"\""}) {
+    const auto refused = FromToml(toml);
+    EXPECT_EQ(KindOf(refused.status()), ErrorKind::kInvalid) << toml;
+    EXPECT_THAT(refused.status().message(), HasSubstr("beyond ASCII")) << toml;
+  }
+}
+
+TEST(Config, AMalformedHeadIsAnErrorAndNotTheEndOfTheProgram) {
+  for (const char* toml : {"[ = \"debug\"", "[[ = 1", "[server]\n[ \n", "[.]", "a.= 1"}) {
+    EXPECT_EQ(KindOf(FromToml(toml).status()), ErrorKind::kInvalid) << toml;
+  }
+}
+
 TEST(Config, UnknownVariableOfAKnownSectionIsAnError) {
   const Result<Config> config = LoadConfig(io::PosixFileSystem(), {.environment = {"SHEAF_SERVER_PORT_HTPP=1"}});
   ASSERT_FALSE(config.ok());
@@ -99,7 +117,7 @@ TEST(Config, MissingFileIsAnError) {
 
 TEST(Config, PrintedSettingsReadBackTheSame) {
   Config config;
-  config.storage.data = "/a \"b\" \\c\n";
+  config.storage.data = "/a \"b\" \\c\n\x7f";
   config.server.port_http = 0;
   config.storage.free_space_min_fraction = 0.125;
   config.log.level = "warn";

@@ -73,6 +73,7 @@ Result<std::vector<BatchIdRecord>> DecodeBatchIds(std::string_view bytes, const 
   Header header;
   Take(&bytes, &header);
   if (header.magic != kMagic) return Damaged("not a file of batch ids");
+  if (header.version == 0) return Damaged("has no format version");
   if (header.version > kVersion) {
     return MakeError(ErrorKind::kUnsupported, "{}: has format version {}, this program reads up to {}; use a newer one", path,
                      header.version, kVersion);

@@ -16,6 +16,7 @@
 #include "store/batch_id_file.h"
 #include "store/damaged_part.h"
 #include "store/local_database.h"
+#include "store/manifest_extra.h"
 #include "store/names.h"
 #include "store/part_columns.h"
 #include "store/ready_tables.h"
@@ -58,8 +59,7 @@ std::map<TableId, Lsn> DroppedIn(const json& extra) {
   std::map<TableId, Lsn> dropped;
   const json listed = extra.value("dropped", json::object());
   for (const auto& [id, through] : listed.items()) {
-    const std::optional<uint64_t> table = NumberIn(id, "");
-    if (table && through.is_number_unsigned()) dropped[TableId(*table)] = Lsn(through.get<uint64_t>());
+    if (const std::optional<uint64_t> table = NumberIn(id, "")) dropped[TableId(*table)] = Lsn(through.get<uint64_t>());
   }
   return dropped;
 }
@@ -180,13 +180,8 @@ Status LocalDatabase::FindOrphans(parts::ManifestState* state) {
     state->next_part = std::max(state->next_part, PartId(*id + 1));
     obsolete_.push_back({io::Join(paths_.parts, file.name), manifest_number_, {}});
   }
-  const json extra = json::parse(state->extra_json.empty() ? "{}" : state->extra_json, nullptr, false);
-  if (!extra.is_object()) return MakeError(ErrorKind::kCorruption, "the manifest's extra settings are not JSON");
-  if (const auto ids = extra.find("batch_ids"); ids != extra.end() && ids->is_array()) {
-    for (const json& name : *ids) {
-      if (name.is_string()) id_files_.push_back(name.get<std::string>());
-    }
-  }
+  SHEAF_ASSIGN_OR_RETURN(const json extra, ReadExtra(*state));
+  if (const auto ids = extra.find("batch_ids"); ids != extra.end()) id_files_ = ids->get<std::vector<std::string>>();
   SHEAF_ASSIGN_OR_RETURN(const auto id_files, ListIfThere(files_, paths_.batch_ids));
   for (const io::FileInfo& file : id_files) {
     if (std::find(id_files_.begin(), id_files_.end(), file.name) != id_files_.end()) continue;
@@ -223,7 +218,7 @@ Result<std::shared_ptr<const Part>> LocalDatabase::OpenOrSetAside(const TableInf
 }
 
 Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
-  const json extra = json::parse(state.extra_json.empty() ? "{}" : state.extra_json, nullptr, false);
+  SHEAF_ASSIGN_OR_RETURN(const json extra, ReadExtra(state));
   const json sealed = extra.value("sealed", json::object());
   std::map<std::string, std::string> damaged;
   const json set_aside = extra.value("damaged", json::object());
@@ -233,7 +228,7 @@ Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
     VersionSet::Table& table = tables.emplace_back();
     SHEAF_ASSIGN_OR_RETURN(table.info, TableOf(record));
     const json lsn = sealed.value(fmt::format("{}", record.id), json(uint64_t{0}));
-    table.sealed = Lsn(lsn.is_number_unsigned() ? lsn.get<uint64_t>() : 0);
+    table.sealed = Lsn(lsn.get<uint64_t>());
   }
   for (const parts::PartInfo& info : state.parts) {
     const auto table = std::find_if(tables.begin(), tables.end(), [&](const auto& t) { return t.info->id == info.table; });
@@ -256,7 +251,7 @@ Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
   }
   const json seen = extra.value("retention_clock_ns", json(int64_t{0}));
   MutexLock lock(&upkeep_mutex_);
-  retention_clock_.Start(seen.is_number_integer() ? seen.get<int64_t>() : 0, clock_->NowNs(), clock_->MonotonicNs());
+  retention_clock_.Start(seen.get<int64_t>(), clock_->NowNs(), clock_->MonotonicNs());
   retention_now_ns_.store(retention_clock_.now_ns());
   return Status::OK();
 }

@@ -514,6 +514,7 @@ Result<std::vector<PayloadSection>> SplitPayload(const std::shared_ptr<arrow::Bu
   }
   std::memcpy(&fixed, payload->data(), sizeof(fixed));
   if (fixed.magic != kMagic) return MakeError(ErrorKind::kCorruption, "a log entry does not begin as one that holds rows");
+  if (fixed.version == 0) return MakeError(ErrorKind::kCorruption, "a log entry of rows has no format version");
   if (fixed.version > kSingleVersion) {
     return MakeError(ErrorKind::kUnsupported, "a log entry has format version {}; this program reads up to {}, use a newer one",
                      fixed.version, kSingleVersion);

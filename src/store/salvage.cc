@@ -19,6 +19,7 @@
 #include "store/damaged_part.h"
 #include "store/layout.h"
 #include "store/local_database.h"
+#include "store/manifest_extra.h"
 #include "store/part_columns.h"
 #include "store/snapshots.h"
 #include "store/table_record.h"
@@ -213,12 +214,12 @@ class Salvager {
   }
 
   Status SaveBatchIds() {
-    json extra = json::parse(state_.extra_json.empty() ? "{}" : state_.extra_json, nullptr, /*allow_exceptions=*/false);
-    if (!extra.is_object()) extra = json::object();
+    const auto read_extra = ReadExtra(state_);
+    if (!read_extra.ok()) Lose(fmt::format("batch ids, and what is known of the log: {}", read_extra.status().message()));
+    json extra = read_extra.ok() ? *read_extra : json::object();
     json kept = json::array();
     const json named = extra.value("batch_ids", json::array());
     for (const json& name : named) {
-      if (!name.is_string()) continue;
       const std::string path = io::Join(from_.batch_ids, name.get<std::string>());
       const auto bytes = io::ReadFile(files_, path, kIdFileBytesMax);
       const Status read = bytes.ok() ? DecodeBatchIds(std::string_view(**bytes), path).status() : bytes.status();

@@ -5,16 +5,20 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 
 #include <arrow/api.h>
 #include <arrow/util/checked_cast.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "columns/dead_rows.h"
 #include "columns/key_codec.h"
+#include "core/crc32c.h"
 #include "io/sim_testing.h"
 #include "store/database.h"
 
@@ -221,6 +225,27 @@ TEST_F(Snapshots, DamageIsNamed) {
     disk_.SetContents(path, whole);
   }
   EXPECT_TRUE(VerifySnapshot(&disk_, kDirectory, "one").ok());
+}
+
+TEST_F(Snapshots, AMarkThatMakesNoSenseIsRefusedThoughItsChecksumIsRight) {
+  Write(10);
+  ASSERT_TRUE(database_->CreateSnapshot("one").ok());
+  Close();
+  const std::string path = std::string(kDirectory) + "/snapshots/one/SNAPSHOT";
+  const auto listed = [&](const std::string& line) {
+    disk_.SetContents(path, fmt::format("{}\n{:08x}\n", line, Crc32c(std::as_bytes(std::span(line)))));
+    const auto list = ListSnapshots(&disk_, kDirectory);
+    return list.ok() ? std::nullopt : std::optional(KindOf(list.status()));
+  };
+  const char* const whole = R"({{"version":{},"id":{},"lsn":{},"created_ns":1,"parts":1,"bytes":1}})";
+  EXPECT_EQ(listed(fmt::format(fmt::runtime(whole), "1", "\"one\"", "10")), std::nullopt);
+  EXPECT_EQ(listed(fmt::format(fmt::runtime(whole), "2", "\"one\"", "10")), ErrorKind::kUnsupported);
+  EXPECT_EQ(listed(fmt::format(fmt::runtime(whole), "0", "\"one\"", "10")), ErrorKind::kCorruption);
+  EXPECT_EQ(listed(fmt::format(fmt::runtime(whole), "\"1\"", "\"one\"", "10")), ErrorKind::kCorruption) << "a text where a number belongs";
+  EXPECT_EQ(listed(fmt::format(fmt::runtime(whole), "1", "\"one\"", "-10")), ErrorKind::kCorruption);
+  EXPECT_EQ(listed(fmt::format(fmt::runtime(whole), "1", "7", "10")), ErrorKind::kCorruption);
+  EXPECT_EQ(listed(fmt::format(fmt::runtime(whole), "1", "\"../../log\"", "10")), ErrorKind::kCorruption) << "another snapshot's";
+  EXPECT_EQ(listed(R"({"version":1,"id":"one"})"), ErrorKind::kCorruption);
 }
 
 TEST_F(Snapshots, EachOperationThatFailsLeavesNoneOrAWholeOne) {

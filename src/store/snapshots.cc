@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include <fmt/ranges.h>
@@ -28,7 +29,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kMark[] = "SNAPSHOT";
-constexpr int kMarkVersion = 1;
+constexpr uint64_t kMarkVersion = 1;
 constexpr int64_t kMarkBytesMax = 1 << 16;
 constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
 constexpr int64_t kCopyBytes = int64_t{1} << 20;
@@ -61,8 +62,27 @@ std::string EncodeMark(const SnapshotInfo& info) {
   return fmt::format("{}\n{:08x}\n", line, Crc32c(std::as_bytes(std::span(line))));
 }
 
-Result<SnapshotInfo> ReadMark(io::FileSystem* files, const std::string& folder) {
-  const std::string path = io::Join(folder, kMark);
+/// Whole numbers of a mark. Remembers whether all were there.
+class MarkNumbers {
+ public:
+  explicit MarkNumbers(const json& mark) : mark_(mark) {}
+  template <typename T>
+  T Take(const char* key) {
+    const auto found = mark_.find(key);
+    const bool sound = found != mark_.end() && (std::is_unsigned_v<T> ? found->is_number_unsigned() : found->is_number_integer());
+    sound_ = sound_ && sound;
+    return sound ? found->template get<T>() : T();
+  }
+  bool sound() const { return sound_; }
+
+ private:
+  const json& mark_;
+  bool sound_ = true;
+};
+
+/// The mark of snapshot `id`, which lies in the folder of that name.
+Result<SnapshotInfo> ReadMark(io::FileSystem* files, const std::string& directory, const std::string& id) {
+  const std::string path = io::Join(FolderOf(directory, id), kMark);
   SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files, path, kMarkBytesMax));
   const std::string_view text(*bytes);
   const size_t end = text.find('\n');
@@ -71,21 +91,27 @@ Result<SnapshotInfo> ReadMark(io::FileSystem* files, const std::string& folder) 
       end != std::string_view::npos && text.substr(end + 1) == fmt::format("{:08x}\n", Crc32c(std::as_bytes(std::span(line))));
   const json mark = sound ? json::parse(line, nullptr, false) : json();
   if (!mark.is_object()) return MakeError(ErrorKind::kCorruption, "{} is damaged", path);
-  if (mark.value("version", 0) > kMarkVersion) {
+  MarkNumbers numbers(mark);
+  const auto version = numbers.Take<uint64_t>("version");
+  if (version > kMarkVersion) {
     return MakeError(ErrorKind::kUnsupported, "{} was written by a newer version of this program", path);
   }
   SnapshotInfo info;
-  info.id = mark.value("id", "");
-  info.lsn = Lsn(mark.value("lsn", uint64_t{0}));
-  info.created_ns = mark.value("created_ns", int64_t{0});
-  info.parts = mark.value("parts", int64_t{0});
-  info.bytes = mark.value("bytes", int64_t{0});
+  info.id = id;
+  info.lsn = Lsn(numbers.Take<uint64_t>("lsn"));
+  info.created_ns = numbers.Take<int64_t>("created_ns");
+  info.parts = numbers.Take<int64_t>("parts");
+  info.bytes = numbers.Take<int64_t>("bytes");
+  if (!numbers.sound() || version == 0) return MakeError(ErrorKind::kCorruption, "{} is damaged: numbers are missing", path);
+  if (const json marked = mark.value("id", json()); marked != id) {
+    return MakeError(ErrorKind::kCorruption, "{} is the mark of another snapshot, {}; was the folder renamed?", path, marked.dump());
+  }
   return info;
 }
 
 Result<SnapshotInfo> Find(io::FileSystem* files, const std::string& directory, const std::string& id) {
   SHEAF_RETURN_NOT_OK(CheckSnapshotId(id));
-  auto mark = ReadMark(files, FolderOf(directory, id));
+  auto mark = ReadMark(files, directory, id);
   if (mark.ok() || KindOf(mark.status()) != ErrorKind::kNotFound) return mark;
   SHEAF_ASSIGN_OR_RETURN(const auto all, ListSnapshots(files, directory));
   std::vector<std::string> ids;
@@ -262,7 +288,7 @@ Result<std::vector<SnapshotInfo>> ListSnapshots(io::FileSystem* files, const std
   std::vector<SnapshotInfo> snapshots;
   SHEAF_ASSIGN_OR_RETURN(const auto list, ListIfThere(files, SnapshotsOf(directory)));
   for (const io::FileInfo& folder : list) {
-    auto mark = ReadMark(files, FolderOf(directory, folder.name));
+    auto mark = ReadMark(files, directory, folder.name);
     if (!mark.ok() && KindOf(mark.status()) == ErrorKind::kNotFound) continue;
     SHEAF_RETURN_NOT_OK(mark.status());
     snapshots.push_back(*std::move(mark));

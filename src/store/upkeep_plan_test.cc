@@ -1,7 +1,11 @@
 #include "store/upkeep_plan.h"
 
+#include <cstring>
+#include <span>
+
 #include <gtest/gtest.h>
 
+#include "core/crc32c.h"
 #include "store/batch_id_file.h"
 #include "store/ready_tables.h"
 #include "store/retention_clock.h"
@@ -151,6 +155,11 @@ TEST(BatchIdFile, ComesBackEqualAndDamageIsSeen) {
       EXPECT_FALSE(DecodeBatchIds(bytes.substr(0, i), "f").ok()) << i;
     }
   }
+  std::string versionless = bytes;
+  versionless[4] = 0;
+  const uint32_t crc = Crc32c(std::as_bytes(std::span(versionless)).first(versionless.size() - sizeof(uint32_t)));
+  std::memcpy(versionless.data() + versionless.size() - sizeof crc, &crc, sizeof crc);
+  EXPECT_EQ(KindOf(DecodeBatchIds(versionless, "f").status()), ErrorKind::kCorruption) << "no program wrote version 0";
 }
 
 }  // namespace
