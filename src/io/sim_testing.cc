@@ -85,6 +85,10 @@ struct SimFileSystem::Node {
     ApplyNames(change, &entries);
     pending_names.push_back(std::move(change));
   }
+  void SyncNames() {
+    for (const NameChange& change : pending_names) ApplyNames(change, &durable_entries);
+    pending_names.clear();
+  }
   static void ApplyNames(const NameChange& change, Entries* to) {
     for (const auto& [name, node] : change) {
       if (node) {
@@ -375,7 +379,8 @@ Status SimFileSystem::MakeDirectories(const std::string& path) {
       SHEAF_ASSIGN_OR_RETURN(Node* const parent, state_->FindFolder(parent_path));
       auto made = std::make_shared<Node>();
       made->is_directory = true;
-      parent->entries[name] = parent->durable_entries[name] = made;
+      parent->Change({{name, made}});
+      parent->SyncNames();
     } else if (!found->is_directory) {
       return MakeError(ErrorKind::kIo, "make folder {}: a file is in the way", folder_path);
     }
@@ -387,8 +392,7 @@ Status SimFileSystem::SyncDirectory(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kSyncDirectory, path}));
   const MutexLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(Node* const folder, state_->FindFolder(path));
-  for (const Node::NameChange& change : folder->pending_names) Node::ApplyNames(change, &folder->durable_entries);
-  folder->pending_names.clear();
+  folder->SyncNames();
   return Status::OK();
 }
 
