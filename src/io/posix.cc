@@ -47,12 +47,27 @@ class PosixLock : public FileLock {
 /// Small text of a file, or nothing where it cannot be read; for messages only.
 std::string ReadText(int descriptor) {
   char text[256];
-  const ssize_t n = ::pread(descriptor, text, sizeof text, 0);
+  const ssize_t n = Uninterrupted([&] { return ::pread(descriptor, text, sizeof text, 0); });
   return n > 0 ? std::string(text, static_cast<size_t>(n)) : std::string();
 }
 
+int OpenUninterrupted(const std::string& path, int flags) {
+  return Uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0640); });
+}
+
+/// False, with errno: not all of `text` was written.
+bool WriteText(int descriptor, const std::string& text) {
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = Uninterrupted([&] { return ::pwrite(descriptor, text.data() + done, text.size() - done, static_cast<off_t>(done)); });
+    if (n <= 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
 std::string BootId() {
-  const Descriptor file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+  const Descriptor file(OpenUninterrupted("/proc/sys/kernel/random/boot_id", O_RDONLY));
   std::string id = file.get() >= 0 ? ReadText(file.get()) : "unknown\n";
   if (!id.empty() && id.back() == '\n') id.pop_back();
   return id;
@@ -109,19 +124,17 @@ class Posix : public FileSystem {
   }
 
   Status SyncDirectory(const std::string& path) override {
-    const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const Descriptor folder(OpenUninterrupted(path, O_RDONLY | O_DIRECTORY));
     if (folder.get() < 0) return PosixError(errno, "open folder", path);
-    int result;
-    do {
-      result = ::fsync(folder.get());
-    } while (result != 0 && errno == EINTR);
-    if (result != 0) return PosixError(errno, "fsync folder", path);
+    if (Uninterrupted([&] { return ::fsync(folder.get()); }) != 0) return PosixError(errno, "fsync folder", path);
     return Status::OK();
   }
 
   Result<std::vector<FileInfo>> List(const std::string& path) override {
-    const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
+    Descriptor descriptor(OpenUninterrupted(path, O_RDONLY | O_DIRECTORY));
+    const std::unique_ptr<DIR, int (*)(DIR*)> folder(descriptor.get() < 0 ? nullptr : ::fdopendir(descriptor.get()), ::closedir);
     if (!folder) return PosixError(errno, "list", path);
+    descriptor.Release();  // It goes with the DIR.
     std::vector<FileInfo> files;
     while (true) {
       errno = 0;
@@ -147,7 +160,7 @@ class Posix : public FileSystem {
   }
 
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
-    Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+    Descriptor file(OpenUninterrupted(path, O_RDWR | O_CREAT));
     if (file.get() < 0) return PosixError(errno, "open lock", path);
     struct flock whole {};
     whole.l_type = F_WRLCK;
@@ -157,8 +170,7 @@ class Posix : public FileSystem {
       return MakeError(ErrorKind::kUnavailable, "lock {}: held by {}; stop it first, or use its server", path, Holder(file.get()));
     }
     const std::string holder = fmt::format("pid {}\nboot {}\n", ::getpid(), BootId());
-    if (::ftruncate(file.get(), 0) != 0 ||
-        ::pwrite(file.get(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
+    if (Uninterrupted([&] { return ::ftruncate(file.get(), 0); }) != 0 || !WriteText(file.get(), holder)) {
       return PosixError(errno, "write lock", path);
     }
     return std::make_unique<PosixLock>(file.Release());

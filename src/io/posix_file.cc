@@ -18,16 +18,6 @@
 namespace sheaf::io {
 namespace {
 
-/// Calls again while a signal interrupted the call before it did anything.
-template <typename Call>
-auto Uninterrupted(Call call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result < 0 && errno == EINTR);
-  return result;
-}
-
 /// A read-only mapping, unmapped when the last buffer that refers to it goes.
 class Mapping : public arrow::Buffer {
  public:

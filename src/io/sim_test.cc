@@ -158,5 +158,13 @@ TEST(SimClock, WallClockJumpsAloneAndBothAdvance) {
   EXPECT_EQ(clock.MonotonicNs(), start + 5);
 }
 
+TEST_F(SimTest, AFolderThatIsMadeAnewAfterItsRemovalStays) {
+  ASSERT_TRUE(disk_.MakeDirectories("/a/b").ok());
+  ASSERT_TRUE(disk_.Remove("/a/b").ok());
+  ASSERT_TRUE(disk_.MakeDirectories("/a/b").ok());
+  ASSERT_TRUE(disk_.SyncDirectory("/a").ok());
+  EXPECT_TRUE(disk_.Crash(&random_)->Stat("/a/b").ok());
+}
+
 }  // namespace
 }  // namespace sheaf::io

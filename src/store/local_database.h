@@ -181,7 +181,8 @@ class LocalDatabase : public Database {
     std::string id;
     std::promise<Result<SnapshotInfo>> outcome;
   };
-  void ServeSnapshots(const Status& last_seal) SHEAF_EXCLUDES(state_mutex_);
+  void ServeSnapshots() SHEAF_EXCLUDES(state_mutex_);
+  void FailCut(const Status& why);
   void FailSnapshots(const Status& why) SHEAF_EXCLUDES(state_mutex_);
   Result<SnapshotInfo> TakeSnapshot(const std::string& id, Lsn lsn, int64_t began_ns) SHEAF_EXCLUDES(commit_mutex_);
   Status LinkSnapshot(const std::string& folder, SnapshotInfo* info) SHEAF_REQUIRES(commit_mutex_);

@@ -178,6 +178,10 @@ Status LocalDatabase::FindOrphans(parts::ManifestState* state) {
       continue;
     }
     state->next_part = std::max(state->next_part, PartId(*id + 1));
+    // A delete vector is named by the number of its manifest. Under a number that is given out again it would be removed as left over
+    // while a manifest names it.
+    const std::string parts_name = fmt::format("part-{}-", *id);
+    manifest_number_ = std::max(manifest_number_, NumberIn(file.name, parts_name).value_or(0));
     obsolete_.push_back({io::Join(paths_.parts, file.name), manifest_number_, {}});
   }
   SHEAF_ASSIGN_OR_RETURN(const json extra, ReadExtra(*state));

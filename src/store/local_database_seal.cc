@@ -28,14 +28,15 @@ constexpr uint64_t kManifestsKept = 3;
 }  // namespace
 
 void LocalDatabase::SealLoop() {
-  Status last;
   while (!stopping()) {
     versions_.Rotate(clock_->MonotonicNs() - options_.seal_age_ms * 1'000'000);
-    ServeSnapshots(last);
+    ServeSnapshots();
     const auto [table, memtable] = versions_.NextToSeal();
     const Status sealed = memtable ? Seal(table, memtable) : Status::OK();
-    last = sealed;
-    if (!sealed.ok()) LogError("memtable.seal_failed", {{"directory", options_.directory}, {"error", sealed.message()}});
+    if (!sealed.ok()) {
+      LogError("memtable.seal_failed", {{"directory", options_.directory}, {"error", sealed.message()}});
+      FailCut(sealed);
+    }
     MutexLock lock(&state_mutex_);
     if (!sealed.ok()) {
       ++seal_failures_;

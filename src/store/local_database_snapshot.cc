@@ -71,7 +71,7 @@ Status LocalDatabase::DropSnapshot(const std::string& id) {
 
 /// The sealer's part, called before each seal: cuts all memtables at one instant when somebody wants a snapshot, and takes it
 /// as soon as all that was cut is in parts. Until then nothing newer is sealed, as the oldest memtable always comes first.
-void LocalDatabase::ServeSnapshots(const Status& last_seal) {
+void LocalDatabase::ServeSnapshots() {
   if (cut_ == nullptr) {
     std::vector<WantedSnapshot> wanted;
     {
@@ -83,9 +83,6 @@ void LocalDatabase::ServeSnapshots(const Status& last_seal) {
     cut_->wanted = std::move(wanted);
     cut_->began_ns = clock_->MonotonicNs();
     cut_->cut = versions_.CutAll();
-  } else if (!last_seal.ok()) {
-    FailSnapshots(last_seal);
-    return;
   }
   const std::vector<TableMemtable> left = versions_.Sealing();
   const bool sealed = std::none_of(cut_->cut.memtables.begin(), cut_->cut.memtables.end(), [&](const TableMemtable& memtable) {
@@ -96,11 +93,15 @@ void LocalDatabase::ServeSnapshots(const Status& last_seal) {
   cut_.reset();
 }
 
+/// Snapshots that are asked for from now on have a cut of their own: what failed was not theirs.
+void LocalDatabase::FailCut(const Status& why) {
+  if (cut_ == nullptr) return;
+  for (WantedSnapshot& wanted : cut_->wanted) wanted.outcome.set_value(why);
+  cut_.reset();
+}
+
 void LocalDatabase::FailSnapshots(const Status& why) {
-  if (cut_ != nullptr) {
-    for (WantedSnapshot& wanted : cut_->wanted) wanted.outcome.set_value(why);
-    cut_.reset();
-  }
+  FailCut(why);
   std::vector<WantedSnapshot> wanted;
   {
     MutexLock lock(&state_mutex_);
@@ -123,10 +124,10 @@ Result<SnapshotInfo> LocalDatabase::TakeSnapshot(const std::string& wanted_id, L
   const std::string folder = io::Join(paths_.snapshots, info.id);
   MutexLock lock(&commit_mutex_);
   if (files_->Stat(folder).ok()) {
-    const auto known = ListSnapshots(files_, options_.directory);
-    const bool whole =
-        !known.ok() || std::any_of(known->begin(), known->end(), [&](const SnapshotInfo& one) { return one.id == info.id; });
-    if (whole) return MakeError(ErrorKind::kAlreadyExists, "there is a snapshot {} already", info.id);
+    SHEAF_ASSIGN_OR_RETURN(const auto known, ListSnapshots(files_, options_.directory));
+    if (std::any_of(known.begin(), known.end(), [&](const SnapshotInfo& one) { return one.id == info.id; })) {
+      return MakeError(ErrorKind::kAlreadyExists, "there is a snapshot {} already", info.id);
+    }
     SHEAF_RETURN_NOT_OK(RemoveTree(files_, folder));  // Left from a crash.
   }
   const Status linked = LinkSnapshot(folder, &info);
