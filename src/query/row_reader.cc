@@ -1,11 +1,13 @@
 #include "query/row_reader.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include <arrow/array/util.h>
 #include <arrow/compute/cast.h>
+#include <arrow/compute/exec.h>
 #include <arrow/csv/api.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/reader.h>
@@ -21,6 +23,10 @@ namespace {
 /// Blocks that the text readers cut a document into. A line of NDJSON must fit.
 constexpr int32_t kBlockBytes = 16 << 20;
 
+/// Of a Parquet file's description of itself. A few bytes of it become an object of hundreds, outside of any pool.
+constexpr uint32_t kFooterBytesMax = 256 << 10;
+constexpr int32_t kFooterItemsMax = 100'000;
+
 Status Wrong(const char* what, const Status& why) {
   return MakeError(ErrorKind::kInvalid, "the {} cannot be read: {}", what, why.message());
 }
@@ -34,9 +40,12 @@ std::shared_ptr<arrow::DataType> TextType(const std::shared_ptr<arrow::DataType>
   }
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buffer>& bytes) {
-  SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::ipc::RecordBatchStreamReader::Open(std::make_shared<arrow::io::BufferReader>(bytes)));
+Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buffer>& bytes, arrow::MemoryPool* pool) {
+  auto options = arrow::ipc::IpcReadOptions::Defaults();
+  options.memory_pool = pool;
+  options.use_threads = false;
+  SHEAF_ASSIGN_OR_RETURN(
+      const auto reader, arrow::ipc::RecordBatchStreamReader::Open(std::make_shared<arrow::io::BufferReader>(bytes), options));
   arrow::RecordBatchVector batches;
   while (true) {
     std::shared_ptr<arrow::RecordBatch> batch;
@@ -48,9 +57,24 @@ Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buf
   return arrow::Table::FromRecordBatches(reader->schema(), batches);
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::Buffer>& bytes) {
-  SHEAF_ASSIGN_OR_RETURN(const auto reader, parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(bytes),
-                                                                     &NamedPool("ingest")));
+Status CheckFooter(const arrow::Buffer& bytes) {
+  uint32_t footer = 0;
+  if (bytes.size() < 12) return Status::OK();  // The reader says what is wrong.
+  std::memcpy(&footer, bytes.data() + bytes.size() - 8, sizeof footer);
+  if (footer <= kFooterBytesMax || footer > bytes.size()) return Status::OK();
+  return MakeError(ErrorKind::kTooLarge, "the file describes itself in {} bytes; at most {}: use fewer row groups, or leave out what "
+                   "the writing program adds", footer, kFooterBytesMax);
+}
+
+Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::Buffer>& bytes, arrow::MemoryPool* pool) {
+  SHEAF_RETURN_NOT_OK(CheckFooter(*bytes));
+  parquet::ReaderProperties properties(pool);
+  properties.set_thrift_string_size_limit(kFooterBytesMax);
+  properties.set_thrift_container_size_limit(kFooterItemsMax);
+  properties.set_page_checksum_verification(true);
+  parquet::arrow::FileReaderBuilder builder;
+  SHEAF_RETURN_NOT_OK(builder.Open(std::make_shared<arrow::io::BufferReader>(bytes), properties));
+  SHEAF_ASSIGN_OR_RETURN(const auto reader, builder.memory_pool(pool)->Build());
   if (reader->parquet_reader()->metadata()->num_rows() > kRowsReadMax) {
     return MakeError(ErrorKind::kTooLarge, "the file has {} rows; at most {} at once",
                      reader->parquet_reader()->metadata()->num_rows(), kRowsReadMax);
@@ -60,7 +84,8 @@ Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::B
   return table;
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema) {
+Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema,
+                                              arrow::MemoryPool* pool) {
   auto read = arrow::csv::ReadOptions::Defaults();
   read.use_threads = false;
   read.block_size = kBlockBytes;
@@ -72,12 +97,13 @@ Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffe
   auto parse = arrow::csv::ParseOptions::Defaults();
   parse.newlines_in_values = true;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::csv::TableReader::Make(arrow::io::IOContext(), std::make_shared<arrow::io::BufferReader>(bytes),
+                         arrow::csv::TableReader::Make(arrow::io::IOContext(pool), std::make_shared<arrow::io::BufferReader>(bytes),
                                                        read, parse, convert));
   return reader->Read();
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema) {
+Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema,
+                                                 arrow::MemoryPool* pool) {
   auto read = arrow::json::ReadOptions::Defaults();
   read.use_threads = false;
   read.block_size = kBlockBytes;
@@ -87,29 +113,40 @@ Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Bu
   parse.explicit_schema = arrow::schema(std::move(fields));
   parse.unexpected_field_behavior = arrow::json::UnexpectedFieldBehavior::Error;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::json::TableReader::Make(&NamedPool("ingest"),
-                                                        std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
+                         arrow::json::TableReader::Make(pool, std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
   return reader->Read();
 }
 
 Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
-                                           const arrow::Schema& schema) {
+                                           const arrow::Schema& schema, arrow::MemoryPool* pool) {
   const auto Named = [](const char* what, Result<std::shared_ptr<arrow::Table>> read) -> Result<std::shared_ptr<arrow::Table>> {
-    if (read.ok() || KindOf(read.status()) == ErrorKind::kTooLarge) return read;
+    if (read.ok() || KindOf(read.status()) == ErrorKind::kTooLarge || KindOf(read.status()) == ErrorKind::kOutOfMemory) return read;
     return Wrong(what, read.status());
   };
   switch (format) {
-    case Format::kArrow: return Named("Arrow stream", ReadArrow(bytes));
-    case Format::kParquet: return Named("Parquet file", ReadParquet(bytes));
-    case Format::kCsv: return Named("CSV", ReadCsv(bytes, schema));
-    case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema));
+    case Format::kArrow: return Named("Arrow stream", ReadArrow(bytes, pool));
+    case Format::kParquet: return Named("Parquet file", ReadParquet(bytes, pool));
+    case Format::kCsv: return Named("CSV", ReadCsv(bytes, schema, pool));
+    case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema, pool));
     default: return MakeError(ErrorKind::kUnsupported, "rows come as an Arrow stream, Parquet, NDJSON or CSV");
   }
 }
 
+Result<std::shared_ptr<arrow::RecordBatch>> ReadWhole(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
+                                                      const std::shared_ptr<arrow::Schema>& schema, arrow::MemoryPool* pool) {
+  SHEAF_ASSIGN_OR_RETURN(const auto read, Read(format, bytes, *schema, pool));
+  if (read->num_rows() > kRowsReadMax) {
+    return MakeError(ErrorKind::kTooLarge, "the request has {} rows; at most {} at once", read->num_rows(), kRowsReadMax);
+  }
+  SHEAF_ASSIGN_OR_RETURN(const auto table, ConformRows(*read, schema, pool));
+  return table->CombineChunksToBatch(pool);
+}
+
 }  // namespace
 
-Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema) {
+Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema,
+                                                  arrow::MemoryPool* pool) {
+  arrow::compute::ExecContext context(pool);
   for (const auto& field : rows.schema()->fields()) {
     if (schema->GetFieldIndex(field->name()) >= 0) continue;
     std::string names;
@@ -120,7 +157,7 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
   for (const auto& field : schema->fields()) {
     const auto column = rows.GetColumnByName(field->name());
     if (column == nullptr) {
-      SHEAF_ASSIGN_OR_RETURN(const auto nulls, arrow::MakeArrayOfNull(field->type(), rows.num_rows()));
+      SHEAF_ASSIGN_OR_RETURN(const auto nulls, arrow::MakeArrayOfNull(field->type(), rows.num_rows(), pool));
       columns.push_back(std::make_shared<arrow::ChunkedArray>(nulls));
       continue;
     }
@@ -128,8 +165,9 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
       columns.push_back(column);
       continue;
     }
-    const auto cast = arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(field->type()));
+    const auto cast = arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(field->type()), &context);
     if (!cast.ok()) {
+      if (KindOf(cast.status()) == ErrorKind::kOutOfMemory) return cast.status();
       return MakeError(ErrorKind::kInvalid, "column '{}' is {} and comes as {}: {}", field->name(), field->type()->ToString(),
                        column->type()->ToString(), cast.status().message());
     }
@@ -139,15 +177,15 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
 }
 
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
-                                                                  const std::shared_ptr<arrow::Schema>& schema) {
-  SHEAF_ASSIGN_OR_RETURN(const auto read, Read(format, bytes, *schema));
-  if (read->num_rows() > kRowsReadMax) {
-    return MakeError(ErrorKind::kTooLarge, "the request has {} rows; at most {} at once", read->num_rows(), kRowsReadMax);
+                                                                  const std::shared_ptr<arrow::Schema>& schema, TrackingPool* pool) {
+  const auto whole = ReadWhole(format, bytes, schema, pool);
+  if (!whole.ok() && pool->refused()) {
+    return MakeError(ErrorKind::kTooLarge, "the request's {} bytes inflate to more than the {} allowed for them; send fewer rows at once",
+                     bytes->size(), pool->limit());
   }
-  SHEAF_ASSIGN_OR_RETURN(const auto table, ConformRows(*read, schema));
-  SHEAF_ASSIGN_OR_RETURN(const auto whole, table->CombineChunksToBatch());
-  if (whole->num_rows() == 0) return std::vector<std::shared_ptr<arrow::RecordBatch>>();
-  return std::vector<std::shared_ptr<arrow::RecordBatch>>{whole};
+  SHEAF_RETURN_NOT_OK(whole.status());
+  if ((*whole)->num_rows() == 0) return std::vector<std::shared_ptr<arrow::RecordBatch>>();
+  return std::vector<std::shared_ptr<arrow::RecordBatch>>{*whole};
 }
 
 }  // namespace sheaf::query
