@@ -27,11 +27,11 @@ from good_client import GoodClient
 
 MIB = 1 << 20
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-LIMITS = {  # Component of sheaf.memory, its setting and how much.
+LIMITS = {  # Component of sheaf.memory (but the log's queue, which is part of "ingest"), its setting and how many MiB.
     "requests": ("SHEAF_LIMITS_MEMORY_BYTES", 4), "decode": ("SHEAF_LIMITS_DECODE_MEMORY_BYTES", 24),
-    "memtable": ("SHEAF_STORAGE_INGEST_MEMORY_BYTES", 16), "query": ("SHEAF_QUERY_MEMORY_BYTES", 64),
+    "recent_rows": ("SHEAF_STORAGE_INGEST_MEMORY_BYTES", 16), "query": ("SHEAF_QUERY_MEMORY_BYTES", 64),
     "cold_read": ("SHEAF_QUERY_COLD_READ_MEMORY_BYTES", 16), "compaction": ("SHEAF_STORAGE_COMPACTION_MEMORY_BYTES", 32),
-    "log queue": ("SHEAF_STORAGE_LOG_QUEUE_BYTES", 4), "granule cache": ("SHEAF_STORAGE_GRANULE_CACHE_BYTES", 8)}
+    "log_queue": ("SHEAF_STORAGE_LOG_QUEUE_BYTES", 4), "granule_cache": ("SHEAF_STORAGE_GRANULE_CACHE_BYTES", 8)}
 SMALL = {**{name: f"{mib}MiB" for name, mib in LIMITS.values()}, "SHEAF_STORAGE_MEMTABLE_BYTES": "4MiB",
          "SHEAF_STORAGE_LOG_SEGMENT_BYTES": "4MiB", "SHEAF_LIMITS_RETRY_AFTER_MS": "100", "SHEAF_STORAGE_SNAPSHOT_INTERVAL_MS": "0",
          "SHEAF_LOG_LEVEL": "error"}
@@ -184,8 +184,10 @@ def test_four_times_the_load_loses_nothing_and_keeps_to_its_memory(small_server,
           f"budget {budget_bytes / MIB:.0f} (factor {factor})")
     for component, use in memory.items():
         print(f"  {component}: peak {(use['peak_bytes'] or use['current_bytes']) / MIB:.1f} of {(use['limit_bytes'] or 0) / MIB:.0f} MiB")
-        if use["limit_bytes"]:
-            assert (use["peak_bytes"] or use["current_bytes"]) <= 1.1 * use["limit_bytes"], use
+        # What has no limit of its own follows from others: payloads of recent rows and of those in the queue, memtables being sealed.
+        limit_bytes = use["limit_bytes"] or {"ingest": 20 * MIB, "seal": 16 * MIB, "memtable": 16 * MIB}.get(component)
+        if limit_bytes:
+            assert (use["peak_bytes"] or use["current_bytes"]) <= 1.1 * limit_bytes, use
     assert not exporter.wrong, f"{len(exporter.wrong)} refusals do not let the client try again: {exporter.wrong[:5]}"
     assert exporter.refused > 0 and offered >= 3.5 * rate * seconds, "this was no overload"
     assert taken >= 0.3 * rate * seconds, "under overload it takes much less than it could"
@@ -313,8 +315,8 @@ def test_slow_loris(server, seed):
           f"{len(alone.seconds)}")
     assert not good.failures, good.failures[:5]
     assert not open_ones, {i % 7 for i in open_ones}
-    assert max(closed_s.values()) < 16
-    assert good.percentile(0.99) < 2 * alone.percentile(0.99) + 0.15
+    assert max(closed_s.values()) < 20
+    assert good.percentile(0.99) < 2 * alone.percentile(0.99) + 0.3
 
 
 def still_open(sock, drip):
