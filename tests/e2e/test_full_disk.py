@@ -151,10 +151,13 @@ def test_a_full_disk_costs_nothing_but_time(make_server, disk, request, kept_fre
     assert not wrong, f"{len(wrong)} refusals do not let the client try again: {wrong[:5]}"
     acknowledged = {name for writer in writers for name in writer.acknowledged}
     batches, rows = check(server, acknowledged)
+    room_s = time.monotonic()
+    wait_for(lambda: server.value("SELECT count(*) FROM sheaf.parts") > 0, 15, "nothing was sealed")
+    sealed_s = time.monotonic() - room_s
     refusals = sum(writer.refusals for writer in writers)
     print(f"{fills} fills, {kept_free} kept free: {len(acknowledged)} batches acknowledged, {refusals} refused, {batches} there with "
           f"{rows} rows; resumed after {slowest_resume:.2f} s at most; {reads} reads, the slowest {slowest_read:.2f} s; "
-          f"{server.value('SELECT count(*) FROM sheaf.parts')} parts")
+          f"{server.value('SELECT count(*) FROM sheaf.parts')} parts {sealed_s:.1f} s after the end")
     assert len(acknowledged) >= 3 * fills, "too little was written for this test to mean anything"
     server.kill()
     server.start()

@@ -153,7 +153,7 @@ def memory_of(server):
 def test_four_times_the_load_loses_nothing_and_keeps_to_its_memory(small_server, seed):
     """0 batches lost; every component within its limit and a tenth; and the process within their sum and a tenth."""
     server, seconds = small_server, float(os.environ.get("SHEAF_OVERLOAD_SECONDS", "10"))
-    before_bytes = server.resident_bytes()
+    before_bytes = peak_bytes = server.resident_bytes("RssAnon")  # Without files that are mapped: the system may drop those.
     exporter = Exporter(server, workers=64)
 
     def name(i):
@@ -172,16 +172,17 @@ def test_four_times_the_load_loses_nothing_and_keeps_to_its_memory(small_server,
         for _ in range(int(4 * rate * elapsed) - offered):
             exporter.waiting.put(name(count))
             count, offered = count + 1, offered + 1
+        peak_bytes = max(peak_bytes, server.resident_bytes("RssAnon"))
         time.sleep(0.01)
     taken = len(exporter.acknowledged) - taken_before
     exporter.finish()
-    memory, peak_bytes = memory_of(server), server.resident_bytes("VmHWM")
+    memory = memory_of(server)
     budget_bytes = sum(mib for _, mib in LIMITS.values()) * MIB
-    factor = 3 if server.sanitized() else 1.1
+    factor = 1.5 if server.sanitized() else 1.1
     print(f"takes {rate:.1f} batches of {len(exporter.template) >> 10} KiB/s; offered {offered / seconds:.1f}/s for {seconds:.0f} s, "
           f"taken {taken / seconds:.1f}/s; {exporter.attempts} attempts, {exporter.refused} refused, the slowest batch "
-          f"{exporter.slowest_s:.1f} s; process {before_bytes / MIB:.0f} MiB, at most {peak_bytes / MIB:.0f}, "
-          f"budget {budget_bytes / MIB:.0f} (factor {factor})")
+          f"{exporter.slowest_s:.1f} s; process {before_bytes / MIB:.0f} MiB, at most {peak_bytes / MIB:.0f} (with mapped files "
+          f"{server.resident_bytes('VmHWM') / MIB:.0f}), budget {budget_bytes / MIB:.0f} (factor {factor})")
     for component, use in memory.items():
         print(f"  {component}: peak {(use['peak_bytes'] or use['current_bytes']) / MIB:.1f} of {(use['limit_bytes'] or 0) / MIB:.0f} MiB")
         # What has no limit of its own follows from others: payloads of recent rows and of those in the queue, memtables being sealed.
