@@ -98,6 +98,7 @@ arrow::Status TrackingPool::Reserve(int64_t bytes) {
   const int64_t bytes_max = bytes_max_.load(std::memory_order_relaxed);
   if (bytes_max > 0 && bytes > bytes_max - before) {  // Whoever asks may have the number from a stranger: it may be any.
     Release(bytes);
+    refused_.store(true, std::memory_order_relaxed);
     return MakeError(ErrorKind::kOutOfMemory, "memory of '{}' is limited to {} bytes; {} are in use and {} more were asked for",
                      name_, bytes_max, before, bytes);
   }

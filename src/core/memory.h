@@ -72,6 +72,9 @@ class TrackingPool : public arrow::MemoryPool, public MemorySource {
 
   /// From now on; what is allocated already stays. 0: no limit.
   void SetLimit(int64_t bytes_max) { bytes_max_.store(bytes_max, std::memory_order_relaxed); }
+  int64_t limit() const { return bytes_max_.load(std::memory_order_relaxed); }
+  /// Whether it ever refused something for its own limit: libraries may word that in ways of theirs.
+  bool refused() const { return refused_.load(std::memory_order_relaxed); }
 
   int64_t bytes_allocated() const override { return allocated_.load(std::memory_order_relaxed); }
   int64_t max_memory() const override { return peak_.load(std::memory_order_relaxed); }
@@ -89,6 +92,7 @@ class TrackingPool : public arrow::MemoryPool, public MemorySource {
   std::atomic<int64_t> bytes_max_;
   arrow::MemoryPool* const parent_;  // Borrowed.
   std::atomic<int64_t> allocated_{0}, peak_{0}, total_{0}, count_{0};
+  std::atomic<bool> refused_{false};
 };
 
 /// The process's pool of this name: made when first asked for, without a limit until SetLimit(), and never destroyed, since

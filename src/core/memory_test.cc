@@ -41,10 +41,12 @@ TEST(TrackingPool, RefusesBeyondTheLimitAndStaysUsable) {
   TrackingPool pool("ingest", 1024);
   auto kept = arrow::AllocateBuffer(1000, &pool);
   ASSERT_TRUE(kept.ok());
+  EXPECT_FALSE(pool.refused());
   auto refused = arrow::AllocateBuffer(1000, &pool);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(KindOf(refused.status()), ErrorKind::kOutOfMemory);
   EXPECT_NE(refused.status().message().find("'ingest' is limited to 1024 bytes"), std::string::npos);
+  EXPECT_TRUE(pool.refused());
   kept = nullptr;
   EXPECT_TRUE(arrow::AllocateBuffer(1000, &pool).ok());
 }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include <fmt/ranges.h>
@@ -212,6 +214,16 @@ Status PinThread(const std::vector<int>& cpus) {
     if (!CPU_ISSET(cpu, &granted)) return MakeError(ErrorKind::kInvalid, "processor {} may not be used by this process", cpu);
   }
   return Status::OK();
+}
+
+int64_t RaiseDescriptorLimit() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;  // What it is where nobody set it.
+  if (limit.rlim_cur < limit.rlim_max) {
+    const struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, std::numeric_limits<int32_t>::max()));
 }
 
 }  // namespace sheaf::io

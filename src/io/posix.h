@@ -24,4 +24,7 @@ void ReadAhead(std::span<const uint8_t> bytes);
 /// or not allowed.
 Status PinThread(const std::vector<int>& cpus);
 
+/// Lets this process have as many descriptors open as the system allows it; returns how many those are.
+int64_t RaiseDescriptorLimit();
+
 }  // namespace sheaf::io

@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -142,6 +145,19 @@ TEST(PinThread, BindsThisThreadAndThoseItStarts) {
       EXPECT_EQ(KindOf(PinThread(wrong)), ErrorKind::kInvalid);
     }
   }).join();
+}
+
+TEST(RaiseDescriptorLimit, GoesAsFarAsItMay) {
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const struct rlimit lowered = {std::min<rlim_t>(before.rlim_max, 300), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &lowered), 0);
+  const auto most = static_cast<int64_t>(std::min<rlim_t>(before.rlim_max, std::numeric_limits<int32_t>::max()));
+  EXPECT_EQ(RaiseDescriptorLimit(), most);
+  struct rlimit after {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &after), 0);
+  EXPECT_EQ(after.rlim_cur, before.rlim_max);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST(SystemClock, MonotonicTimeNeverGoesBack) {

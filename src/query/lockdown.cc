@@ -1,8 +1,15 @@
 #include "query/lockdown.h"
 
 #include <array>
+#include <cctype>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "duckdb/parser/expression/conjunction_expression.hpp"
+#include "duckdb/parser/query_node/recursive_cte_node.hpp"
+#include "duckdb/parser/query_node/set_operation_node.hpp"
+#include "duckdb/parser/tableref/joinref.hpp"
 
 #include "query/catalog.h"
 #include "query/scan.h"
@@ -33,6 +40,9 @@ constexpr std::string_view kRefusedFunctions[] = {
 
 constexpr std::string_view kPragmas[] = {"table_info", "show", "show_tables", "show_tables_expanded", "version"};
 
+/// DuckDB plans these in more than linear time, and no time-out stops it then: a statement of 1 MiB would keep a processor for minutes.
+constexpr size_t kSelectsMax = 1000, kJoinedTablesMax = 64, kTermsMax = 4000;
+
 template <size_t N>
 bool Contains(const std::string_view (&names)[N], std::string_view name) {
   for (std::string_view candidate : names) {
@@ -55,6 +65,10 @@ Status Refused(const std::string& what) {
                    "{} is not allowed here: a request may hold one statement that reads tables (SELECT, WITH, VALUES, EXPLAIN, "
                    "SHOW, DESCRIBE, SUMMARIZE) or writes them (INSERT, UPDATE, DELETE, MERGE, CREATE, ALTER and DROP TABLE); "
                    "the owner of the data directory can use 'sheaf sql --data'", what);
+}
+
+Status TooLarge(size_t limit, const char* what) {
+  return MakeError(ErrorKind::kTooLarge, "the statement has more than {} {}: split it, or put what it names into a table", limit, what);
 }
 
 class Checker {
@@ -133,6 +147,7 @@ class Checker {
   }
 
   Status Query(duckdb::QueryNode& node) {
+    Measure(&node);
     duckdb::ParsedExpressionIterator::EnumerateQueryNodeChildren(
         node, [&](duckdb::unique_ptr<ParsedExpression>& child) { Expression(*child); }, [&](TableRef& ref) { Table(ref); });
     return refusal_;
@@ -182,6 +197,43 @@ class Checker {
     if (ref.type == TableReferenceType::SUBQUERY) (void)Query(*ref.Cast<duckdb::SubqueryRef>().subquery->node);
   }
 
+  /// Counts the SELECTs of a query, those inside UNIONs and WITHs included, but for what its tables and expressions hold.
+  void Measure(duckdb::QueryNode* whole) {
+    std::vector<duckdb::QueryNode*> left = {whole};
+    while (!left.empty() && refusal_.ok()) {
+      duckdb::QueryNode& node = *left.back();
+      left.pop_back();
+      if (++selects_ > kSelectsMax) refusal_ = TooLarge(kSelectsMax, "SELECTs");
+      for (auto& [name, cte] : node.cte_map.map) {
+        // Copied wherever it is named, a chain of such would double with each link.
+        if (cte->materialized == duckdb::CTEMaterialize::CTE_MATERIALIZE_NEVER) {
+          cte->materialized = duckdb::CTEMaterialize::CTE_MATERIALIZE_DEFAULT;
+        }
+        if (cte->query) left.push_back(cte->query->node.get());
+      }
+      if (node.type == duckdb::QueryNodeType::SET_OPERATION_NODE) {
+        for (auto& child : node.Cast<duckdb::SetOperationNode>().children) left.push_back(child.get());
+      } else if (node.type == duckdb::QueryNodeType::RECURSIVE_CTE_NODE) {
+        left.push_back(node.Cast<duckdb::RecursiveCTENode>().left.get());
+        left.push_back(node.Cast<duckdb::RecursiveCTENode>().right.get());
+      }
+    }
+  }
+  void MeasureJoin(TableRef* join) {
+    size_t tables = 0;
+    std::vector<TableRef*> left = {join};
+    while (!left.empty() && refusal_.ok()) {
+      TableRef* const ref = left.back();
+      left.pop_back();
+      if (ref->type == TableReferenceType::JOIN) {
+        left.push_back(ref->Cast<duckdb::JoinRef>().left.get());
+        left.push_back(ref->Cast<duckdb::JoinRef>().right.get());
+      } else if (++tables > kJoinedTablesMax) {
+        refusal_ = TooLarge(kJoinedTablesMax, "tables in one join");
+      }
+    }
+  }
+
   void Refuse(const std::string& what) {
     if (refusal_.ok()) refusal_ = Refused(what);
   }
@@ -190,6 +242,10 @@ class Checker {
     if (expression.GetExpressionClass() == duckdb::ExpressionClass::FUNCTION) {
       const std::string name = duckdb::StringUtil::Lower(expression.Cast<duckdb::FunctionExpression>().function_name);
       if (Contains(kRefusedFunctions, name)) Refuse("the function " + name + "()");
+    }
+    if (expression.GetExpressionClass() == duckdb::ExpressionClass::CONJUNCTION && refusal_.ok() &&
+        expression.Cast<duckdb::ConjunctionExpression>().children.size() > kTermsMax) {
+      refusal_ = TooLarge(kTermsMax, "terms in one AND or OR");
     }
     if (expression.GetExpressionClass() == duckdb::ExpressionClass::SUBQUERY) {
       (void)Query(*expression.Cast<duckdb::SubqueryExpression>().subquery->node);
@@ -208,6 +264,10 @@ class Checker {
     } else if (ref.type == TableReferenceType::BASE_TABLE) {
       const std::string& name = ref.Cast<duckdb::BaseTableRef>().table_name;
       if (LooksLikeFile(name)) Refuse("reading the file '" + name + "'");
+    } else if (ref.type == TableReferenceType::JOIN) {
+      MeasureJoin(&ref);
+    } else if (ref.type == TableReferenceType::SUBQUERY) {
+      Measure(ref.Cast<duckdb::SubqueryRef>().subquery->node.get());
     } else if (ref.type == TableReferenceType::SHOW_REF) {
       auto& show = ref.Cast<duckdb::ShowRef>();
       if (show.query) (void)Query(*show.query);
@@ -215,6 +275,7 @@ class Checker {
     }
   }
 
+  size_t selects_ = 0;
   Status refusal_;
 };
 
@@ -225,7 +286,7 @@ void CheckScan(const duckdb::LogicalGet& get) {
   }
 }
 
-/// DuckDB walks parsed trees only where they may be changed; nothing here does.
+/// DuckDB walks parsed trees only where they may be changed; nothing but NOT MATERIALIZED is, here.
 template <typename Statement>
 Statement& Mutable(const duckdb::SQLStatement& statement) {
   return const_cast<Statement&>(statement.Cast<Statement>());
@@ -238,6 +299,61 @@ void CheckTarget(const duckdb::Catalog& catalog) {
 }
 
 }  // namespace
+
+namespace {
+
+bool IsWord(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (static_cast<unsigned char>(c) & 0x80) != 0; }
+
+/// The end of what begins at `at` and is no word: a text, a quoted name, a comment, or one other character.
+size_t Skip(std::string_view sql, size_t at) {
+  const auto After = [&](std::string_view end, size_t from) {
+    const size_t found = sql.find(end, from);
+    return found == std::string_view::npos ? sql.size() : found + end.size();
+  };
+  const std::string_view rest = sql.substr(at);
+  if (rest.starts_with("--")) return After("\n", at);
+  if (rest.starts_with("/*")) return After("*/", at + 2);  // One that ends too early here only makes more words.
+  if (rest[0] == '"') return After("\"", at + 1);
+  if (rest[0] == '\'') {
+    const bool escapes = at > 0 && (sql[at - 1] == 'e' || sql[at - 1] == 'E') && (at == 1 || !IsWord(sql[at - 2]));
+    if (!escapes) return After("'", at + 1);
+    for (size_t i = at + 1; i < sql.size(); ++i) {  // E'…', with escapes.
+      if (sql[i] == '\\') ++i;
+      else if (sql[i] == '\'') return i + 1;
+    }
+    return sql.size();
+  }
+  if (rest[0] == '$') {  // $tag$…$tag$, or a parameter.
+    size_t end = at + 1;
+    while (end < sql.size() && IsWord(sql[end])) ++end;
+    if (end < sql.size() && sql[end] == '$') return After(sql.substr(at, end + 1 - at), end + 1);
+  }
+  return at + 1;
+}
+
+}  // namespace
+
+Status CheckText(std::string_view sql) {
+  size_t terms = 0, selects = 0;
+  for (size_t at = 0; at < sql.size();) {
+    size_t end = at;
+    while (end < sql.size() && IsWord(sql[end])) ++end;
+    if (end == at) {
+      at = Skip(sql, at);
+      continue;
+    }
+    const size_t length = end - at;
+    if (length <= 9) {
+      const std::string word = duckdb::StringUtil::Lower(std::string(sql.substr(at, length)));
+      if (word == "and" || word == "or") ++terms;
+      if (word == "union" || word == "except" || word == "intersect") ++selects;
+    }
+    at = end;
+  }
+  if (terms > kTermsMax) return TooLarge(kTermsMax, "ANDs and ORs");
+  if (selects > kSelectsMax) return TooLarge(kSelectsMax, "UNIONs");
+  return Status::OK();
+}
 
 Status CheckOwnersStatement(const duckdb::SQLStatement& statement) {
   if (statement.type != StatementType::TRANSACTION_STATEMENT) return Status::OK();

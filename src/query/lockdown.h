@@ -3,13 +3,18 @@
 
 #pragma once
 
+#include <string_view>
+
 #include "core/status.h"
 #include "query/duckdb_headers.h"
 
 namespace sheaf::query {
 
-/// Checks a parsed statement, sub-queries and the inside of EXPLAIN included.
-/// Error: Denied (says what is refused and what is allowed).
+/// Checks a statement before it is parsed, which takes the square of how many ANDs, ORs and UNIONs are in it. Error: TooLarge.
+Status CheckText(std::string_view sql);
+
+/// Checks a parsed statement, sub-queries and the inside of EXPLAIN included; WITH … AS NOT MATERIALIZED becomes a mere AS.
+/// Errors: Denied (says what is refused and what is allowed), TooLarge (what no time-out could stop while it is planned).
 Status CheckStatement(const duckdb::SQLStatement& statement);
 
 /// What not even the owner of the directory may do: BEGIN and its like, which a pool of connections could not keep. Error: Denied.

@@ -182,6 +182,51 @@ TEST_F(LockdownTest, ClientsMayReadAndWriteOurTables) {
   }
 }
 
+std::string Repeated(const std::string& what, int times, const std::string& between) {
+  std::string all = what;
+  for (int i = 1; i < times; ++i) all += between + what;
+  return all;
+}
+
+TEST_F(LockdownTest, StatementsThatTakeForEverToPlanAreTooLarge) {
+  const std::pair<std::string, bool> statements[] = {
+      {Repeated("SELECT 1", 1000 - 1, " UNION "), true},
+      {Repeated("SELECT 1", 1200, " UNION "), false},
+      {"SELECT * FROM (" + Repeated("SELECT 1", 1200, " UNION ALL ") + ")", false},
+      {"WITH a AS (" + Repeated("SELECT 1", 1200, " EXCEPT ") + ") SELECT * FROM a", false},
+      {"SELECT (SELECT count(*) FROM (" + Repeated("SELECT 1", 1200, " UNION ") + "))", false},
+      {"CREATE TABLE t AS " + Repeated("SELECT 1 AS a", 1200, " UNION ALL "), false},
+      {"SELECT 1 FROM " + Repeated("range(1)", 65, ", "), false},
+      {"SELECT 1 FROM " + Repeated("range(1)", 10, ", "), true},
+      {"SELECT 1 FROM traces " + Repeated("NATURAL JOIN traces", 64, " "), false},
+      {"SELECT count(*) FROM range(9) WHERE " + Repeated("range <> 3", 4001, " AND "), false},
+      {"SELECT count(*) FROM range(9) WHERE " + Repeated("range = 3", 4001, " OR "), false},
+      {"SELECT count(*) FROM range(9) WHERE " + Repeated("range = 3", 200, " OR "), true},
+      {"SELECT count(*) FROM range(9) WHERE (range < 3" + Repeated(" OR range = 3", 4000, " ") + " OR range = 4)", false},
+      {"SELECT '" + Repeated("and", 9000, " ") + "' AS \"" + Repeated("or", 9000, " ") + "\" -- " + Repeated("and", 9000, " "), true},
+      {"SELECT /* " + Repeated("and", 9000, " ") + " */ $$" + Repeated("or", 9000, " ") + "$$", true},
+      {"SELECT E'\\'" + Repeated("or", 9000, " ") + "'", true},
+      {"SELECT 1 FROM range(9) WHERE name'\\' = 1 " + Repeated("AND true", 9000, " "), false},
+      {"SELECT $a$" + Repeated("and", 9000, " ") + "$a$ || 'it''s " + Repeated("or", 9000, " ") + "'", true},
+      {"SELECT 1 WHERE 5 IN (" + Repeated("7", 5000, ",") + ")", true},
+  };
+  for (const auto& [sql, allowed] : statements) {
+    const auto result = RunAll(engine_.get(), {.sql = sql});
+    if (allowed) EXPECT_TRUE(result.ok()) << sql.substr(0, 80) << ": " << result.status().ToString();
+    else EXPECT_EQ(KindOf(result.status()), ErrorKind::kTooLarge) << sql.substr(0, 80) << ": " << result.status().ToString();
+  }
+}
+
+TEST_F(LockdownTest, AChainOfWithsDoesNotDouble) {
+  std::string sql = "WITH a0 AS (SELECT 1 AS x)";
+  for (int i = 1; i <= 40; ++i) {
+    sql += ", a" + std::to_string(i) + " AS NOT MATERIALIZED (SELECT l.x FROM a" + std::to_string(i - 1) + " l, a" +
+           std::to_string(i - 1) + " r)";
+  }
+  const auto result = RunAll(engine_.get(), {.sql = sql + " SELECT count(*) FROM a40"});
+  EXPECT_TRUE(result.ok()) << result.status().ToString();
+}
+
 TEST_F(LockdownTest, OwnersTablesAreOutOfClientsReach) {
   ASSERT_TRUE(RunAll(engine_.get(), {.sql = "CREATE TABLE scratch.main.secret AS SELECT 1 AS a; SELECT * FROM scratch.main.secret",
                                      .trusted = true})

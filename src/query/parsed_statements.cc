@@ -66,6 +66,7 @@ Statements Extract(duckdb::Connection* connection, const std::string& sql, State
 }  // namespace
 
 Result<Statements> ParseStatements(duckdb::Connection* connection, const std::string& sql, bool trusted) {
+  if (!trusted) SHEAF_RETURN_NOT_OK(CheckText(sql));
   duckdb::Parser parser(connection->context->GetParserOptions());
   parser.ParseQuery(sql);
   if (parser.statements.empty()) return MakeError(ErrorKind::kInvalid, "the request holds no SQL statement");

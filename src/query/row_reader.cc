@@ -1,11 +1,13 @@
 #include "query/row_reader.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include <arrow/array/util.h>
 #include <arrow/compute/cast.h>
+#include <arrow/compute/exec.h>
 #include <arrow/csv/api.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/reader.h>
@@ -22,40 +24,9 @@ namespace {
 /// Blocks that the text readers cut a document into. A line of NDJSON must fit.
 constexpr int32_t kBlockBytes = 16 << 20;
 
-/// The memory of one document. Rows may live longer than whoever reads them, and a pool must outlive its buffers: so pools are never
-/// destroyed, and one whose rows are all gone is taken again.
-class DocumentMemory {
- public:
-  explicit DocumentMemory(int64_t bytes_max) : pool_(Take()) { pool_->SetLimit(bytes_max); }
-  DocumentMemory(const DocumentMemory&) = delete;
-  DocumentMemory& operator=(const DocumentMemory&) = delete;
-  ~DocumentMemory() {
-    MutexLock lock(&All().mutex);
-    All().pools.push_back(pool_);
-  }
-  TrackingPool* pool() const { return pool_; }
-
- private:
-  struct Pools {
-    Mutex mutex;
-    std::vector<TrackingPool*> pools SHEAF_GUARDED_BY(mutex);  // That nobody reads a document with.
-  };
-  static Pools& All() {
-    static auto* const all = new Pools();
-    return *all;
-  }
-  static TrackingPool* Take() {
-    MutexLock lock(&All().mutex);
-    auto& pools = All().pools;
-    const auto unused = std::find_if(pools.begin(), pools.end(), [](const TrackingPool* pool) { return pool->bytes_allocated() == 0; });
-    if (unused == pools.end()) return new TrackingPool("rows of one request", 0, &NamedPool("ingest"));
-    TrackingPool* const pool = *unused;
-    pools.erase(unused);
-    return pool;
-  }
-
-  TrackingPool* const pool_;
-};
+/// Of a Parquet file's description of itself. A few bytes of it become an object of hundreds, outside of any pool.
+constexpr uint32_t kFooterBytesMax = 256 << 10;
+constexpr int32_t kFooterItemsMax = 100'000;
 
 Status TooManyRows(int64_t rows) {
   return MakeError(ErrorKind::kTooLarge, "the request has {} rows; at most {} at once", rows, kRowsReadMax);
@@ -78,8 +49,8 @@ Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buf
   auto options = arrow::ipc::IpcReadOptions::Defaults();
   options.memory_pool = pool;
   options.use_threads = false;
-  SHEAF_ASSIGN_OR_RETURN(const auto reader,
-                         arrow::ipc::RecordBatchStreamReader::Open(std::make_shared<arrow::io::BufferReader>(bytes), options));
+  SHEAF_ASSIGN_OR_RETURN(
+      const auto reader, arrow::ipc::RecordBatchStreamReader::Open(std::make_shared<arrow::io::BufferReader>(bytes), options));
   arrow::RecordBatchVector batches;
   int64_t rows = 0;
   while (true) {
@@ -94,10 +65,21 @@ Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buf
   return arrow::Table::FromRecordBatches(reader->schema(), batches);
 }
 
+Status CheckFooter(const arrow::Buffer& bytes) {
+  uint32_t footer = 0;
+  if (bytes.size() < 12) return Status::OK();  // The reader says what is wrong.
+  std::memcpy(&footer, bytes.data() + bytes.size() - 8, sizeof footer);
+  if (footer <= kFooterBytesMax || footer > bytes.size()) return Status::OK();
+  return MakeError(ErrorKind::kTooLarge, "the file describes itself in {} bytes; at most {}: use fewer row groups, or leave out what "
+                   "the writing program adds", footer, kFooterBytesMax);
+}
+
 Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::Buffer>& bytes, arrow::MemoryPool* pool) {
+  SHEAF_RETURN_NOT_OK(CheckFooter(*bytes));
   parquet::ReaderProperties properties(pool);
-  properties.set_thrift_string_size_limit(16 << 20);
-  properties.set_thrift_container_size_limit(100'000);
+  properties.set_thrift_string_size_limit(kFooterBytesMax);
+  properties.set_thrift_container_size_limit(kFooterItemsMax);
+  properties.set_page_checksum_verification(true);
   parquet::arrow::FileReaderBuilder builder;
   SHEAF_RETURN_NOT_OK(builder.Open(std::make_shared<arrow::io::BufferReader>(bytes), properties));
   SHEAF_ASSIGN_OR_RETURN(const auto reader, builder.memory_pool(pool)->Build());
@@ -144,8 +126,7 @@ Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Bu
 Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
                                            const arrow::Schema& schema, arrow::MemoryPool* pool) {
   const auto Named = [](const char* what, Result<std::shared_ptr<arrow::Table>> read) -> Result<std::shared_ptr<arrow::Table>> {
-    const ErrorKind kind = read.ok() ? ErrorKind::kTooLarge : KindOf(read.status());
-    if (kind == ErrorKind::kTooLarge || kind == ErrorKind::kOutOfMemory) return read;
+    if (read.ok() || KindOf(read.status()) == ErrorKind::kTooLarge || KindOf(read.status()) == ErrorKind::kOutOfMemory) return read;
     return Wrong(what, read.status());
   };
   switch (format) {
@@ -155,6 +136,14 @@ Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<
     case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema, pool));
     default: return MakeError(ErrorKind::kUnsupported, "rows come as an Arrow stream, Parquet, NDJSON or CSV");
   }
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> ReadWhole(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
+                                                      const std::shared_ptr<arrow::Schema>& schema, arrow::MemoryPool* pool) {
+  SHEAF_ASSIGN_OR_RETURN(const auto read, Read(format, bytes, *schema, pool));
+  if (read->num_rows() > kRowsReadMax) return TooManyRows(read->num_rows());
+  SHEAF_ASSIGN_OR_RETURN(const auto table, ConformRows(*read, schema, pool));
+  return table->CombineChunksToBatch(pool);
 }
 
 }  // namespace
@@ -192,17 +181,11 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
 }
 
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
-                                                                  const std::shared_ptr<arrow::Schema>& schema, int64_t bytes_max) {
-  const DocumentMemory memory(bytes_max);
-  const auto whole = [&]() -> Result<std::shared_ptr<arrow::RecordBatch>> {
-    SHEAF_ASSIGN_OR_RETURN(const auto read, Read(format, bytes, *schema, memory.pool()));
-    if (read->num_rows() > kRowsReadMax) return TooManyRows(read->num_rows());
-    SHEAF_ASSIGN_OR_RETURN(const auto table, ConformRows(*read, schema, memory.pool()));
-    return table->CombineChunksToBatch(memory.pool());
-  }();
-  if (!whole.ok() && KindOf(whole.status()) == ErrorKind::kOutOfMemory) {
-    return MakeError(ErrorKind::kTooLarge, "the rows take more than the {} bytes of memory that a request may; send less at once",
-                     bytes_max);
+                                                                  const std::shared_ptr<arrow::Schema>& schema, TrackingPool* pool) {
+  const auto whole = ReadWhole(format, bytes, schema, pool);
+  if (!whole.ok() && pool->refused()) {
+    return MakeError(ErrorKind::kTooLarge, "the request's {} bytes inflate to more than the {} allowed for them; send fewer rows at once",
+                     bytes->size(), pool->limit());
   }
   SHEAF_RETURN_NOT_OK(whole.status());
   if ((*whole)->num_rows() == 0) return std::vector<std::shared_ptr<arrow::RecordBatch>>();

@@ -13,6 +13,7 @@
 #include <arrow/table.h>
 #include <arrow/type.h>
 
+#include "core/memory.h"
 #include "core/status.h"
 #include "query/formats.h"
 
@@ -21,20 +22,17 @@ namespace sheaf::query {
 /// Most rows of one request.
 inline constexpr int64_t kRowsReadMax = 10'000'000;
 
-/// Most memory that one document may take while it is read: twice what an entry of the log can hold, since casts copy.
-inline constexpr int64_t kReadBytesMax = int64_t{512} << 20;
-
 /// Reads a whole document: an Arrow IPC stream, Parquet, NDJSON (an object a line) or CSV (with a head line). Columns are found
 /// by name and cast to the table's types without loss; those that are absent are NULL. Bytes come from a stranger: every batch is
-/// validated fully. Errors: Invalid (names the column, the row where it can, and what would do), TooLarge (rows, or memory: a
-/// few bytes of a compressed document can ask for any), Unsupported (a format that cannot be read).
+/// validated fully. All memory comes from `pool`, which must outlive the rows; its limit is how far a document may inflate.
+/// Errors: Invalid (names the column, the row where it can, and what would do), TooLarge (also beyond the pool's limit), Unsupported
+/// (a format that cannot be read).
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
-                                                                  const std::shared_ptr<arrow::Schema>& schema,
-                                                                  int64_t bytes_max = kReadBytesMax);
+                                                                  const std::shared_ptr<arrow::Schema>& schema, TrackingPool* pool);
 
 /// The table's columns out of `rows`, in its order and types: found by name, cast without loss, NULL where absent. Errors: Invalid
 /// (a column that the table does not have, a value that does not fit).
 Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema,
-                                                  arrow::MemoryPool* pool = arrow::default_memory_pool());
+                                                  arrow::MemoryPool* pool);
 
 }  // namespace sheaf::query

@@ -44,8 +44,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const auto& schema = tables[data[0] / kFormats.size() % tables.size()];
   const auto bytes = std::make_shared<arrow::Buffer>(data + 1, static_cast<int64_t>(size - 1));
-  const auto read = sheaf::query::ReadRows(kFormats[data[0] % kFormats.size()], bytes, schema, kBytesMax);
-  SHEAF_CHECK(sheaf::NamedPool("ingest").max_memory() <= kBytesMax);
+  sheaf::TrackingPool pool("rows", kBytesMax, &sheaf::NamedPool("ingest"));
+  const auto read = sheaf::query::ReadRows(kFormats[data[0] % kFormats.size()], bytes, schema, &pool);
+  SHEAF_CHECK(pool.max_memory() <= kBytesMax);
   if (!read.ok()) {
     const ErrorKind kind = sheaf::KindOf(read.status());
     SHEAF_CHECK(kind == ErrorKind::kInvalid || kind == ErrorKind::kTooLarge || kind == ErrorKind::kUnsupported);

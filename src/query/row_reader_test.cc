@@ -47,10 +47,10 @@ std::shared_ptr<arrow::RecordBatch> OneColumn(const std::string& name, const std
 /// Refused for good, with no more memory than allowed.
 void ExpectTooLarge(Format format, const std::shared_ptr<arrow::Buffer>& document) {
   EXPECT_LT(document->size(), 100'000) << "else it is no bomb";
-  const int64_t before = NamedPool("ingest").max_memory();
-  const auto read = ReadRows(format, document, Table(), kBytesMax);
+  TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
+  const auto read = ReadRows(format, document, Table(), &pool);
   EXPECT_EQ(KindOf(read.status()), ErrorKind::kTooLarge) << read.status().ToString();
-  EXPECT_LE(NamedPool("ingest").max_memory(), std::max(before, kBytesMax));
+  EXPECT_LE(pool.max_memory(), kBytesMax);
 }
 
 TEST(RowReader, ACompressedArrowStreamIsInflatedWithinTheLimit) {
@@ -73,10 +73,11 @@ TEST(RowReader, ATextThatManyRowsShareInParquetIsNotCopiedBeyondTheLimit) {
   ExpectTooLarge(Format::kParquet, sink->Finish().ValueOrDie());
 }
 
-TEST(RowReader, WhatIsWithinTheLimitOutlivesItsReader) {
+TEST(RowReader, WhatIsWithinTheLimitIsRead) {
+  TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
   const auto numbers = arrow::MakeArrayFromScalar(arrow::Int64Scalar(7), 1000).ValueOrDie();
-  const auto first = ReadRows(Format::kArrow, ArrowStream(OneColumn("b", numbers)), Table(), kBytesMax).ValueOrDie().front();
-  const auto second = ReadRows(Format::kArrow, ArrowStream(OneColumn("b", numbers)), Table(), kBytesMax).ValueOrDie().front();
+  const auto first = ReadRows(Format::kArrow, ArrowStream(OneColumn("b", numbers)), Table(), &pool).ValueOrDie().front();
+  const auto second = ReadRows(Format::kArrow, ArrowStream(OneColumn("b", numbers)), Table(), &pool).ValueOrDie().front();
   EXPECT_TRUE(first->Equals(*second));
   EXPECT_TRUE(first->ValidateFull().ok());
   EXPECT_EQ(first->num_rows(), 1000);

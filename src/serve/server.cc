@@ -1,5 +1,6 @@
 #include "serve/server.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -12,6 +13,9 @@ namespace sheaf::serve {
 namespace {
 
 constexpr std::chrono::milliseconds kWatchInterval{50};
+
+/// Descriptors that connections must leave to the log, parts, spilling, and whoever embeds this server.
+constexpr int64_t kDescriptorsReserved = 256;
 
 store::Options DatabaseOptions(const Config& config) {
   const Config::Storage& storage = config.storage;
@@ -66,6 +70,18 @@ TransportOptions TransportOptionsOf(const Config& config) {
   options.connections_max = static_cast<int>(config.limits.connections);
   options.connections_per_address_max = static_cast<int>(config.limits.connections_per_address);
   return options;
+}
+
+/// A flood of connections must not take the descriptors that storage needs.
+void FitConnections(int64_t descriptors, TransportOptions* options) {
+  const int64_t possible = std::max<int64_t>(descriptors - kDescriptorsReserved, descriptors / 4);
+  if (options->connections_max <= possible) return;
+  LogWarn("server.connections_lowered", {{"wanted", options->connections_max}, {"connections", possible}, {"descriptors", descriptors},
+                                         {"advice", "raise the limit of open files (ulimit -n)"}});
+  // One address keeps its share.
+  const int64_t here = possible * options->connections_per_address_max / options->connections_max;
+  options->connections_per_address_max = static_cast<int>(std::clamp<int64_t>(here, 1, possible));
+  options->connections_max = static_cast<int>(possible);
 }
 
 OtlpOptions OtlpOptionsOf(const Config& config) {
@@ -159,7 +175,9 @@ Status Server::StartServices() {
   SHEAF_ASSIGN_OR_RETURN(otlp_, OtlpService::Make(database_.get(), otlp));
   http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
   tables_ = std::make_unique<TableApi>(database_.get(), HttpApiOptionsOf(config_).retry_after_ms);
-  SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(TransportOptionsOf(config_)));
+  TransportOptions transport = TransportOptionsOf(config_);
+  FitConnections(io::RaiseDescriptorLimit(), &transport);
+  SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(transport));
   otlp_->Register(transport_.get(), "otlp_grpc", "otlp_http");
   health_.Register(transport_.get(), "otlp_grpc", "http");
   http_->Register(transport_.get(), "http");

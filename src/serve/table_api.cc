@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "columns/key_codec.h"
+#include "core/memory.h"
 #include "query/formats.h"
 #include "query/row_reader.h"
 #include "serve/error_codes.h"
@@ -18,6 +19,13 @@ namespace {
 
 constexpr std::string_view kTables = "/v1/tables/";
 constexpr std::string_view kRows = "/rows/";
+
+/// What the rows of a request may take, as what OTLP is decoded to: so much, and so much for each of its bytes.
+constexpr int64_t kRowsBytesBase = int64_t{64} << 20;
+constexpr int64_t kRowsBytesPerByte = 3;
+
+/// A snapshot's name in JSON; a larger document would take many times its size.
+constexpr size_t kSnapshotBodyBytesMax = 4096;
 
 /// "trading.orders" to the table; "orders" is main.orders.
 Result<std::shared_ptr<const store::TableInfo>> FindTable(const store::Database& database, std::string_view name) {
@@ -69,7 +77,8 @@ Result<std::string> TableApi::AddRowsNow(const HttpRequest& request) {
   const std::string_view body = request.body->view();
   const auto bytes =
       std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(body.data()), static_cast<int64_t>(body.size()));
-  SHEAF_ASSIGN_OR_RETURN(const auto batches, query::ReadRows(format, bytes, table->schema));
+  TrackingPool pool("rows", kRowsBytesBase + kRowsBytesPerByte * bytes->size(), &NamedPool("ingest"));
+  SHEAF_ASSIGN_OR_RETURN(const auto batches, query::ReadRows(format, bytes, table->schema, &pool));
   if (batches.empty()) return DumpJson({{"rows", 0}, {"lsn", nullptr}});
   store::WriteOptions options;
   options.batch_id = std::string(request.header("idempotency-key"));
@@ -124,6 +133,10 @@ void TableApi::ListSnapshots(const std::shared_ptr<HttpExchange>& exchange) {
 void TableApi::MakeSnapshot(const std::shared_ptr<HttpExchange>& exchange) {
   std::string id;
   if (const std::string_view body = exchange->request.body->view(); !body.empty()) {
+    if (body.size() > kSnapshotBodyBytesMax) {
+      return Answer(exchange, MakeError(ErrorKind::kTooLarge, "the body has {} bytes, at most {} name a snapshot", body.size(),
+                                        kSnapshotBodyBytesMax));
+    }
     const auto asked = nlohmann::json::parse(body, nullptr, false);
     if (!asked.is_object() || (asked.contains("id") && !asked["id"].is_string())) {
       return Answer(exchange, MakeError(ErrorKind::kInvalid, "the body must be empty or {{\"id\": \"NAME\"}}"));

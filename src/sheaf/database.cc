@@ -98,7 +98,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Conformed(const std::string& table, 
   if (rows == nullptr) return MakeError(ErrorKind::kInvalid, "no rows were given for {}", table);
   if (rows->schema()->Equals(*schema, /*check_metadata=*/false)) return rows;
   SHEAF_ASSIGN_OR_RETURN(const auto whole, arrow::Table::FromRecordBatches({rows}));
-  SHEAF_ASSIGN_OR_RETURN(const auto conformed, query::ConformRows(*whole, schema));
+  SHEAF_ASSIGN_OR_RETURN(const auto conformed, query::ConformRows(*whole, schema, arrow::default_memory_pool()));
   return conformed->CombineChunksToBatch();
 }
 

@@ -224,9 +224,7 @@ Result<std::shared_ptr<const Part>> LocalDatabase::OpenOrSetAside(const TableInf
 Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
   SHEAF_ASSIGN_OR_RETURN(const json extra, ReadExtra(state));
   const json sealed = extra.value("sealed", json::object());
-  std::map<std::string, std::string> damaged;
-  const json set_aside = extra.value("damaged", json::object());
-  for (const auto& [id, why] : set_aside.items()) damaged[id] = why.is_string() ? why.get<std::string>() : "";
+  const auto damaged = extra.value("damaged", json::object()).get<std::map<std::string, std::string>>();
   std::vector<VersionSet::Table> tables;
   for (const parts::TableRecord& record : state.tables) {
     VersionSet::Table& table = tables.emplace_back();

@@ -38,6 +38,13 @@ bool IsListOfChanges(const json& value) {
   });
 }
 
+/// {"<part id>": "why"}
+bool IsReasonByPart(const json& value) {
+  if (!value.is_object()) return false;
+  return std::all_of(value.items().begin(), value.items().end(),
+                     [](const auto& entry) { return IsNumber(entry.key()) && entry.value().is_string(); });
+}
+
 }  // namespace
 
 Result<json> ReadExtra(const parts::ManifestState& state) {
@@ -51,6 +58,7 @@ Result<json> ReadExtra(const parts::ManifestState& state) {
   const char* bad = nullptr;
   for (const char* key : {"sealed", "dropped"}) bad = wrong(key, IsLsnByTable) ? key : bad;
   if (wrong("batch_ids", IsListOfIdFiles)) bad = "batch_ids";
+  if (wrong("damaged", IsReasonByPart)) bad = "damaged";
   if (wrong("unlogged", IsListOfChanges)) bad = "unlogged";
   if (wrong("retention_clock_ns", [](const json& value) { return value.is_number_integer(); })) bad = "retention_clock_ns";
   if (wrong("definitions", [](const json& value) { return value.is_number_unsigned(); })) bad = "definitions";

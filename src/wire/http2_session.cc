@@ -29,6 +29,9 @@ constexpr double kInvalidFrameCost = 5;
 /// with NO_ERROR): some clients take that for a failure when it overtakes the end of a small body.
 constexpr size_t kUnwantedBytesMax = 64 << 10;
 constexpr std::chrono::milliseconds kUnwantedTime{1000};
+/// A request whose headers pass their limit is refused; one whose headers pass it so many times is an attack by compression (a byte
+/// of HPACK may stand for 4 KiB), and ends the connection before all of it is unpacked.
+constexpr uint64_t kHeaderBlockFactor = 4;
 /// A well-behaved client skips none.
 constexpr size_t kSkippedRangesMax = 16;
 
@@ -47,6 +50,7 @@ struct Http2Session::Callbacks {
   }
 
   static int OnBeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    Self(user)->header_block_bytes_ = 0;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) Self(user)->heads_.try_emplace(frame->hd.stream_id);
     return 0;
   }
@@ -54,6 +58,11 @@ struct Http2Session::Callbacks {
   static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name_bytes, size_t name_length,
                       const uint8_t* value_bytes, size_t value_length, uint8_t, void* user) {
     Http2Session* self = Self(user);
+    self->header_block_bytes_ += name_length + value_length + 32;
+    if (self->header_block_bytes_ > kHeaderBlockFactor * self->limits_.header_bytes_max) {
+      self->Terminate(Http2Error::kEnhanceYourCalm);
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;  // Trailers of a request mean nothing to us.
     const auto found = self->heads_.find(frame->hd.stream_id);
     if (found == self->heads_.end()) return 0;

@@ -142,6 +142,7 @@ class Http2Session {
   std::vector<std::pair<int32_t, int32_t>> skipped_ids_;  // First and last, the newest few.
   bool established_ = false;
   std::optional<Http2Time> header_block_since_;
+  uint64_t header_block_bytes_ = 0;  // Unpacked of the current or last one.
   Http2Time now_, tokens_time_;
   double tokens_;
 };

@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -90,12 +91,35 @@ class Server:
         self.wait_stopped(seconds)
 
     def pid(self):
-        """Of the server itself: a wrapper (strace) keeps signals to itself."""
+        """Of the server itself: some wrappers (strace) run it as a child, others (nsenter) become it."""
         pid = self.process.pid
         if not self.wrapper:
             return pid
         with open(f"/proc/{pid}/task/{pid}/children") as children:
-            return int(children.read().split()[0])
+            return int((children.read().split() or [pid])[0])
+
+    def resident_bytes(self, what="VmRSS"):
+        """Memory of the process now; VmHWM is the most that it ever had."""
+        with open(f"/proc/{self.pid()}/status") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith(what + ":"))
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.pid()}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid()}/fd"))
+
+    def sanitized(self):
+        """Whether this build carries AddressSanitizer, which takes two to three times the memory and time."""
+        with open(f"/proc/{self.pid()}/maps") as maps:
+            return any("libasan" in line for line in maps)
+
+    def connect(self, port, source="127.0.0.1"):
+        """A bare TCP connection to the port of that name."""
+        host, number = self.ports[port].rsplit(":", 1)
+        return socket.create_connection((host, int(number)), timeout=10, source_address=(source, 0))
 
     def wait_stopped(self, seconds=STOP_SECONDS):
         try:
