@@ -16,7 +16,6 @@
 #include <parquet/arrow/reader.h>
 
 #include "core/memory.h"
-#include "core/mutex.h"
 
 namespace sheaf::query {
 namespace {

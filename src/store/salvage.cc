@@ -33,7 +33,6 @@ using nlohmann::json;
 constexpr int64_t kManifestBytesMax = int64_t{1} << 30;
 constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
 
-/// Whether a file is bad, rather than the disk that it is on.
 class Salvager {
  public:
   Salvager(io::FileSystem* files, io::Clock* clock, const std::string& from, const std::string& to, const SalvageProgress& progress)
@@ -49,6 +48,9 @@ class Salvager {
     state_.number = 1;
     SHEAF_RETURN_NOT_OK(parts::CommitManifest(files_, to_.root, state_));
     SHEAF_RETURN_NOT_OK(SaveLog());
+    for (const auto& [part, table] : set_aside_) SHEAF_RETURN_NOT_OK(AddBack(part, *table));
+    SHEAF_RETURN_NOT_OK(database_->Flush());
+    SHEAF_RETURN_NOT_OK(database_->Close());
     return std::move(report_);
   }
 
@@ -97,11 +99,17 @@ class Salvager {
     for (const parts::TableRecord& record : state_.tables) {
       SHEAF_ASSIGN_OR_RETURN(tables[record.id], TableOf(record));
     }
+    SHEAF_ASSIGN_OR_RETURN(const json extra, ReadExtra(state_));
+    const json set_aside = extra.value("damaged", json::object());
     std::vector<parts::PartInfo> kept;
     for (const parts::PartInfo& part : state_.parts) {
       const auto table = tables.find(part.table);
       if (table == tables.end()) {
         LosePart(part, "?", "its table is not in the manifest");
+        continue;
+      }
+      if (set_aside.contains(fmt::format("{}", part.id))) {
+        set_aside_.emplace_back(part, table->second);
         continue;
       }
       SHEAF_ASSIGN_OR_RETURN(const auto saved, SavePart(part, *table->second));
@@ -136,30 +144,34 @@ class Salvager {
     return std::nullopt;
   }
 
+  struct KeyedRows {
+    std::shared_ptr<const columns::GranuleSource> source;
+    std::shared_ptr<const columns::DeadRows> dead;  // Null: it is not known which.
+  };
+
+  Result<KeyedRows> OpenKeyed(const parts::PartInfo& part, const TableInfo& table) {
+    SHEAF_ASSIGN_OR_RETURN(const auto written, SchemaOf(table, part.schema_version));
+    parts::KeyedPart::Options options{.keys = table.keys, .schema = table.schema, .written = written, .fills = table.fills};
+    SHEAF_ASSIGN_OR_RETURN(const auto keyed, parts::KeyedPart::Open(files_, from_.parts, part, std::move(options)));
+    auto dead = parts::ReadDeadRows(files_, from_.parts, part, *keyed->source());
+    if (dead.ok()) return KeyedRows{keyed->source(), *std::move(dead)};
+    if (!IsDamage(dead.status())) return dead.status();
+    Lose(fmt::format("table {}.{}: which of the {} rows of part {} were deleted or replaced is lost; they may be there again: {}",
+                     table.schema_name, table.name, part.rows, part.id, dead.status().message()));
+    return KeyedRows{keyed->source(), nullptr};
+  }
+
   /// The granules that can be read, as another part with its id, without its dead rows.
   Result<std::optional<parts::PartInfo>> Rewrite(const parts::PartInfo& part, const TableInfo& table, const Status& damage) {
     const std::string name = table.schema_name + "." + table.name;
-    SHEAF_ASSIGN_OR_RETURN(const auto written, SchemaOf(table, part.schema_version));
     std::shared_ptr<const columns::GranuleSource> source;
     std::shared_ptr<const columns::DeadRows> dead;
     if (table.kind == TableKind::kKeyed) {
-      SHEAF_ASSIGN_OR_RETURN(const auto keyed, parts::KeyedPart::Open(files_, from_.parts, part,
-                                                                      {.keys = table.keys,
-                                                                       .schema = table.schema,
-                                                                       .written = written,
-                                                                       .fills = table.fills,
-                                                                       .cache = nullptr}));
-      source = keyed->source();
-      auto read = parts::ReadDeadRows(files_, from_.parts, part, *source);
-      if (read.ok()) {
-        dead = *read;
-      } else if (IsDamage(read.status())) {
-        Lose(fmt::format("table {}: which of the {} rows of part {} were deleted or replaced is lost; they may be there again: {}", name,
-                         part.rows, part.id, read.status().message()));
-      } else {
-        return read.status();
-      }
+      SHEAF_ASSIGN_OR_RETURN(const KeyedRows rows, OpenKeyed(part, table));
+      source = rows.source;
+      dead = rows.dead;
     } else {
+      SHEAF_ASSIGN_OR_RETURN(const auto written, SchemaOf(table, part.schema_version));
       SHEAF_ASSIGN_OR_RETURN(auto file, parts::OpenPart(files_, from_.parts, part, written));
       SHEAF_ASSIGN_OR_RETURN(source, ReadAs(std::move(file), part.schema_version, table));
     }
@@ -207,6 +219,10 @@ class Salvager {
       if (dead == nullptr || !dead->IsDead(granule, row)) rows.push_back(static_cast<uint32_t>(row));
     }
     if (rows.empty()) return nullptr;
+    return Chosen(batch, rows);
+  }
+  static Result<std::shared_ptr<arrow::RecordBatch>> Chosen(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                            const std::vector<uint32_t>& rows) {
     if (std::ssize(rows) == batch->num_rows()) return batch;
     SHEAF_ASSIGN_OR_RETURN(const auto one, columns::RowUnion::Make(batch->schema(), {batch}, &NamedPool("seal")));
     SHEAF_ASSIGN_OR_RETURN(const auto gathered, one->Gather(rows, std::ssize(rows)));
@@ -234,6 +250,7 @@ class Salvager {
     }
     extra["batch_ids"] = std::move(kept);
     extra.erase("unlogged");
+    extra.erase("damaged");
     state_.extra_json = extra.dump();
     return Status::OK();
   }
@@ -293,9 +310,47 @@ class Salvager {
       return GoOnBehind(entry.lsn);
     };
     SHEAF_RETURN_NOT_OK(wal::ReadSound(files_, from_.log, state_.covered, visit, lost));
-    SHEAF_RETURN_NOT_OK(failed);
-    SHEAF_RETURN_NOT_OK(database_->Flush());
-    return database_->Close();
+    return failed;
+  }
+
+  /// Rows of a part that was set aside: nobody has noted since which of them were replaced or deleted. Those whose keys nothing else
+  /// has are added, as new writes.
+  Status AddBack(const parts::PartInfo& part, const TableInfo& table) {
+    const std::string name = table.schema_name + "." + table.name;
+    const auto rows = OpenKeyed(part, table);
+    if (!rows.ok() && !IsDamage(rows.status())) return rows.status();
+    if (!rows.ok()) {
+      LosePart(part, name, rows.status().message());
+      return Status::OK();
+    }
+    std::vector<int> columns(static_cast<size_t>(table.schema->num_fields()));
+    std::iota(columns.begin(), columns.end(), 0);
+    int64_t lost = 0, added = 0;
+    for (int granule = 0; granule < rows->source->num_granules(); ++granule) {
+      const auto batch = rows->source->Read(granule, columns);
+      if (!batch.ok() && !IsDamage(batch.status())) return batch.status();
+      if (!batch.ok()) {
+        lost += rows->source->granule_rows(granule);
+        continue;
+      }
+      SHEAF_ASSIGN_OR_RETURN(const auto living, Living(*batch, granule, rows->dead.get()));
+      if (living == nullptr) continue;
+      SHEAF_ASSIGN_OR_RETURN(const columns::KeyColumn keys, table.keys->Encode(*living));
+      SHEAF_ASSIGN_OR_RETURN(const auto there, database_->MultiGet(table.id, keys));
+      std::vector<uint32_t> missing;
+      for (size_t row = 0; row < there.size(); ++row) {
+        if (!there[row]) missing.push_back(static_cast<uint32_t>(row));
+      }
+      if (missing.empty()) continue;
+      SHEAF_ASSIGN_OR_RETURN(const auto chosen, Chosen(living, missing));
+      SHEAF_RETURN_NOT_OK(database_->Append({{table.id, chosen}}).status());
+      added += chosen->num_rows();
+    }
+    ++report_.parts_rewritten;
+    report_.rows_lost += lost;
+    Lose(fmt::format("table {}: part {} had been set aside: {} of its {} rows are lost, {} were added; among them may be some that were "
+                     "deleted since", name, part.id, lost, part.rows, added));
+    return Status::OK();
   }
 
   io::FileSystem* const files_;
@@ -303,6 +358,7 @@ class Salvager {
   const DirectoryLayout from_, to_;
   const SalvageProgress& progress_;
   parts::ManifestState state_;
+  std::vector<std::pair<parts::PartInfo, std::shared_ptr<const TableInfo>>> set_aside_;  // See damaged_part.h.
   SalvageReport report_;
   std::unique_ptr<LocalDatabase> database_;
 };
