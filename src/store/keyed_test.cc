@@ -4,7 +4,9 @@
 /// SHEAF_STORE_KEYED_SEED=<seed> store_test --gtest_filter='KeyedTable.*' replays one seed (threads are real: it replays
 /// the choices, not the timing).
 
+#include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
@@ -271,7 +273,7 @@ class Life {
   void PutBatch(size_t count) {
     std::vector<std::pair<Key, Row>> rows;
     for (size_t i = 0; i < count; ++i) rows.emplace_back(RandomKey(), RandomRow());
-    ASSERT_TRUE(database_->Append({{info_->id, BatchOf(rows, info_->schema)}}).ok());
+    ASSERT_TRUE(Write({info_->id, BatchOf(rows, info_->schema)}).ok());
     for (const auto& [key, row] : rows) model_[key] = row;
   }
 
@@ -284,8 +286,10 @@ class Life {
     builder.SetText(1, key.second);
     builder.Set(2, row.amount);
     if (row.note) builder.SetText(3, *row.note);
-    ASSERT_TRUE(
-        Wait([&](Database::Done done) { return database_->PutRowAsync(info_->id, builder.Finish(), {}, std::move(done)); }).ok());
+    const auto put = Patiently([&] {
+      return Wait([&](Database::Done done) { return database_->PutRowAsync(info_->id, builder.Finish(), {}, std::move(done)); });
+    });
+    ASSERT_TRUE(put.ok()) << put.status().ToString();
     model_[key] = row;
   }
 
@@ -294,9 +298,11 @@ class Life {
     for (size_t i = 0; i <= random_() % 20; ++i) keys.push_back(RandomKey());
     if (keys.size() == 1) {
       const std::string key = Encoded(*info_, keys.front());
-      ASSERT_TRUE(Wait([&](Database::Done done) { return database_->DeleteRowAsync(info_->id, key, {}, std::move(done)); }).ok());
+      ASSERT_TRUE(Patiently([&] {
+                    return Wait([&](Database::Done done) { return database_->DeleteRowAsync(info_->id, key, {}, std::move(done)); });
+                  }).ok());
     } else {
-      ASSERT_TRUE(database_->Append({{info_->id, KeysOf(keys, *info_), RowOp::kDelete}}).ok());
+      ASSERT_TRUE(Write({info_->id, KeysOf(keys, *info_), RowOp::kDelete}).ok());
     }
     for (const Key& key : keys) model_.erase(key);
   }
@@ -307,7 +313,7 @@ class Life {
     const Row row = RandomRow();
     const auto batch = BatchOf({{key, row}}, info_->schema);
     if (random_() % 2 == 0) {
-      const auto done = database_->Append({{info_->id, batch, RowOp::kInsert}});
+      const auto done = Write({info_->id, batch, RowOp::kInsert});
       EXPECT_EQ(done.ok(), !model_.contains(key));
       if (!done.ok()) {
         EXPECT_EQ(KindOf(done.status()), ErrorKind::kAlreadyExists);
@@ -318,13 +324,26 @@ class Life {
     }
     const Lsn there = database_->Get(info_->id, Encoded(*info_, key)).ValueOrDie().lsn;
     const bool right = random_() % 2 == 0;
-    const auto done = database_->Append({{info_->id, batch, RowOp::kPut, right ? there : there.Next()}});
+    const auto done = Write({info_->id, batch, RowOp::kPut, right ? there : there.Next()});
     EXPECT_EQ(done.ok(), right) << done.status().ToString();
     if (right) {
       model_[key] = row;
     } else {
       EXPECT_EQ(KindOf(done.status()), ErrorKind::kConflict);
     }
+  }
+
+  Result<Lsn> Write(const TableRows& rows) {
+    return Patiently([&] { return database_->Append({rows}); });
+  }
+  /// Where parts pile up, a writer has to wait until they are merged.
+  static Result<Lsn> Patiently(const std::function<Result<Lsn>()>& write) {
+    Result<Lsn> lsn = write();
+    for (int i = 0; i < 2'000 && KindOf(lsn.status()) == ErrorKind::kThrottled; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      lsn = write();
+    }
+    return lsn;
   }
 
   template <typename Start>

@@ -16,17 +16,17 @@ CRASH_IMAGES, FLIPS = os.environ.get("SHEAF_CRASH_IMAGES", "1700"), os.environ.g
 HOURS = 12
 
 
-def run(program, tests, environment):
-    done = subprocess.run([program.path.parent / "store_test", f"--gtest_filter={tests}"], cwd=ROOT, env={**os.environ, **environment},
+def run(programs, tests, environment):
+    done = subprocess.run([programs / "store_test", f"--gtest_filter={tests}"], cwd=ROOT, env={**os.environ, **environment},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=HOURS * 3600)
     assert done.returncode == 0, f"{tests} ended with {done.returncode}:\n{done.stdout[-6000:]}"
     return done.stdout
 
 
 @pytest.mark.timeout(HOURS * 3600)
-def test_every_disk_that_a_power_cut_may_leave(program):
+def test_every_disk_that_a_power_cut_may_leave(programs):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        outputs = list(pool.map(lambda story: run(program, f"Store/CrashImagesOf.*/{story}", {"SHEAF_CRASH_IMAGES": CRASH_IMAGES}), STORIES))
+        outputs = list(pool.map(lambda story: run(programs, f"Store/CrashImagesOf.*/{story}", {"SHEAF_CRASH_IMAGES": CRASH_IMAGES}), STORIES))
     lines = [re.search(r"^\w+: \d+ images looked at, (\d+) different.*$", output, re.MULTILINE) for output in outputs]
     for line in lines:
         print(line[0])
@@ -34,6 +34,6 @@ def test_every_disk_that_a_power_cut_may_leave(program):
 
 
 @pytest.mark.timeout(HOURS * 3600)
-def test_whatever_bit_flips_is_told_and_never_answered(program):
-    output = run(program, "BitFlip.*", {"SHEAF_FLIPS": FLIPS})
+def test_whatever_bit_flips_is_told_and_never_answered(programs):
+    output = run(programs, "BitFlip.*", {"SHEAF_FLIPS": FLIPS})
     print(re.search(r"^\d+ bits flipped.*$", output, re.MULTILINE)[0])

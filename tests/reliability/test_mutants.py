@@ -23,21 +23,16 @@ MUTANTS = [
 ]
 
 
-def run(build, program, tests, mutant):
+def run(programs, program, tests, mutant):
     environment = {**os.environ, "SHEAF_MUTANT": mutant, "SHEAF_CRASH_IMAGES": "300", "SHEAF_CRASH_IMAGES_SEED": "7"}
-    return subprocess.run([build / "bin" / program, f"--gtest_filter={tests}"], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+    return subprocess.run([programs / program, f"--gtest_filter={tests}"], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace", timeout=600)
-
-
-@pytest.fixture(scope="session")
-def build(program):
-    return program.path.parent.parent
 
 
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize("mutant,program_name,tests", MUTANTS, ids=[row[0] for row in MUTANTS])
-def test_mutant_is_caught(build, mutant, program_name, tests):
-    done = run(build, program_name, tests, mutant)
+def test_mutant_is_caught(programs, mutant, program_name, tests):
+    done = run(programs, program_name, tests, mutant)
     failed = re.findall(r"\[  FAILED  \] (\S+)", done.stdout)
     print(f"{mutant}: caught by {failed[0] if failed else 'nobody'}")
     assert done.returncode == 1 and failed, f"{program_name} {tests} ended with {done.returncode}:\n{done.stdout[-3000:]}"
@@ -45,8 +40,8 @@ def test_mutant_is_caught(build, mutant, program_name, tests):
 
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize("program_name,tests", sorted({row[1:] for row in MUTANTS}), ids=str)
-def test_harness_passes_without_a_mutant(build, program_name, tests):
-    done = run(build, program_name, tests, "")
+def test_harness_passes_without_a_mutant(programs, program_name, tests):
+    done = run(programs, program_name, tests, "")
     assert done.returncode == 0, done.stdout[-3000:]
     assert "PASSED" in done.stdout and "0 tests" not in done.stdout.splitlines()[-1]
 
