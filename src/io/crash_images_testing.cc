@@ -136,8 +136,10 @@ void CrashImages::PlanVariants() {
   }
   for (const uint64_t mask : masks) {
     const auto names = [mask](size_t i) { return (mask >> i % 64 & 1) != 0; };
-    const std::string what = fmt::format("names {:#x} of {}", mask & ((uint64_t{1} << std::min<size_t>(names_.size(), 63)) - 1), names_.size());
-    variants_.push_back({what + ", all bytes", [this](size_t i, Bytes* to) { changes_[i].first->changes[changes_[i].second]->ApplyTo(to); }, names});
+    const uint64_t shown = mask & ((uint64_t{1} << std::min<size_t>(names_.size(), 63)) - 1);
+    const std::string what = fmt::format("names {:#x} of {}", shown, names_.size());
+    const auto apply_all = [this](size_t i, Bytes* to) { changes_[i].first->changes[changes_[i].second]->ApplyTo(to); };
+    variants_.push_back({what + ", all bytes", apply_all, names});
     if (changes_.empty()) continue;
     variants_.push_back({what + ", no bytes", [](size_t, Bytes*) {}, names});
     const auto random = std::make_shared<std::mt19937_64>(random_());

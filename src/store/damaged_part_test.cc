@@ -125,7 +125,8 @@ TEST_F(DamagedPartTest, TheBackgroundFindsItWhenItsTurnComes) {
   Open();
   Damage(FirstPart("p"));
   clock_.Advance(int64_t{5} * 1'000'000'000);
-  for (int i = 0; i < 600 && database_->GetStats().damaged_parts == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (database_->GetStats().damaged_parts == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   EXPECT_EQ(database_->GetStats().damaged_parts, 1);
   EXPECT_GE(database_->GetStats().scrubbed_parts, 1);
 }

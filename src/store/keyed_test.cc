@@ -338,12 +338,12 @@ class Life {
   }
   /// Where parts pile up, a writer has to wait until they are merged.
   static Result<Lsn> Patiently(const std::function<Result<Lsn>()>& write) {
-    Result<Lsn> lsn = write();
-    for (int i = 0; i < 2'000 && KindOf(lsn.status()) == ErrorKind::kThrottled; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      lsn = write();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (true) {
+      Result<Lsn> lsn = write();
+      if (KindOf(lsn.status()) != ErrorKind::kThrottled || std::chrono::steady_clock::now() > deadline) return lsn;
+      std::this_thread::yield();
     }
-    return lsn;
   }
 
   template <typename Start>

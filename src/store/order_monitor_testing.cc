@@ -149,7 +149,8 @@ void OrderMonitor::SeeLeaving(const std::string& path) {
   if (!first) return;
   if (switching_) Note("a segment leaves the log while a switch of CURRENT is not durable: " + path);
   const auto next = files_.upper_bound(path);
-  const auto next_first = next != files_.end() && FolderOf(next->first) == paths_.log ? wal::ParseSegmentName(NameOf(next->first)) : std::nullopt;
+  const bool in_log = next != files_.end() && FolderOf(next->first) == paths_.log;
+  const auto next_first = in_log ? wal::ParseSegmentName(NameOf(next->first)) : std::nullopt;
   if (!next_first) return Note("the newest segment leaves the log: " + path);
   if (next_first->value - 1 > std::min(current_.covered, before_.covered).value) {
     Note(fmt::format("a segment with entries through {} leaves the log, but two manifests cover {} only: {}", next_first->value - 1,

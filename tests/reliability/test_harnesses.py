@@ -25,8 +25,9 @@ def run(programs, tests, environment):
 
 @pytest.mark.timeout(HOURS * 3600)
 def test_every_disk_that_a_power_cut_may_leave(programs):
+    environment = {"SHEAF_CRASH_IMAGES": CRASH_IMAGES}
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        outputs = list(pool.map(lambda story: run(programs, f"Store/CrashImagesOf.*/{story}", {"SHEAF_CRASH_IMAGES": CRASH_IMAGES}), STORIES))
+        outputs = list(pool.map(lambda story: run(programs, f"Store/CrashImagesOf.*/{story}", environment), STORIES))
     lines = [re.search(r"^\w+: \d+ images looked at, (\d+) different.*$", output, re.MULTILINE) for output in outputs]
     for line in lines:
         print(line[0])
