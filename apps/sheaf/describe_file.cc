@@ -15,6 +15,7 @@
 #include "parts/part_index.h"
 #include "store/batch_id_file.h"
 #include "store/log_payload.h"
+#include "store/snapshots.h"
 #include "wal/segment_reader.h"
 #include "wal/segments.h"
 
@@ -234,6 +235,18 @@ Result<Json> DescribeCurrent(const std::string& path) {
               {"truncatable_lsn", load.truncatable.value}};
 }
 
+/// The mark counts only where it lies: in `snapshots/<id>` of a database or a backup.
+Result<Json> DescribeSnapshotMark(const std::string& path) {
+  const std::string folder = FolderOf(path), id = NameOf(folder);
+  SHEAF_ASSIGN_OR_RETURN(const auto snapshots, store::ListSnapshots(io::PosixFileSystem(), FolderOf(FolderOf(folder))));
+  for (const store::SnapshotInfo& info : snapshots) {
+    if (info.id != id) continue;
+    return Json{{"kind", "snapshot mark"},      {"id", info.id},       {"lsn", info.lsn.value},
+                {"created_ns", info.created_ns}, {"parts", info.parts}, {"bytes", info.bytes}};
+  }
+  return MakeError(ErrorKind::kInvalid, "{} does not lie in snapshots/<id> of a database or a backup", path);
+}
+
 void AppendText(const Json& json, int depth, std::string* out) {
   const std::string indent(static_cast<size_t>(depth) * 2, ' ');
   if (json.is_object()) {
@@ -273,6 +286,7 @@ Result<Json> DescribeFile(const std::string& path) {
     case FileKind::kColdPart: return DescribePartData(path, kind);
     case FileKind::kDeleteVector: return DescribeDeleteVector(path);
     case FileKind::kBatchIds: return DescribeBatchIds(path);
+    case FileKind::kSnapshotMark: return DescribeSnapshotMark(path);
     case FileKind::kLock: return Json{{"kind", "lock"}};
   }
   return MakeError(ErrorKind::kInternal, "{}: unknown kind of file", path);

@@ -19,6 +19,7 @@ Result<FileKind> KindOfFile(const std::string& path) {
   if (name.starts_with("MANIFEST-")) return FileKind::kManifest;
   if (name == "CURRENT") return FileKind::kCurrent;
   if (name == "LOCK") return FileKind::kLock;
+  if (name == "SNAPSHOT") return FileKind::kSnapshotMark;
   if (name == "COMMIT") return FileKind::kLogCommit;
   if (wal::ParseSegmentName(name)) return FileKind::kLogSegment;
   if (name.starts_with("part-") && name.ends_with(".idx")) return FileKind::kPartIndex;
@@ -27,7 +28,7 @@ Result<FileKind> KindOfFile(const std::string& path) {
   if (name.starts_with("part-") && name.ends_with(".del")) return FileKind::kDeleteVector;
   if (name.starts_with("batch-ids") || FolderOf(path).ends_with("batch-ids")) return FileKind::kBatchIds;
   return MakeError(ErrorKind::kInvalid,
-                   "{} has no name that Sheaf gives to its files (MANIFEST-…, CURRENT, wal-….log, COMMIT, part-…)", path);
+                   "{} has no name that Sheaf gives to its files (MANIFEST-…, CURRENT, wal-….log, COMMIT, part-…, SNAPSHOT)", path);
 }
 
 }  // namespace sheaf::cli

@@ -13,10 +13,10 @@
 namespace sheaf::cli {
 namespace {
 
-int RunVerify(const std::string& directory, bool json) {
+int RunVerify(const std::string& directory, bool json, bool snapshots) {
   const auto check = store::VerifyDirectory(io::PosixFileSystem(), directory, [](const std::string& path) {
     if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\x1b[K%s", path.c_str());
-  });
+  }, snapshots);
   if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\x1b[K");
   if (!check.ok()) return Fail(WithContext(check.status(), "verifying " + directory));
   if (json) {
@@ -44,13 +44,14 @@ int RunVerify(const std::string& directory, bool json) {
 void AddVerify(CLI::App* app, Action* chosen) {
   struct Options {
     std::string directory;
-    bool json = false;
+    bool json = false, without_snapshots = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app->add_subcommand("verify", "Checks every checksum of a database that no server holds");
   command->add_option("DIR", options->directory, "The data directory")->required();
+  command->add_flag("--without-snapshots", options->without_snapshots, "Leaves out snapshots and the archived log");
   command->add_flag("--json", options->json, "Prints the outcome as JSON");
-  command->callback([chosen, options] { *chosen = [options] { return RunVerify(options->directory, options->json); }; });
+  command->callback([chosen, options] { *chosen = [options] { return RunVerify(options->directory, options->json, !options->without_snapshots); }; });
 }
 
 }  // namespace sheaf::cli

@@ -7,6 +7,8 @@
 #include "parts/manifest.h"
 #include "store/batch_id_file.h"
 #include "store/layout.h"
+#include "store/snapshots.h"
+#include "wal/archive.h"
 #include "wal/format.h"
 #include "wal/inspect.h"
 #include "wal/recovery.h"
@@ -19,8 +21,8 @@ constexpr int64_t kSmallFileBytesMax = int64_t{1} << 30;
 
 class Checker {
  public:
-  Checker(io::FileSystem* files, const std::string& directory, const std::function<void(const std::string&)>& progress)
-      : paths_(directory), progress_(progress), files_(files) {}
+  Checker(io::FileSystem* files, const std::string& directory, const std::function<void(const std::string&)>& progress, bool snapshots)
+      : paths_(directory), progress_(progress), files_(files), snapshots_(snapshots) {}
 
   Result<DirectoryCheck> Run() {
     SHEAF_RETURN_NOT_OK(files_->Stat(paths_.root).status());
@@ -37,6 +39,8 @@ class Checker {
       SHEAF_RETURN_NOT_OK(CheckBatchIds(load->state.extra_json));
       SHEAF_RETURN_NOT_OK(CheckLog(load->state));
     }
+    if (snapshots_) SHEAF_RETURN_NOT_OK(CheckSnapshots());
+    if (snapshots_) SHEAF_RETURN_NOT_OK(CheckArchive());
     return std::move(check_);
   }
 
@@ -124,6 +128,30 @@ class Checker {
     return Status::OK();
   }
 
+  Status CheckSnapshots() {
+    const auto list = files_->List(paths_.snapshots);
+    if (!list.ok()) return KindOf(list.status()) == ErrorKind::kNotFound ? Status::OK() : list.status();
+    for (const io::FileInfo& folder : *list) {
+      const std::string path = io::Join(paths_.snapshots, folder.name), mark = io::Join(path, "SNAPSHOT");
+      if (!folder.is_directory || !files_->Stat(mark).ok()) continue;  // Without a mark it never became one.
+      Count(mark, 0);
+      Note(path, VerifySnapshot(files_, paths_.root, folder.name));
+    }
+    return Status::OK();
+  }
+
+  /// As restoring reads it; its end is the last segment that the log has let go of.
+  Status CheckArchive() {
+    SHEAF_ASSIGN_OR_RETURN(const auto segments, wal::ListSegments(files_, paths_.archive));
+    if (segments.empty()) return Status::OK();
+    for (const wal::SegmentFile& segment : segments) Count(segment.path, segment.bytes);
+    const Lsn before(segments.front().first.value - 1);
+    Note(paths_.archive, wal::ReadArchived(files_, paths_.archive, before, wal::kLsnMax, [](const wal::LoggedEntry&) {
+                           return Status::OK();
+                         }).status());
+    return Status::OK();
+  }
+
   Status CheckCommit() {
     const std::string path = io::Join(paths_.log, "COMMIT");
     const auto bytes = io::ReadFile(files_, path, kSmallFileBytesMax);
@@ -145,14 +173,15 @@ class Checker {
   const DirectoryLayout paths_;
   const std::function<void(const std::string&)>& progress_;
   io::FileSystem* const files_;
+  const bool snapshots_;
   DirectoryCheck check_;
 };
 
 }  // namespace
 
 Result<DirectoryCheck> VerifyDirectory(io::FileSystem* files, const std::string& directory,
-                                       const std::function<void(const std::string& path)>& progress) {
-  return Checker(files, directory, progress).Run();
+                                       const std::function<void(const std::string& path)>& progress, bool snapshots) {
+  return Checker(files, directory, progress, snapshots).Run();
 }
 
 }  // namespace sheaf::store

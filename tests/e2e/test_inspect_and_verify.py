@@ -23,6 +23,7 @@ def stored(program, tmp_path_factory):
     server.otlp_http("logs", otlp_samples.full_logs())
     server.stop()
     server.start()
+    assert server.session.post(server.url(path="/v1/snapshots"), timeout=60).status_code == 200
     server.otlp_http("metrics", otlp_samples.full_metrics())
     server.kill()  # The metrics stay in the log.
     return folder / "data"
