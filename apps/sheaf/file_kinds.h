@@ -8,7 +8,9 @@
 
 namespace sheaf::cli {
 
-enum class FileKind { kManifest, kCurrent, kLogSegment, kLogCommit, kPartIndex, kHotPart, kColdPart, kDeleteVector, kBatchIds, kSnapshotMark, kLock };
+enum class FileKind {
+  kManifest, kCurrent, kLogSegment, kLogCommit, kPartIndex, kHotPart, kColdPart, kDeleteVector, kBatchIds, kSnapshotMark, kLock,
+};
 
 /// NotFound (no such file), Invalid (none of ours).
 Result<FileKind> KindOfFile(const std::string& path);

@@ -51,7 +51,9 @@ void AddVerify(CLI::App* app, Action* chosen) {
   command->add_option("DIR", options->directory, "The data directory")->required();
   command->add_flag("--without-snapshots", options->without_snapshots, "Leaves out snapshots and the archived log");
   command->add_flag("--json", options->json, "Prints the outcome as JSON");
-  command->callback([chosen, options] { *chosen = [options] { return RunVerify(options->directory, options->json, !options->without_snapshots); }; });
+  command->callback([chosen, options] {
+    *chosen = [options] { return RunVerify(options->directory, options->json, !options->without_snapshots); };
+  });
 }
 
 }  // namespace sheaf::cli
