@@ -47,6 +47,16 @@ std::vector<std::shared_ptr<const Part>> PartsOf(const TableVersion& table, cons
   return parts;
 }
 
+/// A part was set aside after the merge began: which of its rows died since is not known.
+bool TouchesDamaged(const TableVersion& table, const VersionChange& change) {
+  return std::any_of(table.parts.begin(), table.parts.end(), [&](const auto& part) {
+    const PartId id = part->info.id;
+    const bool removed = std::find(change.removed.begin(), change.removed.end(), id) != change.removed.end();
+    const bool updated = std::any_of(change.updated.begin(), change.updated.end(), [&](const auto& one) { return one->info.id == id; });
+    return part->damaged() && (removed || updated);
+  });
+}
+
 }  // namespace
 
 /// Waits `wait`, or until the database stops.
@@ -210,7 +220,7 @@ Status LocalDatabase::CommitMerge(const TableVersion& table, const VersionChange
   const TableVersion* now = version->Find(table.info->id);
   const std::vector<PartId>& inputs = change.removed;
   const bool same = now != nullptr && now->info == table.info && PartsOf(*now, inputs).size() == inputs.size();
-  if (!same)
+  if (!same || TouchesDamaged(*now, change))
     return MakeError(ErrorKind::kCancelled, "{}.{} changed while parts were merged", table.info->schema_name, table.info->name);
   return Commit(change);
 }
