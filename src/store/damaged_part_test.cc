@@ -3,7 +3,9 @@
 
 #include "store/damaged_part.h"
 
+#include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <random>
 #include <string>
@@ -181,6 +183,34 @@ TEST_F(DamagedPartTest, RowsThatWereReplacedMeanwhileDoNotComeBackWithItsFile) {
   EXPECT_EQ(Get(10).ValueOrDie().Slice()->column(1)->GetScalar(0).ValueOrDie()->ToString(), "7");
   EXPECT_TRUE(database_->MakeCold().ok());
   EXPECT_EQ(KindOf(database_->CreateSnapshot("s").status()), ErrorKind::kCorruption);
+}
+
+TEST_F(DamagedPartTest, AMergeThatHadBegunDoesNotBringItsRowsBack) {
+  std::promise<void> began, go_on;
+  std::atomic<bool> once = false;
+  disk_.SetFaultHook([&](const io::SimOperation& operation) {
+    const bool output = operation.kind == io::SimOp::kOpen && operation.path.find(".parquet") != std::string::npos;
+    if (output && !once.exchange(true)) {
+      began.set_value();
+      go_on.get_future().wait();
+    }
+    return Status::OK();
+  });
+  const std::string path = FirstPart("k");
+  std::thread merge([&] { EXPECT_TRUE(database_->MakeCold(Table("k")->id).ok()); });
+  began.get_future().wait();
+  Damage(path);
+  EXPECT_THAT(database_->Scrub().ValueOrDie(), SizeIs(1));
+  Put(10, 5, 7);
+  Delete(20);
+  EXPECT_TRUE(database_->Flush().ok());
+  go_on.set_value();
+  merge.join();
+  disk_.SetFaultHook(nullptr);
+  EXPECT_EQ(database_->GetStats().damaged_parts, 1);
+  EXPECT_EQ(KindOf(Get(20).status()), ErrorKind::kCorruption);
+  EXPECT_EQ(Get(10).ValueOrDie().Slice()->column(1)->GetScalar(0).ValueOrDie()->ToString(), "7");
+  EXPECT_TRUE(static_cast<bool>(Get(1'050).ValueOrDie()));
 }
 
 TEST_F(DamagedPartTest, SalvageAddsOfItWhatNothingElseHas) {
