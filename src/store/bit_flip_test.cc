@@ -9,16 +9,19 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
 #include <arrow/api.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "columns/key_codec.h"
 #include "core/log.h"
 #include "io/sim_testing.h"
+#include "parts/manifest.h"
 #include "store/contents_testing.h"
 #include "store/database.h"
 #include "store/snapshots.h"
@@ -83,7 +86,15 @@ class BitFlip : public testing::Test {
     disk->PowerOffAfter(disk->operations());
     database.reset();
     disk_ = disk->Crash(&random_, io::CrashKeeps::kEverything);
+    FindNamed();
     FindFiles("/db");
+  }
+
+  /// Files that wait to be removed are nobody's any more.
+  void FindNamed() {
+    const parts::ManifestState state = parts::LoadManifest(disk_.get(), "/db").ValueOrDie().state;
+    for (const parts::PartInfo& part : state.parts) named_.insert({part.file_name, parts::IndexFileName(part.id), part.dead_file});
+    for (const auto& name : nlohmann::json::parse(state.extra_json).at("batch_ids")) named_.insert(name.get<std::string>());
   }
 
   void Put(Database* database, int64_t first, int64_t rows, const std::string& batch_id) {
@@ -106,6 +117,7 @@ class BitFlip : public testing::Test {
         continue;
       }
       if (file.name == "LOCK" || file.bytes == 0) continue;
+      if ((folder == "/db/parts" || folder == "/db/batch-ids") && !named_.contains(file.name)) continue;
       std::string kind = folder + "/";
       std::copy_if(file.name.begin(), file.name.end(), std::back_inserter(kind), [](char c) { return c < '0' || c > '9'; });
       kinds_[kind].push_back(path);
@@ -211,6 +223,7 @@ class BitFlip : public testing::Test {
   io::SimClock clock_;
   std::mt19937_64 random_{1};
   std::unique_ptr<io::SimFileSystem> disk_;
+  std::set<std::string> named_;  // By the current manifest.
   std::map<std::string, std::vector<std::string>> kinds_;
   Contents expected_;
   Lsn last_archived_;
