@@ -94,7 +94,8 @@ class BitFlip : public testing::Test {
   void FindNamed() {
     const parts::ManifestState state = parts::LoadManifest(disk_.get(), "/db").ValueOrDie().state;
     for (const parts::PartInfo& part : state.parts) named_.insert({part.file_name, parts::IndexFileName(part.id), part.dead_file});
-    for (const auto& name : nlohmann::json::parse(state.extra_json).at("batch_ids")) named_.insert(name.get<std::string>());
+    const nlohmann::json extra = nlohmann::json::parse(state.extra_json);
+    for (const nlohmann::json& name : extra.at("batch_ids")) named_.insert(name.get<std::string>());
   }
 
   void Put(Database* database, int64_t first, int64_t rows, const std::string& batch_id) {
