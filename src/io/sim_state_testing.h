@@ -125,6 +125,9 @@ struct SimFileSystem::State {
     if (keeps_journal) journal.push_back({folder, nullptr, folder->pending_names.back()});
   }
 
+  /// What is there, as if it had been made and synced now; then what was not synced.
+  void AddToJournal(const std::shared_ptr<Node>& node, std::set<const Node*>* visited) SHEAF_REQUIRES(mutex);
+
   void SyncNames(const std::shared_ptr<Node>& folder) SHEAF_REQUIRES(mutex) {
     for (const auto& change : folder->pending_names) Node::ApplyNames(*change, &folder->durable_entries);
     folder->pending_names.clear();

@@ -388,29 +388,28 @@ uint64_t SimFileSystem::operations() const {
   return state_->operations;
 }
 
+void SimFileSystem::State::AddToJournal(const std::shared_ptr<Node>& node, std::set<const Node*>* visited) {
+  if (node == nullptr || !visited->insert(node.get()).second) return;
+  if (node->is_directory) {
+    Node::NameChange names(node->durable_entries.begin(), node->durable_entries.end());
+    journal.push_back({node, nullptr, std::make_shared<const Node::NameChange>(std::move(names))});
+  } else {
+    journal.push_back({node, std::make_shared<const PendingChange>(PendingChange{0, node->durable, {}}), nullptr});
+  }
+  journal.push_back({node, nullptr, nullptr});
+  for (const auto& change : node->pending) journal.push_back({node, change, nullptr});
+  for (const auto& change : node->pending_names) journal.push_back({node, nullptr, change});
+  for (const auto& [name, child] : node->entries) AddToJournal(child, visited);
+  for (const auto& [name, child] : node->durable_entries) AddToJournal(child, visited);
+}
+
 void SimFileSystem::KeepJournal() {
   const MutexLock lock(&state_->mutex);
-  State& state = *state_;
-  SHEAF_CHECK(!state.keeps_journal);
-  state.keeps_journal = true;
-  // First what is there, as if it had been made and synced now.
+  SHEAF_CHECK(!state_->keeps_journal);
+  state_->keeps_journal = true;
   std::set<const Node*> visited;
-  const std::function<void(const std::shared_ptr<Node>&)> add = [&](const std::shared_ptr<Node>& node) {
-    if (node == nullptr || !visited.insert(node.get()).second) return;
-    if (node->is_directory) {
-      Node::NameChange names(node->durable_entries.begin(), node->durable_entries.end());
-      state.journal.push_back({node, nullptr, std::make_shared<const Node::NameChange>(std::move(names))});
-    } else {
-      state.journal.push_back({node, std::make_shared<const PendingChange>(PendingChange{0, node->durable, {}}), nullptr});
-    }
-    state.journal.push_back({node, nullptr, nullptr});
-    for (const auto& change : node->pending) state.journal.push_back({node, change, nullptr});
-    for (const auto& change : node->pending_names) state.journal.push_back({node, nullptr, change});
-    for (const auto& [name, child] : node->entries) add(child);
-    for (const auto& [name, child] : node->durable_entries) add(child);
-  };
-  add(state.root);
-  state.journal_begin = state.journal.size();
+  state_->AddToJournal(state_->root, &visited);
+  state_->journal_begin = state_->journal.size();
 }
 
 uint64_t SimFileSystem::journal_size() const {
