@@ -119,7 +119,9 @@ Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Bu
   parse.unexpected_field_behavior = arrow::json::UnexpectedFieldBehavior::Error;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
                          arrow::json::TableReader::Make(pool, std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
-  return reader->Read();
+  SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::Table> table, reader->Read());
+  SHEAF_RETURN_NOT_OK(table->ValidateFull());  // The reader takes texts that are not UTF-8.
+  return table;
 }
 
 Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<arrow::Buffer>& bytes,

@@ -73,6 +73,15 @@ TEST(RowReader, ATextThatManyRowsShareInParquetIsNotCopiedBeyondTheLimit) {
   ExpectTooLarge(Format::kParquet, sink->Finish().ValueOrDie());
 }
 
+TEST(RowReader, TextsThatAreNotUtf8AreRefused) {
+  TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
+  for (const Format format : {Format::kNdjson, Format::kCsv}) {
+    const std::string document = format == Format::kCsv ? "text\n\xe5\n" : "{\"text\": \"\xe5\"}\n";
+    const auto read = ReadRows(format, arrow::Buffer::FromString(document), Table(), &pool);
+    EXPECT_EQ(KindOf(read.status()), ErrorKind::kInvalid) << read.status().ToString();
+  }
+}
+
 TEST(RowReader, WhatIsWithinTheLimitIsRead) {
   TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
   const auto numbers = arrow::MakeArrayFromScalar(arrow::Int64Scalar(7), 1000).ValueOrDie();
