@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <arrow/array/util.h>
@@ -107,8 +108,31 @@ Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffe
   return reader->Read();
 }
 
+/// Arrow's reader runs into memory that is not there where a row is `null`, a number or a text. What is not JSON it finds itself.
+Status CheckRowsAreObjects(std::string_view text) {
+  int64_t depth = 0, line = 1;
+  bool in_text = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    line += c == '\n' ? 1 : 0;
+    if (in_text) {
+      if (c == '\\') ++i;
+      in_text = c != '"';
+    } else if (c == '{' || (c == '[' && depth > 0)) {
+      ++depth;
+    } else if (depth > 0) {
+      if (c == '}' || c == ']') --depth;
+      in_text = c == '"';
+    } else if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
+      return MakeError(ErrorKind::kInvalid, "line {}: a row is an object, {{\"column\": value, …}}, and begins with {{", line);
+    }
+  }
+  return Status::OK();
+}
+
 Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema,
                                                  arrow::MemoryPool* pool) {
+  SHEAF_RETURN_NOT_OK(CheckRowsAreObjects(std::string_view(*bytes)));
   auto read = arrow::json::ReadOptions::Defaults();
   read.use_threads = false;
   read.block_size = kBlockBytes;
