@@ -84,11 +84,13 @@ TEST(RowReader, TextsThatAreNotUtf8AreRefused) {
 
 TEST(RowReader, RowsOfNdjsonAreObjects) {
   TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
-  for (const char* document : {"null", " null], {\"text\": 1}", "{\"a\": 1} null\n", "{\"a\": 1}\n7\n", "\"x\"", "[{\"a\": 1}]", "{\"a\": 1},\n"}) {
+  for (const char* document : {"null", " null], {\"text\": 1}", "{\"a\": 1} null\n", "{\"a\": 1}\n7\n", "\"x\"", "[{\"a\": 1}]",
+                               "{\"a\": 1},\n"}) {
     const auto read = ReadRows(Format::kNdjson, arrow::Buffer::FromString(document), Table(), &pool);
     EXPECT_EQ(KindOf(read.status()), ErrorKind::kInvalid) << document << ": " << read.status().ToString();
   }
-  const auto read = ReadRows(Format::kNdjson, arrow::Buffer::FromString("\n{\"a\": 1, \"text\": \"}\\\"]{\"} {\"a\": 2}\n"), Table(), &pool);
+  const auto two = arrow::Buffer::FromString("\n{\"a\": 1, \"text\": \"}\\\"]{\"} {\"a\": 2}\n");
+  const auto read = ReadRows(Format::kNdjson, two, Table(), &pool);
   ASSERT_TRUE(read.ok()) << read.status().ToString();
   EXPECT_EQ(read->front()->num_rows(), 2);
 }
