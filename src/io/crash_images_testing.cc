@@ -117,14 +117,10 @@ void CrashImages::FindPending() {
   visit(root_);
 }
 
-std::function<bool(size_t)> CrashImages::AllNames() const {
-  return [](size_t) { return true; };
-}
-
 void CrashImages::PlanVariants() {
   FindPending();
   variants_.clear();
-  PlanData(AllNames(), "all names");
+  PlanData();
   if (names_.empty()) return;
   // Few changes of names: each combination, with all, none and any of the bytes.
   std::vector<uint64_t> masks;
@@ -149,11 +145,11 @@ void CrashImages::PlanVariants() {
   }
 }
 
-/// Variants of the bytes.
-void CrashImages::PlanData(const std::function<bool(size_t)>& names, const std::string& names_what) {
+/// Variants of the bytes, with all names.
+void CrashImages::PlanData() {
   const auto change = [this](size_t i) -> const PendingChange& { return *changes_[i].first->changes[changes_[i].second]; };
   const auto add = [&](const std::string& what, std::function<void(size_t, Bytes*)> apply) {
-    variants_.push_back({names_what + ", " + what, std::move(apply), names});
+    variants_.push_back({"all names, " + what, std::move(apply), [](size_t) { return true; }});
   };
   add("all bytes", [change](size_t i, Bytes* to) { change(i).ApplyTo(to); });
   if (changes_.empty()) return;

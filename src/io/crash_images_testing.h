@@ -76,8 +76,7 @@ class CrashImages {
   Shadow* ShadowOf(const std::shared_ptr<Node>& node);
   void FindPending();
   void PlanVariants();
-  void PlanData(const std::function<bool(size_t)>& names, const std::string& names_what);
-  std::function<bool(size_t)> AllNames() const;
+  void PlanData();
   CrashImage Make(const Variant& variant);
 
   const CrashImageOptions options_;

@@ -24,17 +24,13 @@
 #include "parts/manifest.h"
 #include "store/contents_testing.h"
 #include "store/database.h"
+#include "store/environment_testing.h"
 #include "store/snapshots.h"
 #include "store/verify.h"
 #include "wal/archive.h"
 
 namespace sheaf::store {
 namespace {
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* given = std::getenv(name);
-  return given == nullptr ? otherwise : std::strtoull(given, nullptr, 10);
-}
 
 Options FlipOptions() {
   Options options;

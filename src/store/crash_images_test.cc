@@ -34,6 +34,7 @@
 #include "io/sim_testing.h"
 #include "store/contents_testing.h"
 #include "store/database.h"
+#include "store/environment_testing.h"
 #include "store/order_monitor_testing.h"
 #include "store/snapshots.h"
 
@@ -42,11 +43,6 @@ namespace {
 
 constexpr uint64_t kNever = UINT64_MAX;
 constexpr int kCrashAgainOneIn = 40, kGoOnOneIn = 20;
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* given = std::getenv(name);
-  return given == nullptr ? otherwise : std::strtoull(given, nullptr, 10);
-}
 
 Options StoryOptions() {
   Options options;

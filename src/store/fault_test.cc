@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "io/sim_testing.h"
+#include "store/environment_testing.h"
 #include "store/story_testing.h"
 
 namespace sheaf::store {
@@ -42,11 +43,6 @@ const FaultKind kFaultKinds[] = {{"Io", ErrorKind::kIo, false, false},
 bool Writes(io::SimOp kind) {
   return kind != io::SimOp::kRead && kind != io::SimOp::kMap && kind != io::SimOp::kList && kind != io::SimOp::kLock &&
          kind != io::SimOp::kRemove;
-}
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
 class Fault : public testing::TestWithParam<std::tuple<Story, FaultKind>> {
