@@ -6,6 +6,7 @@
 ///   SealLoop()               memtable to hot part, manifest, log truncation     sealer
 ///   CompactLoop()            parts of keyed tables to fewer, larger ones         compactor
 ///   UpkeepLoop()             disk space, retention, cold parts, old files       upkeep
+///   ScrubLoop()              checks parts; sets damaged ones aside              scrubber
 ///
 /// Every change of parts or tables goes through Commit(): manifest first, then the visible version.
 
