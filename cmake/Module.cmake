@@ -1,7 +1,8 @@
-# sheaf_module(NAME DEPS module… LIBS library… [PRECOMPILE header])
+# sheaf_module(NAME DEPS module… LIBS library… [PRECOMPILE header] [OWN_TESTS file…])
 #
 # One module of src/: a static library sheaf_NAME of every *.cc that is not a test, fuzz target or
-# benchmark; a program NAME_test of every *_test.cc (so that no test file can be forgotten); a program
+# benchmark; a program NAME_test of every *_test.cc (so that no test file can be forgotten), but for those of OWN_TESTS, which
+# replace what a program has once, such as operator new: NAME_X_test of X_test.cc each;
 # a fuzz target X_fuzz and a benchmark X_bench for each *_fuzz.cc and *_bench.cc. `testing.{h,cc}` and
 # `*_testing.{h,cc}` are support for tests, in a library of their own: sheaf_NAME_testing. PRECOMPILE: the header that most
 # of the module reads, in place of the shared ones of Precompiled.cmake.
@@ -28,8 +29,19 @@ if(SHEAF_BENCHMARKS)
 endif()
 add_custom_target(fuzzers)  # All fuzz targets and nothing else.
 
+# A program of tests of the module whose sheaf_module() calls this, and so knows its names.
+macro(sheaf_test_program target)
+  add_executable(${target} ${ARGN})
+  sheaf_precompile(${target} tests)
+  target_link_libraries(${target} PRIVATE sheaf_${name} GTest::gmock GTest::gtest_main ${arg_TEST_LIBS})
+  if(support)
+    target_link_libraries(${target} PRIVATE sheaf_${name}_testing)
+  endif()
+  sheaf_discover_tests(${target} ${name})
+endmacro()
+
 function(sheaf_module name)
-  cmake_parse_arguments(arg "" "PRECOMPILE" "DEPS;LIBS;TEST_LIBS;FUZZ_LIBS;BENCH_LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "PRECOMPILE" "DEPS;LIBS;OWN_TESTS;TEST_LIBS;FUZZ_LIBS;BENCH_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   set(fuzzers ${sources})
@@ -70,13 +82,13 @@ function(sheaf_module name)
     target_link_libraries(sheaf_${name}_testing PUBLIC sheaf_${name})
   endif()
   if(SHEAF_TESTS AND tests)
-    add_executable(${name}_test ${tests})
-    sheaf_precompile(${name}_test tests)
-    target_link_libraries(${name}_test PRIVATE sheaf_${name} GTest::gmock GTest::gtest_main ${arg_TEST_LIBS})
-    if(support)
-      target_link_libraries(${name}_test PRIVATE sheaf_${name}_testing)
-    endif()
-    sheaf_discover_tests(${name}_test ${name})
+    list(TRANSFORM arg_OWN_TESTS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+    list(REMOVE_ITEM tests ${arg_OWN_TESTS})
+    sheaf_test_program(${name}_test ${tests})
+    foreach(source IN LISTS arg_OWN_TESTS)
+      get_filename_component(target ${source} NAME_WE)
+      sheaf_test_program(${name}_${target} ${source})
+    endforeach()
   endif()
   if(SHEAF_FUZZERS)
     foreach(source IN LISTS fuzzers)

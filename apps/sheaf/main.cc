@@ -9,6 +9,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "command.h"
+#include "core/out_of_memory.h"
 
 namespace {
 
@@ -51,6 +52,7 @@ int Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  sheaf::ExplainTermination();
   int code = sheaf::cli::kFailed;
   try {
     code = Run(argc, argv);

@@ -43,7 +43,7 @@ struct CrashImages::Shadow {
 };
 
 CrashImages::CrashImages(const SimFileSystem& disk, const CrashImageOptions& options) : options_(options), random_(options.seed) {
-  const MutexLock lock(&disk.state_->mutex);
+  const StateLock lock(&disk.state_->mutex);
   SHEAF_CHECK(disk.state_->keeps_journal);
   journal_ = disk.state_->journal;
   begin_ = disk.state_->journal_begin;
@@ -241,7 +241,7 @@ CrashImage CrashImages::Make(const Variant& variant) {
   };
   auto state = std::make_shared<SimFileSystem::State>();
   {
-    const MutexLock lock(&state->mutex);
+    const StateLock lock(&state->mutex);
     state->root = build(root_);
     state->random.seed(image.hash);
   }

@@ -79,6 +79,20 @@ struct SimFileSystem::JournalEntry {
   std::shared_ptr<const Node::NameChange> names;
 };
 
+/// Holds a file system's state.
+class SHEAF_THREAD_ANNOTATION(scoped_lockable) StateLock {
+ public:
+  explicit StateLock(Mutex* mutex) SHEAF_THREAD_ANNOTATION(acquire_capability(mutex)) : mutex_(mutex) { mutex_->Lock(), ++busy; }
+  ~StateLock() SHEAF_THREAD_ANNOTATION(release_capability()) { --busy, mutex_->Unlock(); }
+  StateLock(const StateLock&) = delete;
+  StateLock& operator=(const StateLock&) = delete;
+
+  static inline thread_local int busy = 0;  // How many this thread holds.
+
+ private:
+  Mutex* const mutex_;
+};
+
 struct SimFileSystem::State {
   mutable Mutex mutex;
   std::shared_ptr<Node> root SHEAF_GUARDED_BY(mutex) = std::make_shared<Node>();
@@ -101,7 +115,7 @@ struct SimFileSystem::State {
     FaultHook asked;
     Status fault;
     {
-      const MutexLock lock(&mutex);
+      const StateLock lock(&mutex);
       if (operations >= power_off_after) return PowerIsOff(operation.path);
       operation.number = ++operations;
       if (recording) recorded.push_back(operation);

@@ -68,7 +68,7 @@ class SimFileSystem::SimFile : public File {
   Result<int64_t> ReadAt(int64_t offset, std::span<std::byte> out) override {
     SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kRead, path_, offset, static_cast<int64_t>(out.size())}));
     SHEAF_RETURN_NOT_OK(CheckAlignment(offset, out));
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     const int64_t left = std::max<int64_t>(0, static_cast<int64_t>(node_->data.size()) - offset);
     const int64_t bytes = std::min(left, static_cast<int64_t>(out.size()));
     if (bytes > 0) std::copy_n(node_->data.begin() + offset, bytes, out.begin());
@@ -84,7 +84,7 @@ class SimFileSystem::SimFile : public File {
     }
     const auto length = static_cast<int64_t>(change.bytes.size());
     const Status fault = state_->Begin({SimOp::kWrite, path_, offset, length});
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     if (state_->operations >= state_->power_off_after && !fault.ok()) return fault;
     if (!writable_) return MakeError(ErrorKind::kIo, "write {}: opened for reading", path_);
     SHEAF_RETURN_NOT_OK(state_->Grow(*node_, offset + length, path_));
@@ -95,7 +95,7 @@ class SimFileSystem::SimFile : public File {
 
   Status Allocate(int64_t length) override {
     SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kAllocate, path_, 0, length}));
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     SHEAF_RETURN_NOT_OK(state_->Grow(*node_, length, path_));
     if (length > static_cast<int64_t>(node_->data.size())) Resize(length);
     return Status::OK();
@@ -103,14 +103,14 @@ class SimFileSystem::SimFile : public File {
 
   Status Truncate(int64_t length) override {
     SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kTruncate, path_, 0, length}));
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     Resize(length);
     return Status::OK();
   }
 
   Status SyncData() override {
     const Status fault = state_->Begin({SimOp::kSync, path_});
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     if (state_->operations >= state_->power_off_after && !fault.ok()) return fault;
     if (node_->sync_failed) state_->violations.push_back("second sync after a failed one: " + path_);
     // After a failed sync the pages count as clean: what did not get to the disk never will.
@@ -126,13 +126,13 @@ class SimFileSystem::SimFile : public File {
   Status Sync() override { return SyncData(); }
 
   Result<int64_t> Size() override {
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     return static_cast<int64_t>(node_->data.size());
   }
 
   Result<std::shared_ptr<arrow::Buffer>> Map(int64_t length, Access) override {
     SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kMap, path_, 0, length}));
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     if (length > static_cast<int64_t>(node_->data.size())) {
       return MakeError(ErrorKind::kInvalid, "map {}: {} bytes wanted, but the file has {}", path_, length, node_->data.size());
     }
@@ -175,7 +175,7 @@ class SimFileSystem::SimLock : public FileLock {
  public:
   SimLock(std::shared_ptr<State> state, std::string path) : state_(std::move(state)), path_(std::move(path)) {}
   ~SimLock() override {
-    const MutexLock lock(&state_->mutex);
+    const StateLock lock(&state_->mutex);
     state_->locked.erase(path_);
   }
 
@@ -185,7 +185,7 @@ class SimFileSystem::SimLock : public FileLock {
 };
 
 SimFileSystem::SimFileSystem(uint64_t seed) : SimFileSystem(std::make_shared<State>()) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->random.seed(seed);
   state_->root->is_directory = true;
 }
@@ -195,7 +195,7 @@ SimFileSystem::~SimFileSystem() = default;
 
 Result<std::unique_ptr<File>> SimFileSystem::Open(const std::string& path, OpenMode mode) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kOpen, path}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   const auto [folder_path, name] = SplitPath(path);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(folder_path));
   const auto entry = folder->entries.find(name);
@@ -214,7 +214,7 @@ Result<std::unique_ptr<File>> SimFileSystem::Open(const std::string& path, OpenM
 
 Status SimFileSystem::Rename(const std::string& from, const std::string& to) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kRename, from, 0, 0, to}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(from));
   const auto [from_path, from_name] = SplitPath(from);
   const auto [to_path, to_name] = SplitPath(to);
@@ -231,7 +231,7 @@ Status SimFileSystem::Rename(const std::string& from, const std::string& to) {
 
 Status SimFileSystem::Link(const std::string& from, const std::string& to) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kLink, from, 0, 0, to}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(from));
   const auto [to_path, to_name] = SplitPath(to);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(to_path));
@@ -242,7 +242,7 @@ Status SimFileSystem::Link(const std::string& from, const std::string& to) {
 
 Status SimFileSystem::Remove(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kRemove, path}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(path));
   if (!node->entries.empty()) return MakeError(ErrorKind::kIo, "remove {}: the folder is not empty", path);
   const auto [folder_path, name] = SplitPath(path);
@@ -253,7 +253,7 @@ Status SimFileSystem::Remove(const std::string& path) {
 
 Status SimFileSystem::MakeDirectories(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kMakeDirectories, path}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     const std::string folder_path = path.substr(0, end);
     const std::shared_ptr<Node> found = state_->Find(folder_path);
@@ -275,7 +275,7 @@ Status SimFileSystem::MakeDirectories(const std::string& path) {
 
 Status SimFileSystem::SyncDirectory(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kSyncDirectory, path}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(path));
   state_->SyncNames(folder);
   return Status::OK();
@@ -283,7 +283,7 @@ Status SimFileSystem::SyncDirectory(const std::string& path) {
 
 Result<std::vector<FileInfo>> SimFileSystem::List(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kList, path}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> folder, state_->FindFolder(path));
   std::vector<FileInfo> files;
   for (const auto& [name, node] : folder->entries) {
@@ -293,47 +293,47 @@ Result<std::vector<FileInfo>> SimFileSystem::List(const std::string& path) {
 }
 
 Result<FileInfo> SimFileSystem::Stat(const std::string& path) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(path));
   return FileInfo{SplitPath(path).second, static_cast<int64_t>(node->data.size()), node->is_directory};
 }
 
 Result<std::unique_ptr<FileLock>> SimFileSystem::Lock(const std::string& path) {
   SHEAF_RETURN_NOT_OK(state_->Begin({SimOp::kLock, path}));
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_RETURN_NOT_OK(state_->FindFolder(SplitPath(path).first).status());
   if (!state_->locked.insert(path).second) return MakeError(ErrorKind::kUnavailable, "lock {}: held by this process", path);
   return std::make_unique<SimLock>(state_, path);
 }
 
 Result<int64_t> SimFileSystem::FreeBytes(const std::string&) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   if (!state_->capacity) return int64_t{1} << 40;
   return std::max<int64_t>(0, *state_->capacity - State::UsedBy(*state_->root));
 }
 
 void SimFileSystem::SetFaultHook(FaultHook hook) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->hook = std::move(hook);
 }
 
 void SimFileSystem::FailNth(SimOp kind, uint64_t n, Status error) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->nth_faults.emplace_back(kind, n, std::move(error));
 }
 
 void SimFileSystem::PowerOffAfter(uint64_t count) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->power_off_after = count;
 }
 
 void SimFileSystem::SetCapacity(std::optional<int64_t> bytes) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->capacity = bytes;
 }
 
 std::unique_ptr<SimFileSystem> SimFileSystem::Crash(std::mt19937_64* random, CrashKeeps keeps) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->power_off_after = 0;
   std::map<const Node*, std::shared_ptr<Node>> survivors;  // Hard links stay links.
   const auto chance = [&] { return keeps == CrashKeeps::kEverything || (keeps == CrashKeeps::kAnything && Coin(random)); };
@@ -368,7 +368,7 @@ std::unique_ptr<SimFileSystem> SimFileSystem::Crash(std::mt19937_64* random, Cra
 }
 
 std::unique_ptr<SimFileSystem> SimFileSystem::Restart() {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->power_off_after = 0;
   auto next = std::make_shared<State>();
   const MutexLock next_lock(&next->mutex);
@@ -378,13 +378,15 @@ std::unique_ptr<SimFileSystem> SimFileSystem::Restart() {
   return std::unique_ptr<SimFileSystem>(new SimFileSystem(next));
 }
 
+bool SimFileSystem::Busy() { return StateLock::busy > 0; }
+
 std::vector<std::string> SimFileSystem::violations() const {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   return state_->violations;
 }
 
 uint64_t SimFileSystem::operations() const {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   return state_->operations;
 }
 
@@ -404,7 +406,7 @@ void SimFileSystem::State::AddToJournal(const std::shared_ptr<Node>& node, std::
 }
 
 void SimFileSystem::KeepJournal() {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_CHECK(!state_->keeps_journal);
   state_->keeps_journal = true;
   std::set<const Node*> visited;
@@ -413,29 +415,29 @@ void SimFileSystem::KeepJournal() {
 }
 
 uint64_t SimFileSystem::journal_size() const {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   return state_->journal.size();
 }
 
 void SimFileSystem::Record(bool on) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   state_->recording = on;
   state_->recorded.clear();
 }
 
 std::vector<SimOperation> SimFileSystem::recorded() const {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   return state_->recorded;
 }
 
 Result<std::string> SimFileSystem::Contents(const std::string& path) const {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, state_->FindEntry(path));
   return std::string(reinterpret_cast<const char*>(node->data.data()), node->data.size());
 }
 
 void SimFileSystem::SetContents(const std::string& path, const std::string& bytes) {
-  const MutexLock lock(&state_->mutex);
+  const StateLock lock(&state_->mutex);
   const auto [folder_path, name] = SplitPath(path);
   const Result<std::shared_ptr<Node>> folder = state_->FindFolder(folder_path);
   SHEAF_CHECK(folder.ok() && !state_->keeps_journal);

@@ -96,6 +96,9 @@ class SimFileSystem : public FileSystem {
   /// What happened so far in it: the position of a moment.
   uint64_t journal_size() const;
 
+  /// Whether this thread is in a call of such a file system: tests of allocations that fail leave those alone.
+  static bool Busy();
+
   /// Whole contents, for tests that damage files. SetContents() makes the file if it is not there;
   /// what it sets is durable.
   Result<std::string> Contents(const std::string& path) const;

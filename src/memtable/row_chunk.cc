@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include <arrow/array/data.h>
 #include <arrow/array/util.h>
@@ -37,7 +38,7 @@ void Copy(uint8_t* to, const char* from, uint32_t width) {
 std::shared_ptr<arrow::Buffer> Allocate(size_t bytes, arrow::MemoryPool* pool) {
   auto buffer = arrow::AllocateBuffer(static_cast<int64_t>(bytes), pool);
   if (!buffer.ok()) buffer = arrow::AllocateBuffer(static_cast<int64_t>(bytes), arrow::default_memory_pool());
-  SHEAF_CHECK(buffer.ok());
+  if (!buffer.ok()) throw std::bad_alloc();
   return std::move(*buffer);
 }
 

@@ -19,6 +19,7 @@
 #include "columns/dictionaries.h"
 #include "core/check.h"
 #include "core/memory.h"
+#include "core/out_of_memory.h"
 #include "parts/conform.h"
 
 namespace sheaf::parts {
@@ -33,9 +34,25 @@ TrackingPool& ReadPool() {
   static TrackingPool& pool = NamedPool("cold_read");
   return pool;
 }
-TrackingPool& WritePool() {
-  static TrackingPool& pool = NamedPool("cold_write");
-  return pool;
+
+/// For Parquet's writer, whose encoders go on after an allocation that failed, into memory that is not theirs: throws std::bad_alloc
+/// where other pools return a status. Its columns are left as they were, and ColdWriter is of no use afterwards.
+class ThrowingPool : public arrow::ProxyMemoryPool {
+ public:
+  using arrow::ProxyMemoryPool::ProxyMemoryPool;
+  arrow::Status Allocate(int64_t size, int64_t alignment, uint8_t** out) override {
+    return OrThrow(arrow::ProxyMemoryPool::Allocate(size, alignment, out));
+  }
+  arrow::Status Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr) override {
+    return OrThrow(arrow::ProxyMemoryPool::Reallocate(old_size, new_size, alignment, ptr));
+  }
+
+ private:
+  static arrow::Status OrThrow(arrow::Status status) { return status.ok() ? status : throw std::bad_alloc(); }
+};
+arrow::MemoryPool& WritePool() {
+  static ThrowingPool* const pool = new ThrowingPool(&NamedPool("cold_write"));  // Never destroyed, as its parent.
+  return *pool;
 }
 
 /// Leaves of the Parquet schema under one column.
@@ -177,6 +194,10 @@ Status ColdWriter::Open(const arrow::ArrayVector& first) {
 }
 
 Result<WrittenGranule> ColdWriter::Write(const std::shared_ptr<arrow::RecordBatch>& granule) {
+  return CatchOutOfMemory([&] { return Encode(granule); });
+}
+
+Result<WrittenGranule> ColdWriter::Encode(const std::shared_ptr<arrow::RecordBatch>& granule) {
   arrow::ArrayVector arrays;
   std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
   for (int c = 0; c < granule->num_columns(); ++c) {
@@ -198,7 +219,7 @@ Result<WrittenGranule> ColdWriter::Write(const std::shared_ptr<arrow::RecordBatc
 
 Status ColdWriter::Finish() {
   if (!writer_) return MakeError(ErrorKind::kInvalid, "a part needs at least one row");
-  SHEAF_RETURN_NOT_OK(writer_->Close());
+  SHEAF_RETURN_NOT_OK(CatchOutOfMemory([&]() -> Status { return writer_->Close(); }));
   const std::shared_ptr<parquet::FileMetaData> footer = writer_->metadata();
   if (footer->num_row_groups() != static_cast<int>(granules_.size())) {
     return MakeError(ErrorKind::kInternal, "{} granules became {} row groups", granules_.size(), footer->num_row_groups());

@@ -27,6 +27,7 @@ class ColdWriter : public PartWriter {
  private:
   ColdWriter(std::shared_ptr<SummingStream> stream, std::shared_ptr<arrow::Schema> schema, const Layout& layout)
       : stream_(std::move(stream)), schema_(std::move(schema)), layout_(layout) {}
+  Result<WrittenGranule> Encode(const std::shared_ptr<arrow::RecordBatch>& granule);
   /// How columns are encoded depends on the values of the first granule.
   Status Open(const arrow::ArrayVector& first);
 

@@ -19,6 +19,7 @@
 #include "columns/byte_values.h"
 #include "columns/few_rows.h"
 #include "columns/random_testing.h"
+#include "core/memory.h"
 #include "decode/schemas.h"
 #include "io/folder_testing.h"
 #include "io/posix.h"
@@ -409,6 +410,29 @@ TEST_P(EachFormat, AFailureOfAnyOperationLeavesNothingBehind) {
     EXPECT_TRUE(disk.List(kFolder).ValueOrDie().empty()) << "after failing operation " << n;
     EXPECT_TRUE(disk.violations().empty());
   }
+}
+
+/// Parquet's own encoders go on after an allocation that failed.
+TEST(ColdPart, MemoryThatRunsOutAnywhereIsAnError) {
+  Random random(TestSeed());
+  const auto schema = EveryType();
+  const Batches batches = {RandomBatch(schema, 60, &random)};
+  TrackingPool& pool = NamedPool("cold_write");
+  const int64_t in_use = pool.bytes_allocated();
+  int refused = 0;
+  for (int64_t limit = in_use + 64;; limit += 512) {
+    io::SimFileSystem disk;
+    ASSERT_TRUE(disk.MakeDirectories(kFolder).ok());
+    pool.SetLimit(limit);
+    const auto info = WritePart(&disk, kFolder, NewInfo(Format::kCold), EveryTypeLayout(), schema, batches);
+    pool.SetLimit(0);
+    EXPECT_EQ(pool.bytes_allocated(), in_use) << "with " << limit;
+    if (info.ok()) break;
+    ++refused;
+    EXPECT_EQ(KindOf(info.status()), ErrorKind::kOutOfMemory) << info.status().ToString();
+    EXPECT_TRUE(disk.List(kFolder).ValueOrDie().empty()) << "with " << limit;
+  }
+  EXPECT_GT(refused, 10);
 }
 
 TEST_P(EachFormat, APartThatWasReturnedSurvivesALossOfPower) {

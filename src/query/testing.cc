@@ -284,7 +284,7 @@ uint64_t MemoryDatabase::catalog_version() const {
   return catalog_version_;
 }
 
-Status MemoryDatabase::AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions&, Done done) {
+Status MemoryDatabase::AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions&, Done done) noexcept {
   Lsn lsn;
   Status outcome;
   {
@@ -359,7 +359,7 @@ Status MemoryDatabase::Apply(const store::TableRows& rows, Lsn lsn) {
   return Status::OK();
 }
 
-Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::CreateTable(const store::NewTable& wanted) {
+Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::CreateTable(const store::NewTable& wanted) noexcept {
   SHEAF_ASSIGN_OR_RETURN(auto made, store::MakeTable(wanted));
   MutexLock lock(&mutex_);
   for (auto table = tables_.begin(); table != tables_.end(); ++table) {
@@ -375,14 +375,14 @@ Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::CreateTable(cons
   return tables_.back().info;
 }
 
-Status MemoryDatabase::DropTable(TableId id) {
+Status MemoryDatabase::DropTable(TableId id) noexcept {
   MutexLock lock(&mutex_);
   ++catalog_version_;
   const auto dropped = std::erase_if(tables_, [&](const Table& table) { return table.info->id == id; });
   return dropped > 0 ? Status::OK() : MakeError(ErrorKind::kNotFound, "no table with id {}", id);
 }
 
-Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::Alter(TableId id, const store::AlterTable& change) {
+Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::Alter(TableId id, const store::AlterTable& change) noexcept {
   if (change.kind == store::AlterTable::Kind::kWidenColumn) return MakeError(ErrorKind::kUnsupported, "a MemoryDatabase widens nothing");
   MutexLock lock(&mutex_);
   Table* table = Find(id);
@@ -416,10 +416,10 @@ Result<std::shared_ptr<const store::TableInfo>> MemoryDatabase::Alter(TableId id
   return after;
 }
 
-Status MemoryDatabase::MakeCold(std::optional<TableId>) {
+Status MemoryDatabase::MakeCold(std::optional<TableId>) noexcept {
   return MakeError(ErrorKind::kUnsupported, "a MemoryDatabase has no cold parts");
 }
-Status MemoryDatabase::SetRetention(TableId, std::optional<int64_t>) {
+Status MemoryDatabase::SetRetention(TableId, std::optional<int64_t>) noexcept {
   return MakeError(ErrorKind::kUnsupported, "a MemoryDatabase has no retention");
 }
 

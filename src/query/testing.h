@@ -47,22 +47,23 @@ class MemoryDatabase : public store::Database {
   /// Appends so far.
   int64_t appends() const SHEAF_EXCLUDES(mutex_);
 
-  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) override
+  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) noexcept override
       SHEAF_EXCLUDES(mutex_);
-  Result<std::shared_ptr<const store::TableInfo>> CreateTable(const store::NewTable& table) override SHEAF_EXCLUDES(mutex_);
-  Status DropTable(TableId table) override SHEAF_EXCLUDES(mutex_);
+  Result<std::shared_ptr<const store::TableInfo>> CreateTable(const store::NewTable& table) noexcept override SHEAF_EXCLUDES(mutex_);
+  Status DropTable(TableId table) noexcept override SHEAF_EXCLUDES(mutex_);
   /// Everything but widening a column.
-  Result<std::shared_ptr<const store::TableInfo>> Alter(TableId table, const store::AlterTable& change) override SHEAF_EXCLUDES(mutex_);
+  Result<std::shared_ptr<const store::TableInfo>> Alter(TableId table, const store::AlterTable& change) noexcept override
+      SHEAF_EXCLUDES(mutex_);
   std::shared_ptr<const store::Snapshot> GetSnapshot() const override SHEAF_EXCLUDES(mutex_);
   Result<std::shared_ptr<const store::TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
   uint64_t catalog_version() const override SHEAF_EXCLUDES(mutex_);
-  Status Flush() override { return Status::OK(); }
-  Status MakeCold(std::optional<TableId> table) override;
-  Status SetRetention(TableId table, std::optional<int64_t> retention_ms) override;
+  Status Flush() noexcept override { return Status::OK(); }
+  Status MakeCold(std::optional<TableId> table) noexcept override;
+  Status SetRetention(TableId table, std::optional<int64_t> retention_ms) noexcept override;
   std::vector<store::PartStatus> Parts() const override;
   store::Stats GetStats() const override { return {}; }
   const store::Options& options() const override { return options_; }
-  Status Close() override { return Status::OK(); }
+  Status Close() noexcept override { return Status::OK(); }
 
  private:
   /// The newest row of a key, or its deletion.

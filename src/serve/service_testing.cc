@@ -189,7 +189,7 @@ FakeDatabase::FakeDatabase() {
   }
 }
 
-Status FakeDatabase::AppendAsync(const std::vector<store::TableRows>& all, const store::WriteOptions&, Done done) {
+Status FakeDatabase::AppendAsync(const std::vector<store::TableRows>& all, const store::WriteOptions&, Done done) noexcept {
   SHEAF_RETURN_NOT_OK(refuse);
   ++appends;
   for (const store::TableRows& some : all) rows[tables_.at(some.table.value - 100)->name] += some.batch->num_rows();

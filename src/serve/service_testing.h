@@ -110,17 +110,17 @@ class FakeDatabase : public store::Database {
  public:
   FakeDatabase();
 
-  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) override;
+  Status AppendAsync(const std::vector<store::TableRows>& rows, const store::WriteOptions& options, Done done) noexcept override;
   std::shared_ptr<const store::Snapshot> GetSnapshot() const override { return nullptr; }
   Result<std::shared_ptr<const store::TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
   uint64_t catalog_version() const override { return 1; }
-  Status Flush() override { return Status::OK(); }
-  Status MakeCold(std::optional<TableId>) override { return Status::OK(); }
-  Status SetRetention(TableId, std::optional<int64_t>) override { return Status::OK(); }
+  Status Flush() noexcept override { return Status::OK(); }
+  Status MakeCold(std::optional<TableId>) noexcept override { return Status::OK(); }
+  Status SetRetention(TableId, std::optional<int64_t>) noexcept override { return Status::OK(); }
   std::vector<store::PartStatus> Parts() const override { return {}; }
   store::Stats GetStats() const override { return stats; }
   const store::Options& options() const override { return options_; }
-  Status Close() override { return Status::OK(); }
+  Status Close() noexcept override { return Status::OK(); }
 
   /// Ends the oldest append that waits.
   void Release(Result<Lsn> result);

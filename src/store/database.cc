@@ -54,21 +54,21 @@ Result<std::unique_ptr<Database>> Database::Open(io::FileSystem* files, io::Cloc
   return LocalDatabase::Open(files, clock, options);
 }
 
-Result<Lsn> Database::Append(const std::vector<TableRows>& rows, const WriteOptions& options) {
+Result<Lsn> Database::Append(const std::vector<TableRows>& rows, const WriteOptions& options) noexcept {
   return Wait(options, [&](const WriteOptions& waiting, Done done) { return AppendAsync(rows, waiting, std::move(done)); });
 }
 
-Result<Lsn> Database::PutRow(TableId table, std::string_view row, const WriteOptions& options) {
+Result<Lsn> Database::PutRow(TableId table, std::string_view row, const WriteOptions& options) noexcept {
   return Wait(options, [&](const WriteOptions& waiting, Done done) { return PutRowAsync(table, row, waiting, std::move(done)); });
 }
 
-Result<Lsn> Database::DeleteRow(TableId table, std::string_view key, const WriteOptions& options) {
+Result<Lsn> Database::DeleteRow(TableId table, std::string_view key, const WriteOptions& options) noexcept {
   return Wait(options, [&](const WriteOptions& waiting, Done done) { return DeleteRowAsync(table, key, waiting, std::move(done)); });
 }
 
-Status Database::PutRowAsync(TableId, std::string_view, const WriteOptions&, Done) { return NotThereYet("writing single rows"); }
+Status Database::PutRowAsync(TableId, std::string_view, const WriteOptions&, Done) noexcept { return NotThereYet("writing single rows"); }
 
-Status Database::DeleteRowAsync(TableId, std::string_view, const WriteOptions&, Done) { return NotThereYet("deleting rows"); }
+Status Database::DeleteRowAsync(TableId, std::string_view, const WriteOptions&, Done) noexcept { return NotThereYet("deleting rows"); }
 
 Result<KeyedRow> Database::Get(TableId table, std::string_view key) const { return GetSnapshot()->Get(table, key); }
 
@@ -76,18 +76,18 @@ Result<std::vector<KeyedRow>> Database::MultiGet(TableId table, const columns::K
   return GetSnapshot()->MultiGet(table, keys);
 }
 
-Result<SnapshotInfo> Database::CreateSnapshot(const std::string&) { return NotThereYet("making snapshots"); }
+Result<SnapshotInfo> Database::CreateSnapshot(const std::string&) noexcept { return NotThereYet("making snapshots"); }
 
 Result<std::vector<SnapshotInfo>> Database::Snapshots() const { return NotThereYet("listing snapshots"); }
 
-Result<std::vector<PartStatus>> Database::Scrub() { return NotThereYet("checking parts"); }
+Result<std::vector<PartStatus>> Database::Scrub() noexcept { return NotThereYet("checking parts"); }
 
-Status Database::DropSnapshot(const std::string&) { return NotThereYet("dropping snapshots"); }
+Status Database::DropSnapshot(const std::string&) noexcept { return NotThereYet("dropping snapshots"); }
 
-Result<std::shared_ptr<const TableInfo>> Database::CreateTable(const NewTable&) { return NotThereYet("creating tables"); }
+Result<std::shared_ptr<const TableInfo>> Database::CreateTable(const NewTable&) noexcept { return NotThereYet("creating tables"); }
 
-Status Database::DropTable(TableId) { return NotThereYet("dropping tables"); }
+Status Database::DropTable(TableId) noexcept { return NotThereYet("dropping tables"); }
 
-Result<std::shared_ptr<const TableInfo>> Database::Alter(TableId, const AlterTable&) { return NotThereYet("altering tables"); }
+Result<std::shared_ptr<const TableInfo>> Database::Alter(TableId, const AlterTable&) noexcept { return NotThereYet("altering tables"); }
 
 }  // namespace sheaf::store

@@ -130,7 +130,8 @@ struct Stats {
   std::string not_writable_reason;
 };
 
-/// Thread-safe.
+/// Thread-safe. Where memory is out, calls that read throw std::bad_alloc or answer OutOfMemory and have changed nothing; those that
+/// change something end the process, as a crash does (core/out_of_memory.h). Open() answers OutOfMemory.
 class Database {
  public:
   using Done = std::function<void(Result<Lsn>)>;
@@ -147,24 +148,24 @@ class Database {
   /// Errors without `done`: Throttled, TooLarge, Unavailable, Invalid (also a NULL in a key or where the column has none,
   /// or a batch of another schema), NotFound, AlreadyExists. Through `done`: AlreadyExists, Conflict, Unavailable
   /// (disk full; nothing was written), Unknown (the outcome is open until a restart; the same batch id gives one copy).
-  virtual Status AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) = 0;
-  Status AppendAsync(const std::vector<TableRows>& rows, const std::string& batch_id, Done done) {
+  virtual Status AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) noexcept = 0;
+  Status AppendAsync(const std::vector<TableRows>& rows, const std::string& batch_id, Done done) noexcept {
     return AppendAsync(rows, WriteOptions{.batch_id = batch_id}, std::move(done));
   }
   /// The same, waiting.
-  Result<Lsn> Append(const std::vector<TableRows>& rows, const WriteOptions& options);
-  Result<Lsn> Append(const std::vector<TableRows>& rows, const std::string& batch_id = {}) {
+  Result<Lsn> Append(const std::vector<TableRows>& rows, const WriteOptions& options) noexcept;
+  Result<Lsn> Append(const std::vector<TableRows>& rows, const std::string& batch_id = {}) noexcept {
     return Append(rows, WriteOptions{.batch_id = batch_id});
   }
 
   /// Appends one row given as compact bytes (TableInfo::rows), without making Arrow objects: a microsecond or two.
   /// Errors as above, and Unsupported: the table's columns are not flat.
-  virtual Status PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done);
+  virtual Status PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done) noexcept;
   /// Deletes one key (encoded) of a keyed table.
-  virtual Status DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done);
+  virtual Status DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done) noexcept;
   /// The same, waiting.
-  Result<Lsn> PutRow(TableId table, std::string_view row, const WriteOptions& options = {});
-  Result<Lsn> DeleteRow(TableId table, std::string_view key, const WriteOptions& options = {});
+  Result<Lsn> PutRow(TableId table, std::string_view row, const WriteOptions& options = {}) noexcept;
+  Result<Lsn> DeleteRow(TableId table, std::string_view key, const WriteOptions& options = {}) noexcept;
 
   virtual std::shared_ptr<const Snapshot> GetSnapshot() const = 0;
   virtual Result<std::shared_ptr<const TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const = 0;
@@ -178,33 +179,33 @@ class Database {
   /// Definitions: each is durable when it returns, and either wholly there after a crash or not at all. Appends to the
   /// table that is changed wait meanwhile, up to a second. Errors: Invalid (says what cannot be, and why), AlreadyExists,
   /// NotFound (names the nearest), Denied (a ready table that must stay as it is), Unavailable, Io, Timeout.
-  virtual Result<std::shared_ptr<const TableInfo>> CreateTable(const NewTable& table);
-  virtual Status DropTable(TableId table);
-  virtual Result<std::shared_ptr<const TableInfo>> Alter(TableId table, const AlterTable& change);
+  virtual Result<std::shared_ptr<const TableInfo>> CreateTable(const NewTable& table) noexcept;
+  virtual Status DropTable(TableId table) noexcept;
+  virtual Result<std::shared_ptr<const TableInfo>> Alter(TableId table, const AlterTable& change) noexcept;
 
   /// Seals every memtable into parts and waits. Afterwards a manifest covers all that was durable before.
-  virtual Status Flush() = 0;
+  virtual Status Flush() noexcept = 0;
   /// Turns hot parts into cold ones now (those of `table`, or all), and waits.
-  virtual Status MakeCold(std::optional<TableId> table = {}) = 0;
-  virtual Status SetRetention(TableId table, std::optional<int64_t> retention_ms) = 0;
+  virtual Status MakeCold(std::optional<TableId> table = {}) noexcept = 0;
+  virtual Status SetRetention(TableId table, std::optional<int64_t> retention_ms) noexcept = 0;
 
   /// Makes a snapshot on disk of everything that is visible when it is called (snapshots.h), and waits: memtables become parts
   /// first. `id` empty: named by time and LSN. Appends go on meanwhile. Errors: Invalid, AlreadyExists, Unavailable, Io.
-  virtual Result<SnapshotInfo> CreateSnapshot(const std::string& id = {});
+  virtual Result<SnapshotInfo> CreateSnapshot(const std::string& id = {}) noexcept;
   /// Oldest first.
   virtual Result<std::vector<SnapshotInfo>> Snapshots() const;
   /// Errors: NotFound, Unavailable, Io.
-  virtual Status DropSnapshot(const std::string& id);
+  virtual Status DropSnapshot(const std::string& id) noexcept;
 
   virtual std::vector<PartStatus> Parts() const = 0;
   /// Reads every part and checks all its checksums now, at full speed; sets damaged ones aside and returns them. The same happens
   /// slowly in the background (Options::scrub_interval_ms). Errors: Unavailable, Io.
-  virtual Result<std::vector<PartStatus>> Scrub();
+  virtual Result<std::vector<PartStatus>> Scrub() noexcept;
   virtual Stats GetStats() const = 0;
   virtual const Options& options() const = 0;
 
   /// Stops background work, flushes, closes the log and the lock. Appends fail with kUnavailable from here on.
-  virtual Status Close() = 0;
+  virtual Status Close() noexcept = 0;
 };
 
 }  // namespace sheaf::store

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/out_of_memory.h"
 #include "core/test_hooks.h"
 #include "store/keyed_read.h"
 
@@ -104,21 +105,28 @@ LocalDatabase::~LocalDatabase() {
 }
 
 Result<std::unique_ptr<Database>> LocalDatabase::Open(io::FileSystem* files, io::Clock* clock, const Options& options) {
-  std::unique_ptr<LocalDatabase> database(new LocalDatabase(files, clock, options));
-  const Status recovered = database->Recover();
+  std::unique_ptr<LocalDatabase> database;
+  const Status recovered = CatchOutOfMemory([&] {
+    database.reset(new LocalDatabase(files, clock, options));
+    return database->Recover();
+  });
+  if (database == nullptr) return recovered;
   if (!recovered.ok()) {
     MutexLock lock(&database->state_mutex_);
     database->closed_ = true;
     return WithContext(recovered, fmt::format("open database {}", options.directory));
   }
-  database->answerer_ = std::thread([self = database.get()] { self->AnswerLoop(); });
-  if (!options.read_only) {
-    database->sealer_ = std::thread([self = database.get()] { self->SealLoop(); });
-    database->upkeep_ = std::thread([self = database.get()] { self->UpkeepLoop(); });
-    database->compactor_ = std::thread([self = database.get()] { self->CompactLoop(); });
-    if (options.scrub_interval_ms > 0) database->scrubber_ = std::thread([self = database.get()] { self->ScrubLoop(); });
-  }
+  database->StartThreads();
   return database;
+}
+
+void LocalDatabase::StartThreads() noexcept {
+  answerer_ = std::thread([this] { AnswerLoop(); });
+  if (options_.read_only) return;
+  sealer_ = std::thread([this] { SealLoop(); });
+  upkeep_ = std::thread([this] { UpkeepLoop(); });
+  compactor_ = std::thread([this] { CompactLoop(); });
+  if (options_.scrub_interval_ms > 0) scrubber_ = std::thread([this] { ScrubLoop(); });
 }
 
 Status LocalDatabase::CheckOpen() const {
@@ -319,7 +327,7 @@ Status LocalDatabase::AppendOnce(const WriteOptions& options, const std::functio
   return submitted;
 }
 
-Status LocalDatabase::AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) {
+Status LocalDatabase::AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) noexcept {
   return AppendOnce(
       options,
       [&rows](TableId table) {
@@ -328,14 +336,14 @@ Status LocalDatabase::AppendAsync(const std::vector<TableRows>& rows, const Writ
       std::move(done), [&] { return DraftRows(rows, options); });
 }
 
-Status LocalDatabase::PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done) {
+Status LocalDatabase::PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done) noexcept {
   if (options.op == RowOp::kDelete) return MakeError(ErrorKind::kInvalid, "a row cannot be put as a deletion: delete its key");
   return AppendOnce(
       options, [table](TableId changed) { return changed == table; }, std::move(done),
       [&] { return DraftPacked(table, options.op, row, options); });
 }
 
-Status LocalDatabase::DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done) {
+Status LocalDatabase::DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done) noexcept {
   return AppendOnce(
       options, [table](TableId changed) { return changed == table; }, std::move(done),
       [&] { return DraftPacked(table, RowOp::kDelete, key, options); });
@@ -485,7 +493,7 @@ Stats LocalDatabase::GetStats() const {
   return stats;
 }
 
-Status LocalDatabase::Close() {
+Status LocalDatabase::Close() noexcept {
   {
     MutexLock lock(&state_mutex_);
     if (closed_) return Status::OK();

@@ -49,36 +49,37 @@ class LocalDatabase : public Database {
   static Result<std::unique_ptr<Database>> Open(io::FileSystem* files, io::Clock* clock, const Options& options);
   ~LocalDatabase() override;
 
-  Status AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) override;
-  Status PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done) override;
-  Status DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done) override;
+  Status AppendAsync(const std::vector<TableRows>& rows, const WriteOptions& options, Done done) noexcept override;
+  Status PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done) noexcept override;
+  Status DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done) noexcept override;
   std::shared_ptr<const Snapshot> GetSnapshot() const override { return versions_.GetSnapshot(); }
   Result<KeyedRow> Get(TableId table, std::string_view key) const override;
   Result<std::vector<KeyedRow>> MultiGet(TableId table, const columns::KeyColumn& keys) const override;
   Result<std::shared_ptr<const TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
   uint64_t catalog_version() const override { return versions_.current()->catalog_version; }
-  Result<std::shared_ptr<const TableInfo>> CreateTable(const NewTable& table) override;
-  Status DropTable(TableId table) override;
-  Result<std::shared_ptr<const TableInfo>> Alter(TableId table, const AlterTable& change) override;
-  Status Flush() override;
-  Status MakeCold(std::optional<TableId> table) override;
-  Status SetRetention(TableId table, std::optional<int64_t> retention_ms) override;
-  Result<SnapshotInfo> CreateSnapshot(const std::string& id) override;
+  Result<std::shared_ptr<const TableInfo>> CreateTable(const NewTable& table) noexcept override;
+  Status DropTable(TableId table) noexcept override;
+  Result<std::shared_ptr<const TableInfo>> Alter(TableId table, const AlterTable& change) noexcept override;
+  Status Flush() noexcept override;
+  Status MakeCold(std::optional<TableId> table) noexcept override;
+  Status SetRetention(TableId table, std::optional<int64_t> retention_ms) noexcept override;
+  Result<SnapshotInfo> CreateSnapshot(const std::string& id) noexcept override;
   Result<std::vector<SnapshotInfo>> Snapshots() const override;
-  Status DropSnapshot(const std::string& id) override;
+  Status DropSnapshot(const std::string& id) noexcept override;
   /// Appends an entry of another log of this database, whose LSN must be the next here, and does what it did there: for restoring.
   /// Waits until it is durable. Errors: Unsupported (it is for a table that is not there, or of another schema), Corruption, those of
   /// AppendAsync().
   /// `skip_sealed`: not for tables whose rows of that LSN are in parts already, as a recovery does.
-  Status AppendLogged(const wal::LoggedEntry& entry, bool skip_sealed = false);
+  Status AppendLogged(const wal::LoggedEntry& entry, bool skip_sealed = false) noexcept;
   std::vector<PartStatus> Parts() const override;
-  Result<std::vector<PartStatus>> Scrub() override;
+  Result<std::vector<PartStatus>> Scrub() noexcept override;
   Stats GetStats() const override;
   const Options& options() const override { return options_; }
-  Status Close() override;
+  Status Close() noexcept override;
 
  private:
   LocalDatabase(io::FileSystem* files, io::Clock* clock, Options options);
+  void StartThreads() noexcept;
 
   // Recovery (local_database_recover.cc).
   Status Recover();

@@ -159,7 +159,7 @@ Status LocalDatabase::CheckNameIsFree(const std::string& schema_name, const std:
   return MakeError(ErrorKind::kAlreadyExists, "there is a table {} already", FullName(**found));
 }
 
-Result<std::shared_ptr<const TableInfo>> LocalDatabase::CreateTable(const NewTable& asked) {
+Result<std::shared_ptr<const TableInfo>> LocalDatabase::CreateTable(const NewTable& asked) noexcept {
   MutexLock definitions(&definitions_mutex_);
   SHEAF_RETURN_NOT_OK(CheckWritable());
   const auto found = FindTable(asked.schema_name, asked.name);
@@ -187,7 +187,7 @@ Status LocalDatabase::Create(const std::shared_ptr<const TableInfo>& info, Table
   return Status::OK();
 }
 
-Status LocalDatabase::DropTable(TableId table) {
+Status LocalDatabase::DropTable(TableId table) noexcept {
   MutexLock definitions(&definitions_mutex_);
   SHEAF_RETURN_NOT_OK(CheckOpen());  // On a full disk this is what helps.
   return Drop(table, nullptr);
@@ -236,7 +236,7 @@ Result<VersionChange> LocalDatabase::SwitchColumns(const TableVersion& table, st
   return change;
 }
 
-Result<std::shared_ptr<const TableInfo>> LocalDatabase::Alter(TableId id, const AlterTable& asked) {
+Result<std::shared_ptr<const TableInfo>> LocalDatabase::Alter(TableId id, const AlterTable& asked) noexcept {
   MutexLock definitions(&definitions_mutex_);
   SHEAF_RETURN_NOT_OK(CheckWritable());
   MutexLock upkeep(&upkeep_mutex_);  // No part is made from others meanwhile.

@@ -101,7 +101,7 @@ void LocalDatabase::Suspect(const std::vector<std::shared_ptr<const Part>>& part
   for (const auto& part : parts) scrubbed_ns_[part->info.id] = INT64_MIN;
 }
 
-Result<std::vector<PartStatus>> LocalDatabase::Scrub() {
+Result<std::vector<PartStatus>> LocalDatabase::Scrub() noexcept {
   SHEAF_RETURN_NOT_OK(CheckOpen());
   const std::shared_ptr<const Version> version = versions_.current();
   for (const auto& table : version->tables) {

@@ -118,7 +118,7 @@ Result<std::shared_ptr<const Part>> LocalDatabase::WriteAndOpen(parts::PartInfo 
   return OpenPartOf(table, std::move(info));
 }
 
-Status LocalDatabase::Flush() {
+Status LocalDatabase::Flush() noexcept {
   if (options_.read_only) return MakeError(ErrorKind::kUnavailable, "the database {} was opened read-only", options_.directory);
   versions_.Rotate(INT64_MAX);
   return WaitForSeals(versions_.Sealing(), /*timeout_ns=*/0);

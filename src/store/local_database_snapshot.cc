@@ -46,7 +46,7 @@ Status RefuseDamaged(const Version& version) {
 
 }  // namespace
 
-Result<SnapshotInfo> LocalDatabase::CreateSnapshot(const std::string& id) {
+Result<SnapshotInfo> LocalDatabase::CreateSnapshot(const std::string& id) noexcept {
   if (!id.empty()) SHEAF_RETURN_NOT_OK(CheckSnapshotId(id));
   std::promise<Result<SnapshotInfo>> promise;
   std::future<Result<SnapshotInfo>> outcome = promise.get_future();
@@ -63,7 +63,7 @@ Result<SnapshotInfo> LocalDatabase::CreateSnapshot(const std::string& id) {
 
 Result<std::vector<SnapshotInfo>> LocalDatabase::Snapshots() const { return ListSnapshots(files_, options_.directory); }
 
-Status LocalDatabase::DropSnapshot(const std::string& id) {
+Status LocalDatabase::DropSnapshot(const std::string& id) noexcept {
   if (options_.read_only) return MakeError(ErrorKind::kUnavailable, "the database {} was opened read-only", options_.directory);
   SHEAF_RETURN_NOT_OK(RemoveSnapshot(files_, options_.directory, id));
   return PruneArchive();
@@ -204,7 +204,7 @@ Status LocalDatabase::PruneArchive() {
   return wal::PruneArchive(files_, paths_.archive, all.front().lsn).status();
 }
 
-Status LocalDatabase::AppendLogged(const wal::LoggedEntry& entry, bool skip_sealed) {
+Status LocalDatabase::AppendLogged(const wal::LoggedEntry& entry, bool skip_sealed) noexcept {
   if (entry.entry.type == kDefinitionEntry) return RedoDefinition(entry);
   if (entry.entry.type != kRowsEntry) {
     return MakeError(ErrorKind::kUnsupported, "log entry {} is of type {}, which this program does not know; use a newer one",

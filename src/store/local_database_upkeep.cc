@@ -122,7 +122,7 @@ Status LocalDatabase::ConvertOldParts() {
   return Status::OK();
 }
 
-Status LocalDatabase::MakeCold(std::optional<TableId> wanted) {
+Status LocalDatabase::MakeCold(std::optional<TableId> wanted) noexcept {
   if (options_.read_only) return MakeError(ErrorKind::kUnavailable, "the database {} was opened read-only", options_.directory);
   std::vector<TableId> keyed;
   SHEAF_RETURN_NOT_OK(MakeAppendedCold(wanted, &keyed));
@@ -196,7 +196,7 @@ Status LocalDatabase::MergeIntoCold(const TableInfo& table, const std::vector<st
   return Status::OK();
 }
 
-Status LocalDatabase::SetRetention(TableId table, std::optional<int64_t> retention_ms) {
+Status LocalDatabase::SetRetention(TableId table, std::optional<int64_t> retention_ms) noexcept {
   if (options_.read_only) return MakeError(ErrorKind::kUnavailable, "the database {} was opened read-only", options_.directory);
   if (retention_ms && *retention_ms <= 0) {
     return MakeError(ErrorKind::kInvalid, "a retention of {} ms would keep nothing; it must be positive, or none", *retention_ms);

@@ -12,6 +12,7 @@
 
 #include "columns/dead_rows.h"
 #include "columns/key_codec.h"
+#include "core/out_of_memory.h"
 #include "store/snapshots.h"
 
 namespace sheaf::store {
@@ -115,9 +116,23 @@ Options Teller::OptionsOf(const std::string& directory) const {
   return options;
 }
 
+template <typename Body>
+auto Teller::Ask(const Body& body, const StoryStep* step) -> decltype(body()) {
+  asked_ = step;
+  trouble_.asking(true);
+  auto answer = CatchOutOfMemory(body);
+  trouble_.asking(false);
+  asked_ = nullptr;
+  return answer;
+}
+
 void Teller::Learn(const Teller& other) {
   possible_ = other.possible_;
   pending_ = other.pending_;
+  if (other.asked_ != nullptr) {
+    MayHaveHappened(other.asked_->change);
+    if (other.asked_->later) pending_.push_back(other.asked_->change);
+  }
   snapshots_ = other.snapshots_;
   restored_ = other.restored_;
   next_ = other.next_ + 1000;
@@ -125,7 +140,7 @@ void Teller::Learn(const Teller& other) {
 
 void Teller::Open() {
   for (int attempt = 0; attempt < 2 && database_ == nullptr; ++attempt) {
-    auto opened = Database::Open(files_, clock_, OptionsOf(directory_));
+    auto opened = Ask([&] { return Database::Open(files_, clock_, OptionsOf(directory_)); });
     if (opened.ok()) {
       database_ = *std::move(opened);
     } else if (!Excuse("open", opened.status()) || attempt == 1) {
@@ -134,8 +149,9 @@ void Teller::Open() {
     }
   }
   // What is visible after a recovery must stay, whether it was acknowledged or not.
-  auto found = Read(*database_);
-  if (!found.ok() && Excuse("read", found.status())) found = Read(*database_);
+  const auto read = [&] { return Read(*database_); };
+  auto found = Ask(read);
+  if (!found.ok() && Excuse("read", found.status())) found = Ask(read);
   if (found.ok()) {
     Only(*found);
   } else if (!trouble_.lasts()) {
@@ -159,9 +175,12 @@ void Teller::Only(const std::string& text) {
 
 void Teller::Close() {
   if (database_ == nullptr) return;
-  const Status closed = database_->Close();
+  const Status closed = Ask([&] {
+    const Status outcome = database_->Close();
+    database_.reset();
+    return outcome;
+  });
   if (!closed.ok()) Excuse("close", closed);
-  database_.reset();
 }
 
 /// Says whether `error` may be: there is trouble, and it is of a kind that trouble with disk or memory is told as.
@@ -193,7 +212,8 @@ void Teller::MayHaveHappened(const StoryChange& change) {
 void Teller::Do(const StoryStep& step) {
   for (int attempt = 0; attempt < 2 && database_ != nullptr; ++attempt) {
     clock_->Advance(200 * kNsPerMs);
-    const Status done = step.run(database_.get());
+    Status done = Ask([&] { return step.run(database_.get()); }, &step);
+    if (step.then) done = step.then(done);
     if (done.ok()) return Happened(step.change);
     if (!Excuse(step.what, done)) return;
     const bool unknown = KindOf(done) == ErrorKind::kUnknown;
@@ -208,8 +228,9 @@ void Teller::Do(const StoryStep& step) {
 
 void Teller::Look() {
   if (database_ == nullptr) return;
-  auto found = Read(*database_);
-  if (!found.ok() && Excuse("read", found.status())) found = Read(*database_);
+  const auto read = [&] { return Read(*database_); };
+  auto found = Ask(read);
+  if (!found.ok() && Excuse("read", found.status())) found = Ask(read);
   if (!found.ok()) {
     if (!trouble_.lasts()) Problem("a read fails again: " + found.status().ToString());
     return;
@@ -373,19 +394,25 @@ void Teller::SetRetention(const std::string& table, int64_t retention_ms) {
     std::erase_if(to->second.rows, [&](const auto& row) { return std::stoll(row.second.at("at")) < kept_from; });
   };
   // Once it is set, rows go when there is time, at the latest before this returns.
-  Do({.what = "set retention of " + table, .change = change, .run = [=, this](Database* database) {
-        const Status set = database->SetRetention(info->id, retention_ms);
-        if (!set.ok()) pending_.push_back(change);
-        return set;
-      }});
+  Do({.what = "set retention of " + table,
+      .change = change,
+      .run = [=](Database* database) { return database->SetRetention(info->id, retention_ms); },
+      .then =
+          [=, this](const Status& set) {
+            if (!set.ok()) pending_.push_back(change);
+            return set;
+          },
+      .later = true});
 }
 
 void Teller::TakeSnapshot(const std::string& id) {
   const auto asked = std::make_shared<int>(0);
   Kept& kept = snapshots_[id];
   kept.states = possible_;
-  Do({.what = "snapshot " + id, .change = [](StoryState*) {}, .run = [=, &kept](Database* database) {
-        const Status made = database->CreateSnapshot(id).status();
+  Do({.what = "snapshot " + id,
+      .change = [](StoryState*) {},
+      .run = [=](Database* database) { return database->CreateSnapshot(id).status(); },
+      .then = [=, &kept](const Status& made) {
         // One whose last step failed may be there.
         kept.surely = made.ok() || (++*asked == 2 && KindOf(made) == ErrorKind::kAlreadyExists);
         return kept.surely ? Status::OK() : made;
@@ -395,8 +422,10 @@ void Teller::TakeSnapshot(const std::string& id) {
 void Teller::DropSnapshot(const std::string& id) {
   if (!std::exchange(snapshots_[id].surely, false)) return;
   const auto asked = std::make_shared<int>(0);
-  Do({.what = "drop snapshot " + id, .change = [](StoryState*) {}, .run = [=, this](Database* database) {
-        const Status dropped = database->DropSnapshot(id);
+  Do({.what = "drop snapshot " + id,
+      .change = [](StoryState*) {},
+      .run = [=](Database* database) { return database->DropSnapshot(id); },
+      .then = [=, this](const Status& dropped) {
         if (dropped.ok()) snapshots_.erase(id);
         return ++*asked == 2 && !dropped.ok() && KindOf(dropped) == ErrorKind::kNotFound ? Status::OK() : dropped;
       }});
@@ -427,7 +456,8 @@ void Teller::RestoreInto(const std::string& id, const std::string& folder) {
   if (kept == snapshots_.end()) return;
   Status done;
   for (int attempt = 0; attempt < 2; ++attempt) {
-    done = Restore(files_, clock_, directory_, id, folder, {}).status();
+    done = Ask([&] { return Restore(files_, clock_, directory_, id, folder, {}).status(); });
+    if (!done.ok() && KindOf(done) == ErrorKind::kNotFound && !kept->second.surely) return;
     if (done.ok() || !Excuse("restore " + id, done)) break;
     const Status removed = RemoveTree(files_, folder);
     if (!removed.ok()) Excuse("remove what a restore left", removed);
@@ -436,8 +466,9 @@ void Teller::RestoreInto(const std::string& id, const std::string& folder) {
     if (kept->second.surely && !trouble_.lasts()) Problem("restore " + id + " fails again: " + done.ToString());
     return;
   }
-  auto found = ReadAll(files_, clock_, OptionsOf(folder));
-  if (!found.ok() && Excuse("open what was restored", found.status())) found = ReadAll(files_, clock_, OptionsOf(folder));
+  const auto read = [&] { return ReadAll(files_, clock_, OptionsOf(folder)); };
+  auto found = Ask(read);
+  if (!found.ok() && Excuse("open what was restored", found.status())) found = Ask(read);
   if (!found.ok()) {
     if (!trouble_.lasts()) Problem("what was restored does not open: " + found.status().ToString());
     return;

@@ -37,8 +37,10 @@ struct StoryStep {
   std::string what;
   StoryChange change;
   std::function<Status(Database*)> run;
+  std::function<Status(const Status&)> then = {};  // What the teller makes of the answer.
   bool atomic = false;  // An error other than Unknown says that nothing was done: not where definitions are concerned.
   bool again = true;    // Asking a second time is right even where the first outcome is unknown.
+  bool later = false;   // Once it may have happened, its change may happen at any time.
 };
 
 class Teller {
@@ -47,13 +49,15 @@ class Teller {
   struct Trouble {
     std::function<bool()> begun = [] { return false; };
     std::function<bool()> lasts = [] { return false; };
+    /// Told before and after each call of the database: between them is where trouble with memory is.
+    std::function<void(bool)> asking = [](bool) {};
   };
   /// Borrows `files` and `clock`.
   Teller(io::FileSystem* files, io::SimClock* clock, std::string directory)
       : files_(files), clock_(clock), directory_(std::move(directory)) {}
 
   void SetTrouble(Trouble trouble) { trouble_ = std::move(trouble); }
-  /// Takes over what another one knows, at the start after a crash.
+  /// Takes over what another one knows, at the start after a crash; the other may be in the middle of asking.
   void Learn(const Teller& other);
 
   /// Opens, twice if need be, and looks: what is there now is there for good.
@@ -95,6 +99,9 @@ class Teller {
 
  private:
   Options OptionsOf(const std::string& directory) const;
+  /// What `body` answers, which asks the database; out of memory is an answer, too. `step` is what is asked for, if anything changes.
+  template <typename Body>
+  auto Ask(const Body& body, const StoryStep* step = nullptr) -> decltype(body());
   void Happened(const StoryChange& change);
   void MayHaveHappened(const StoryChange& change);
   bool Excuse(const std::string& what, const Status& error);
@@ -110,6 +117,7 @@ class Teller {
   const std::string directory_;
   Trouble trouble_;
   std::unique_ptr<Database> database_;
+  const StoryStep* asked_ = nullptr;
   std::vector<StoryState> possible_{{}};  // The first is what memory shows, as a rule.
   std::vector<StoryChange> pending_;      // May happen at any time.
   struct Kept {
