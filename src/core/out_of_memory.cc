@@ -1,7 +1,6 @@
 #include "core/out_of_memory.h"
 
-#include <unistd.h>
-
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -10,8 +9,8 @@
 namespace sheaf {
 namespace {
 
-/// Without allocating: there may be nothing left to allocate from.
-void Say(std::string_view text) { [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size()); }
+/// Without allocating, since standard error has no buffer: there may be nothing left to allocate from.
+void Say(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
 
 [[noreturn]] void Explain() {
   const std::exception_ptr thrown = std::current_exception();

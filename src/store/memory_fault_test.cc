@@ -147,7 +147,8 @@ struct MemoryFaultKind {
   bool lasts;
 };
 
-const MemoryFaultKind kMemoryFaultKinds[] = {{"New", Kind::kNew, false}, {"Pool", Kind::kPool, false}, {"PoolFromThenOn", Kind::kPool, true}};
+const MemoryFaultKind kMemoryFaultKinds[] = {
+    {"New", Kind::kNew, false}, {"Pool", Kind::kPool, false}, {"PoolFromThenOn", Kind::kPool, true}};
 
 /// One story, in a process of its own. Never destroyed: threads may stand still in the middle of it.
 class Try {

@@ -1,0 +1,27 @@
+#include "core/out_of_memory.h"
+
+#include <new>
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+
+namespace sheaf {
+namespace {
+
+TEST(OutOfMemory, IsAnErrorWhereItIsCaught) {
+  EXPECT_EQ(KindOf(CatchOutOfMemory([]() -> Status { throw std::bad_alloc(); })), ErrorKind::kOutOfMemory);
+  EXPECT_EQ(CatchOutOfMemory([]() -> Result<int> { return 7; }).ValueOrDie(), 7);
+  EXPECT_THROW(static_cast<void>(CatchOutOfMemory([]() -> Status { throw std::runtime_error("else"); })), std::runtime_error);
+}
+
+TEST(OutOfMemoryDeathTest, SaysWhyTheProcessEnds) {
+  const auto end = [](auto thrown) {
+    ExplainTermination();
+    [&]() noexcept { throw thrown; }();
+  };
+  EXPECT_DEATH(end(std::bad_alloc()), "out of memory in the middle of a change.*Nothing that was acknowledged is lost");
+  EXPECT_DEATH(end(std::runtime_error("a reason")), "an error in the program: a reason.*Nothing that was acknowledged is lost");
+}
+
+}  // namespace
+}  // namespace sheaf
