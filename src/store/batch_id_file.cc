@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint32_t kMagic = 0x49424853;  // "SHBI"
 constexpr uint32_t kVersion = 1;
+constexpr int64_t kFileBytesMax = int64_t{256} << 20;
 
 struct Header {
   uint32_t magic, version;
@@ -84,6 +85,11 @@ Result<std::vector<BatchIdRecord>> DecodeBatchIds(std::string_view bytes, const 
   }
   if (!bytes.empty()) return Damaged("has bytes after its end");
   return records;
+}
+
+Result<std::vector<BatchIdRecord>> ReadBatchIds(io::FileSystem* files, const std::string& path) {
+  SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files, path, kFileBytesMax));
+  return DecodeBatchIds(std::string_view(*bytes), path);
 }
 
 }  // namespace sheaf::store

@@ -19,12 +19,12 @@
 #include <nlohmann/json.hpp>
 
 #include "columns/key_codec.h"
+#include "core/environment_testing.h"
 #include "core/log.h"
 #include "io/sim_testing.h"
 #include "parts/manifest.h"
 #include "store/contents_testing.h"
 #include "store/database.h"
-#include "store/environment_testing.h"
 #include "store/snapshots.h"
 #include "store/verify.h"
 #include "wal/archive.h"

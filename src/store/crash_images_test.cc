@@ -29,12 +29,12 @@
 #include <gtest/gtest.h>
 
 #include "columns/key_codec.h"
+#include "core/environment_testing.h"
 #include "io/crash_images_testing.h"
 #include "io/posix.h"
 #include "io/sim_testing.h"
 #include "store/contents_testing.h"
 #include "store/database.h"
-#include "store/environment_testing.h"
 #include "store/order_monitor_testing.h"
 #include "store/snapshots.h"
 

@@ -19,8 +19,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/environment_testing.h"
 #include "io/sim_testing.h"
-#include "store/environment_testing.h"
 #include "store/story_testing.h"
 
 namespace sheaf::store {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "core/status.h"
 #include "io/file_system.h"
 
 namespace sheaf::store {
@@ -22,6 +24,9 @@ struct DirectoryLayout {
   std::string snapshots;  // A folder each, laid out like a database; see snapshots.h.
   std::string archive;    // Segments of the log that it no longer needs, for restoring to a point in time.
 };
+
+/// What is in a folder; nothing where it is not there.
+Result<std::vector<io::FileInfo>> ListIfThere(io::FileSystem* files, const std::string& path);
 
 /// 16 random bytes: who a database is. Its files carry them, so that foreign ones are told.
 std::string NewDatabaseUuid();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <random>
 #include <set>
 #include <utility>
 
@@ -26,8 +25,6 @@ namespace sheaf::store {
 namespace {
 
 using nlohmann::json;
-
-constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
 
 /// Adds the ready tables that `state` lacks; returns whether there were any.
 Result<bool> AddReadyTables(parts::ManifestState* state) {
@@ -70,23 +67,7 @@ uint64_t NumberAt(const json& object, const char* key) {
   return number.is_number_unsigned() ? number.get<uint64_t>() : 0;
 }
 
-Result<std::vector<io::FileInfo>> ListIfThere(io::FileSystem* files, const std::string& path) {
-  auto list = files->List(path);
-  if (!list.ok() && KindOf(list.status()) == ErrorKind::kNotFound) return std::vector<io::FileInfo>();
-  return list;
-}
-
 }  // namespace
-
-std::string NewDatabaseUuid() {
-  std::random_device random;
-  std::string uuid;
-  for (int i = 0; i < 4; ++i) {
-    const uint32_t word = random();
-    uuid.append(reinterpret_cast<const char*>(&word), sizeof(word));
-  }
-  return uuid;
-}
 
 Status LocalDatabase::Recover() {
   const int64_t began_ns = clock_->MonotonicNs();
@@ -199,9 +180,7 @@ Status LocalDatabase::FindOrphans(parts::ManifestState* state) {
 Status LocalDatabase::LoadBatchIds(const std::vector<std::string>& names) {
   if (Mutant("dedup_window_lost")) return Status::OK();
   for (const std::string& name : names) {
-    const std::string path = io::Join(paths_.batch_ids, name);
-    SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files_, path, kIdFileBytesMax));
-    SHEAF_ASSIGN_OR_RETURN(std::vector<BatchIdRecord> records, DecodeBatchIds(std::string_view(*bytes), path));
+    SHEAF_ASSIGN_OR_RETURN(std::vector<BatchIdRecord> records, ReadBatchIds(files_, io::Join(paths_.batch_ids, name)));
     for (BatchIdRecord& record : records) batch_ids_.Remember(std::move(record));
   }
   return Status::OK();

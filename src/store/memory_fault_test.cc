@@ -32,8 +32,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/environment_testing.h"
 #include "io/sim_testing.h"
-#include "store/environment_testing.h"
 #include "store/story_testing.h"
 
 #ifdef __SANITIZE_ADDRESS__

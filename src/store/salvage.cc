@@ -31,7 +31,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kManifestBytesMax = int64_t{1} << 30;
-constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
 
 class Salvager {
  public:
@@ -237,8 +236,7 @@ class Salvager {
     const json named = extra.value("batch_ids", json::array());
     for (const json& name : named) {
       const std::string path = io::Join(from_.batch_ids, name.get<std::string>());
-      const auto bytes = io::ReadFile(files_, path, kIdFileBytesMax);
-      const Status read = bytes.ok() ? DecodeBatchIds(std::string_view(**bytes), path).status() : bytes.status();
+      const Status read = ReadBatchIds(files_, path).status();
       if (read.ok()) {
         SHEAF_RETURN_NOT_OK(PlaceFile(files_, path, io::Join(to_.batch_ids, name.get<std::string>())));
         kept.push_back(name);

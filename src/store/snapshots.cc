@@ -31,7 +31,6 @@ using nlohmann::json;
 constexpr char kMark[] = "SNAPSHOT";
 constexpr uint64_t kMarkVersion = 1;
 constexpr int64_t kMarkBytesMax = 1 << 16;
-constexpr int64_t kIdFileBytesMax = int64_t{256} << 20;
 constexpr int64_t kCopyBytes = int64_t{1} << 20;
 
 std::string SnapshotsOf(const std::string& directory) { return DirectoryLayout(directory).snapshots; }
@@ -42,12 +41,6 @@ Result<bool> IsThere(io::FileSystem* files, const std::string& path) {
   if (info.ok()) return true;
   if (KindOf(info.status()) == ErrorKind::kNotFound) return false;
   return info.status();
-}
-
-Result<std::vector<io::FileInfo>> ListIfThere(io::FileSystem* files, const std::string& path) {
-  auto list = files->List(path);
-  if (!list.ok() && KindOf(list.status()) == ErrorKind::kNotFound) return std::vector<io::FileInfo>();
-  return list;
 }
 
 /// The mark: one line of JSON, and on a second one the CRC32C of the first.
@@ -313,9 +306,7 @@ Status VerifySnapshot(io::FileSystem* files, const std::string& directory, const
   for (const parts::PartInfo& part : manifest.state.parts) SHEAF_RETURN_NOT_OK(parts::VerifyPart(files, paths.parts, part));
   SHEAF_ASSIGN_OR_RETURN(const auto list, ListIfThere(files, paths.batch_ids));
   for (const io::FileInfo& file : list) {
-    const std::string path = io::Join(paths.batch_ids, file.name);
-    SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(files, path, kIdFileBytesMax));
-    SHEAF_RETURN_NOT_OK(DecodeBatchIds(std::string_view(*bytes), path).status());
+    SHEAF_RETURN_NOT_OK(ReadBatchIds(files, io::Join(paths.batch_ids, file.name)).status());
   }
   return Status::OK();
 }

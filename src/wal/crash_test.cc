@@ -8,7 +8,6 @@
 /// choices, but may meet the crash one operation earlier or later.)
 
 #include <algorithm>
-#include <cstdlib>
 #include <future>
 #include <random>
 #include <string>
@@ -17,6 +16,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/environment_testing.h"
 #include "wal/sim_log_testing.h"
 
 namespace sheaf::wal {
@@ -125,11 +125,6 @@ class CrashRun {
   Oracle oracle_;
   uint64_t truncated_ = 0;
 };
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
 
 TEST(Crash, AcknowledgedEntriesSurviveAndNoneIsHalfThere) {
   const uint64_t only = FromEnvironment("SHEAF_CRASH_SEED", 0);

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-namespace sheaf::store {
+namespace sheaf {
 
 /// The variable as a number, or `otherwise` where it is not set.
 inline uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
@@ -13,4 +13,4 @@ inline uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   return given == nullptr ? otherwise : std::strtoull(given, nullptr, 10);
 }
 
-}  // namespace sheaf::store
+}  // namespace sheaf
