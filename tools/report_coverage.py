@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Prints line and branch coverage by module from a coverage build, and fails below the floors.
+"""Prints line and branch coverage by module from a coverage build whose tests have run, and fails below the floors.
 
   report_coverage.py BUILD_FOLDER [--uncovered MODULE]
 
-Branches that only an exception takes are not counted, nor are those of checks that end the program (SHEAF_CHECK). `--uncovered` names
-the lines of a module with branches that no test takes.
+Branches are those of the sources: a condition counts twice, for true and false, also where a macro has it (SHEAF_RETURN_NOT_OK: no
+error, an error). `--uncovered` names the lines of a module whose branches no test takes.
 """
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -16,51 +15,56 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LINES_FLOOR = 80
 BRANCHES_FLOOR = {"wal": 90, "parts": 90, "store": 90}
+NOT_OURS = r".*(_test|_fuzz|_bench|testing)\.(cc|h)$"
 
 
-def measure(build):
-    report = build / "coverage.json"
-    subprocess.run(["gcovr", "--root", ROOT, "--filter", "src/", "--exclude", r".*(_test|_fuzz|_bench|testing)\.(cc|h)",
-                    "--exclude-throw-branches", "--exclude-unreachable-branches", "--exclude-branches-by-pattern", r".*SHEAF_CHECK.*",
-                    "--gcov-ignore-parse-errors", "-j", str(os.cpu_count()), "--json", report, build], check=True,
-                   stdout=subprocess.DEVNULL)
-    return json.loads(report.read_text())["files"]
+def programs(build):
+    """What has tests in it, or is tested from outside."""
+    return sorted(path for path in (build / "bin").iterdir() if path.name == "sheaf" or path.name.endswith("_test"))
 
 
-def count(files):
-    """Lines, covered lines, branches, taken branches of each module."""
-    modules = {}
-    for entry in files:
-        numbers = modules.setdefault(entry["file"].split("/")[1], [0, 0, 0, 0])
-        for line in entry["lines"]:
-            if line.get("gcovr/noncode"):
-                continue
-            taken = [branch["count"] > 0 for branch in line["branches"]]
-            for i, more in enumerate((1, line["count"] > 0, len(taken), sum(taken))):
-                numbers[i] += more
-    return modules
+def export(build, *options):
+    profile = build / "profiles" / "all.profdata"
+    raw = sorted((build / "profiles").glob("*.profraw"))
+    subprocess.run(["llvm-profdata-19", "merge", "--sparse", "--failure-mode=warn", "-o", profile, *raw], check=True)
+    first, *others = programs(build)
+    answer = subprocess.run(["llvm-cov-19", "export", first, *(f"--object={other}" for other in others), f"--instr-profile={profile}",
+                             f"--ignore-filename-regex={NOT_OURS}", *options], check=True, stdout=subprocess.PIPE)
+    files = json.loads(answer.stdout)["data"][0]["files"]
+    return [file for file in files if pathlib.Path(file["filename"]).is_relative_to(ROOT / "src")]
+
+
+def module_of(file):
+    return pathlib.Path(file["filename"]).relative_to(ROOT / "src").parts[0]
 
 
 def print_uncovered(files, module):
-    for entry in sorted(files, key=lambda entry: entry["file"]):
-        if entry["file"].split("/")[1] != module:
+    for file in files:
+        if module_of(file) != module:
             continue
-        text = (ROOT / entry["file"]).read_text().splitlines()
-        for line in entry["lines"]:
-            missed = sum(branch["count"] == 0 for branch in line["branches"])
-            if missed or line["count"] == 0:
-                number = line["line_number"]
-                print(f"{entry['file']}:{number}: {missed} of {len(line['branches'])}: {text[number - 1].strip()}")
+        text = pathlib.Path(file["filename"]).read_text().splitlines()
+        branches = file["branches"] + [branch for expansion in file.get("expansions", []) for branch in expansion["branches"]]
+        missed = {}
+        for line, _, _, _, times_true, times_false, *_ in file["branches"]:
+            if times_true == 0 or times_false == 0:
+                missed.setdefault(line, set()).update({"true"} if times_true == 0 else set(), {"false"} if times_false == 0 else set())
+        del branches
+        for line, sides in sorted(missed.items()):
+            print(f"{file['filename']}:{line}: never {' nor '.join(sorted(sides))}: {text[line - 1].strip()}")
 
 
 def main():
-    files = measure(pathlib.Path(sys.argv[1]).resolve())
+    build = pathlib.Path(sys.argv[1]).resolve()
     if sys.argv[2:3] == ["--uncovered"]:
-        return print_uncovered(files, sys.argv[3])
-    modules = count(files)
-    modules["all"] = [sum(numbers[i] for numbers in modules.values()) for i in range(4)]
+        return print_uncovered(export(build), sys.argv[3])
+    modules = {}
+    for file in export(build, "--summary-only"):
+        for name in (module_of(file), "all"):
+            sums = modules.setdefault(name, [0, 0, 0, 0])
+            for i, (what, which) in enumerate((("lines", "count"), ("lines", "covered"), ("branches", "count"), ("branches", "covered"))):
+                sums[i] += file["summary"][what][which]
     below = []
-    for module, (lines, covered, branches, taken) in modules.items():
+    for module, (lines, covered, branches, taken) in sorted(modules.items(), key=lambda item: (item[0] == "all", item[0])):
         lines_percent, branches_percent = 100 * covered / max(lines, 1), 100 * taken / max(branches, 1)
         print(f"{module:10} {lines_percent:5.1f} % of {lines:6} lines {branches_percent:5.1f} % of {branches:6} branches")
         if branches_percent < BRANCHES_FLOOR.get(module, 0):

@@ -8,6 +8,7 @@ Only the package managers' own commands fetch anything; what they bring is check
   setup.py build        what compiling needs: apt packages, Arrow (pyarrow wheel), DuckDB
   setup.py test         the above, and the Python environment and Go programs that the tests run as peers
   setup.py bench        the above, and the libraries that the benchmarks are held against
+  setup.py coverage     what the tests need, and what counts their coverage
   setup.py print        prints the folder of the dependencies; installs nothing, like those below
   setup.py print-arrow  prints the folder of Arrow's libraries
   setup.py print-peers  prints the folder of the tests' peers
@@ -219,6 +220,10 @@ def setup_bench():
     install_packages(LOCK["bench"]["apt"])
 
 
+def setup_coverage():
+    install_packages(LOCK["coverage"]["apt"])
+
+
 def main():
     verb = sys.argv[1] if len(sys.argv) == 2 else ""
     if verb == "print":
@@ -236,6 +241,10 @@ def main():
         setup_build()
         setup_test()
         setup_bench()
+    elif verb == "coverage":
+        setup_build()
+        setup_test()
+        setup_coverage()
     else:
         sys.exit(__doc__)
 

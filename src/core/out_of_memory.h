@@ -10,6 +10,7 @@
 #pragma once
 
 #include <new>
+#include <string>
 
 #include "core/status.h"
 
@@ -24,6 +25,11 @@ auto CatchOutOfMemory(Body&& body) -> decltype(body()) {
   } catch (const std::bad_alloc&) {
     return MakeStatus(ErrorKind::kOutOfMemory, "out of memory");
   }
+}
+
+/// Whether memory was what a call lacked, whatever kind of error a library made of it: Parquet's reader calls it damage.
+inline bool IsOutOfMemory(const Status& status) {
+  return KindOf(status) == ErrorKind::kOutOfMemory || status.message().find("std::bad_alloc") != std::string::npos;
 }
 
 /// Says in the log why the process ends, when it does for an exception that nobody takes, and what is left. For main().

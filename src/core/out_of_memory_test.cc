@@ -14,6 +14,13 @@ TEST(OutOfMemory, IsAnErrorWhereItIsCaught) {
   EXPECT_THROW(static_cast<void>(CatchOutOfMemory([]() -> Status { throw std::runtime_error("else"); })), std::runtime_error);
 }
 
+TEST(OutOfMemory, IsToldWhateverALibraryCallsIt) {
+  EXPECT_TRUE(IsOutOfMemory(MakeError(ErrorKind::kOutOfMemory, "enough")));
+  EXPECT_TRUE(IsOutOfMemory(arrow::Status::IOError("Couldn't deserialize thrift: std::bad_alloc")));
+  EXPECT_FALSE(IsOutOfMemory(arrow::Status::IOError("Couldn't deserialize thrift: no more data to read.")));
+  EXPECT_FALSE(IsOutOfMemory(Status::OK()));
+}
+
 TEST(OutOfMemoryDeathTest, SaysWhyTheProcessEnds) {
   const auto end = [](auto thrown) {
     ExplainTermination();

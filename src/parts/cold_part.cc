@@ -283,8 +283,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> ColdPart::Read(int granule, const st
   SHEAF_CHECK(granule >= 0 && granule < index_->granules());
   const auto failed = [&](const Status& error) {
     const std::string where = fmt::format("{}: granule {}", name(), granule);
-    const ErrorKind kind = KindOf(error);
-    if (kind == ErrorKind::kCorruption || kind == ErrorKind::kOutOfMemory) return WithContext(error, where);
+    if (IsOutOfMemory(error)) return MakeError(ErrorKind::kOutOfMemory, "{}: {}", where, error.message());
+    if (KindOf(error) == ErrorKind::kCorruption) return WithContext(error, where);
     return MakeError(ErrorKind::kCorruption, "{}: {}", where, error.message());  // Its bytes are not what Parquet expects.
   };
   auto reader = TakeReader();

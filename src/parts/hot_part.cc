@@ -8,6 +8,7 @@
 #include <arrow/buffer.h>
 
 #include "core/check.h"
+#include "core/out_of_memory.h"
 
 namespace sheaf::parts {
 namespace {
@@ -21,6 +22,11 @@ int64_t BufferBytes(const arrow::ArrayData& data) {
   for (const auto& buffer : data.buffers) bytes += buffer ? buffer->size() : 0;
   for (const auto& child : data.child_data) bytes += BufferBytes(*child);
   return bytes;
+}
+
+/// Arrow cannot read what it wrote once: its bytes are not what they were.
+Status Failed(const std::string& where, const Status& error) {
+  return MakeError(IsOutOfMemory(error) ? ErrorKind::kOutOfMemory : ErrorKind::kCorruption, "{}: {}", where, error.message());
 }
 
 }  // namespace
@@ -78,7 +84,7 @@ Status HotPart::OpenReader() const {
   arrow::ipc::IpcReadOptions options;
   options.use_threads = false;
   auto opened = arrow::ipc::RecordBatchFileReader::Open(std::make_shared<arrow::io::BufferReader>(data_->buffer()), options);
-  if (!opened.ok()) return MakeError(ErrorKind::kCorruption, "{}: {}", name(), opened.status().message());
+  if (!opened.ok()) return Failed(name(), opened.status());
   if ((*opened)->num_record_batches() != index_->granules() || !(*opened)->schema()->Equals(*schema_, /*check_metadata=*/false)) {
     return MakeError(ErrorKind::kCorruption, "{}: holds {} granules of\n{}\nexpected are {} of\n{}", name(),
                      (*opened)->num_record_batches(), (*opened)->schema()->ToString(), index_->granules(), schema_->ToString());
@@ -98,7 +104,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> HotPart::Whole(int granule) const {
   MutexLock lock(&mutex_);  // Below only metadata is read, from memory that was just checked.
   SHEAF_RETURN_NOT_OK(OpenReader());
   auto batch = reader_->ReadRecordBatch(granule);
-  if (!batch.ok()) return MakeError(ErrorKind::kCorruption, "{}: granule {}: {}", name(), granule, batch.status().message());
+  if (!batch.ok()) return Failed(fmt::format("{}: granule {}", name(), granule), batch.status());
   if ((*batch)->num_rows() != index_->granule(granule).rows) {
     return MakeError(ErrorKind::kCorruption, "{}: granule {} has {} rows, its index says {}", name(), granule, (*batch)->num_rows(),
                      index_->granule(granule).rows);

@@ -39,6 +39,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>
 #endif
+extern "C" int __llvm_profile_write_file() __attribute__((weak));  // Of builds that count what is covered.
 
 namespace {
 
@@ -158,6 +159,7 @@ class Try {
   [[noreturn]] void Tell(const Story& story, const MemoryFaultKind& kind, uint64_t n) {
     alarm(kSecondsMax);
     t_counted = false;
+    TellOnce(story);
     story.set_up(&teller_);
     telling_.lock();
     teller_.SetTrouble({.begun = [] { return g_failed.load(); },
@@ -177,12 +179,23 @@ class Try {
     g_kind = Kind::kNone;
     const bool sound = LookAtWhatIsLeft(/*ended=*/false);
 #ifdef __SANITIZE_ADDRESS__
-    if (__lsan_do_recoverable_leak_check() != 0) _exit(kFailed);
+    if (__lsan_do_recoverable_leak_check() != 0) Exit(kFailed);
 #endif
-    _exit(!sound ? kFailed : g_failed ? kWentOn : kNotSoMany);
+    Exit(!sound ? kFailed : g_failed ? kWentOn : kNotSoMany);
   }
 
  private:
+  /// Makes what is made once in a process: where that fails half-way, whoever needs it next waits for ever, and a process that ends
+  /// does not.
+  static void TellOnce(const Story& story) {
+    io::SimFileSystem disk;
+    io::SimClock clock;
+    Teller teller(&disk, &clock, "/db");
+    story.set_up(&teller);
+    story.tell(&teller);
+    teller.Close();
+  }
+
   /// Instead of std::terminate().
   [[noreturn]] void End() {
     g_kind = Kind::kNone;
@@ -190,7 +203,13 @@ class Try {
     telling_.lock();  // The teller waits for its answer, or stops when it has it.
     const bool sound = LookAtWhatIsLeft(/*ended=*/true);
     if (!g_failed) std::cerr << "ended, though no allocation failed\n";
-    _exit(sound && g_failed ? kEnded : kFailed);
+    Exit(sound && g_failed ? kEnded : kFailed);
+  }
+
+  /// At once: threads may stand still in the middle of something.
+  [[noreturn]] static void Exit(int outcome) {
+    if (__llvm_profile_write_file != nullptr) __llvm_profile_write_file();
+    _exit(outcome);
   }
 
   bool LookAtWhatIsLeft(bool ended) {
