@@ -39,18 +39,20 @@ def module_of(file):
 
 
 def print_uncovered(files, module):
+    """Not those of conditions that are constant, nor of what was never reached: that shows in what leads there."""
     for file in files:
         if module_of(file) != module:
             continue
         text = pathlib.Path(file["filename"]).read_text().splitlines()
-        branches = file["branches"] + [branch for expansion in file.get("expansions", []) for branch in expansion["branches"]]
-        missed = {}
-        for line, _, _, _, times_true, times_false, *_ in file["branches"]:
-            if times_true == 0 or times_false == 0:
-                missed.setdefault(line, set()).update({"true"} if times_true == 0 else set(), {"false"} if times_false == 0 else set())
-        del branches
-        for line, sides in sorted(missed.items()):
-            print(f"{file['filename']}:{line}: never {' nor '.join(sorted(sides))}: {text[line - 1].strip()}")
+        places = {}  # By where they are: a template has them several times.
+        for *place, times_true, times_false, _, _, _ in file["branches"]:
+            sums = places.setdefault(tuple(place), [0, 0])
+            sums[0] += times_true
+            sums[1] += times_false
+        for (line, *_), (times_true, times_false) in sorted(places.items()):
+            if (times_true == 0) != (times_false == 0):
+                side = "true" if times_true == 0 else "false"
+                print(f"{pathlib.Path(file['filename']).relative_to(ROOT)}:{line}: never {side}: {text[line - 1].strip()}")
 
 
 def main():
