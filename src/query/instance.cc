@@ -6,6 +6,7 @@
 #include "duckdb/storage/buffer_manager.hpp"
 #include <fmt/format.h>
 
+#include "query/argument_check.h"
 #include "query/attribute_rewrite.h"
 #include "query/catalog.h"
 #include "query/error_map.h"
@@ -82,6 +83,7 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
     RegisterCatalog(&duckdb, database, system_tables);
     duckdb::ExtensionLoader loader(duckdb, "sheaf");
     RegisterIdTypes(&loader);
+    RegisterArgumentCheck(&loader);
     duckdb::OptimizerExtension extension;
     extension.pre_optimize_function = BeforeOptimizing;
     extension.optimize_function = AfterOptimizing;
