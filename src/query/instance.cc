@@ -15,6 +15,7 @@
 #include "query/lockdown.h"
 #include "query/lookup_hint.h"
 #include "query/lookup_plan.h"
+#include "query/sampling.h"
 
 /// DuckDB brings an allocator of its own, jemalloc under other names, which looks for this variable in the program. A statement takes
 /// vectors of 16 or 32 KB by the hundred, and the allocator keeps 20 of a size at hand for each thread: the others cost a lock and a
@@ -84,6 +85,7 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
     duckdb::ExtensionLoader loader(duckdb, "sheaf");
     RegisterIdTypes(&loader);
     RegisterArgumentCheck(&loader);
+    RegisterSampling(&loader);
     duckdb::OptimizerExtension extension;
     extension.pre_optimize_function = BeforeOptimizing;
     extension.optimize_function = AfterOptimizing;
