@@ -101,6 +101,28 @@ TEST_F(PruningTest, AnalysesReadThePartsOfTheirRange) {
   EXPECT_THAT(refused.message(), HasSubstr("error_rate: from must be"));
 }
 
+TEST_F(PruningTest, AnalysesOfTradesReadTheChunksOfTheirRange) {
+  database_.AddTradingTables();
+  for (int hour = 10; hour < 16; ++hour) {
+    const std::string time = "TIMESTAMP '2026-01-01 " + std::to_string(hour) + ":00:00' + INTERVAL 1 second * i";
+    Ndjson("INSERT INTO trading.trades SELECT i::VARCHAR, 'o', 'p', 'u' || i % 3, 'X', 'BUY', 'OPEN', 10 + i % 7, 1, " + time +
+           " FROM range(100) r(i)");
+    Ndjson("INSERT INTO trading.orders (order_id, user_id, volume, created_at) SELECT '" + std::to_string(hour) +
+           "-' || i, 'u' || i % 3, 1, " + time + " FROM range(100) r(i)");
+  }
+  EXPECT_EQ(Ndjson("SELECT sum(volume)::BIGINT AS n FROM market_analysis('2026-01-01 12:00:00', '2026-01-01 13:00:00', '1 minute')"),
+            "{\"n\":100}\n");
+  EXPECT_EQ(stats_.rows_scanned, 100);
+  EXPECT_EQ(Ndjson("SELECT sum(order_count)::BIGINT AS orders, sum(trade_count)::BIGINT AS trades "
+                   "FROM user_statistics('2026-01-01 12:00:00', '2026-01-01 13:00:00')"),
+            "{\"orders\":100,\"trades\":100}\n");
+  EXPECT_EQ(stats_.rows_scanned, 200);
+  EXPECT_EQ(Ndjson("SELECT sum(trade_count)::BIGINT AS n FROM profit_and_loss('2026-01-01 12:00:00', '2026-01-01 13:00:00')"),
+            "{\"n\":100}\n");
+  EXPECT_EQ(stats_.rows_scanned, 2 * 300) << "what was opened before the range, and the last prices; nothing behind its end";
+  EXPECT_EQ(Ndjson("SELECT DISTINCT user_id AS u FROM profit_and_loss('2026-01-01', '2026-01-02', for_user := 'u1')"), "{\"u\":\"u1\"}\n");
+}
+
 TEST_F(PruningTest, CountComesFromMetadata) {
   EXPECT_EQ(Ndjson("SELECT count(*) AS n FROM traces"), "{\"n\":7000}\n");
   EXPECT_EQ(stats_.rows_scanned, 0);

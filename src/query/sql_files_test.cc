@@ -83,6 +83,7 @@ class SqlFiles : public ::testing::TestWithParam<std::tuple<std::string, Kind>> 
       stored_ = std::make_unique<StoredDatabase>(io::PosixFileSystem(), folder_.path() + "/db");
       return;
     }
+    memory_.AddTradingTables();
     auto engine = Engine::Open(&memory_, {.threads = 2});
     ASSERT_TRUE(engine.ok()) << engine.status().ToString();
     engine_ = std::move(engine).ValueUnsafe();
