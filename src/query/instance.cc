@@ -6,6 +6,7 @@
 #include "duckdb/storage/buffer_manager.hpp"
 #include <fmt/format.h>
 
+#include "query/argument_check.h"
 #include "query/attribute_rewrite.h"
 #include "query/catalog.h"
 #include "query/error_map.h"
@@ -14,6 +15,7 @@
 #include "query/lockdown.h"
 #include "query/lookup_hint.h"
 #include "query/lookup_plan.h"
+#include "query/sampling.h"
 
 /// DuckDB brings an allocator of its own, jemalloc under other names, which looks for this variable in the program. A statement takes
 /// vectors of 16 or 32 KB by the hundred, and the allocator keeps 20 of a size at hand for each thread: the others cost a lock and a
@@ -82,6 +84,8 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
     RegisterCatalog(&duckdb, database, system_tables);
     duckdb::ExtensionLoader loader(duckdb, "sheaf");
     RegisterIdTypes(&loader);
+    RegisterArgumentCheck(&loader);
+    RegisterSampling(&loader);
     duckdb::OptimizerExtension extension;
     extension.pre_optimize_function = BeforeOptimizing;
     extension.optimize_function = AfterOptimizing;

@@ -28,7 +28,8 @@ constexpr std::string_view kTableFunctions[] = {
     "range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree", "summary", "duckdb_columns",
     "duckdb_tables", "duckdb_views", "duckdb_schemas", "duckdb_types", "duckdb_functions", "duckdb_keywords",
     "duckdb_constraints", "duckdb_databases", "duckdb_indexes", "duckdb_sequences", "pragma_table_info", "pragma_show",
-    "find_trace", "slow_operations"};
+    "find_trace", "slow_operations", "error_rate", "service_graph", "latency_series", "user_statistics", "market_analysis",
+    "profit_and_loss"};
 
 /// Scans that plans of allowed statements end in, besides the functions above.
 constexpr std::string_view kScans[] = {kScanName, "sheaf_rows", "column_data_scan", "dummy_scan"};
@@ -36,7 +37,8 @@ constexpr std::string_view kScans[] = {kScanName, "sheaf_rows", "column_data_sca
 /// Scalar functions that reach outside, tell about the server, or run SQL that was not looked at.
 constexpr std::string_view kRefusedFunctions[] = {
     "getenv", "current_setting", "getvariable", "write_log", "nextval", "currval", "json_serialize_plan", "pg_sleep", "sleep_ms",
-    "read_text", "read_blob", "load_aws_credentials", "set_config", "parse_duckdb_log_message", "error", "query"};
+    "read_text", "read_blob", "load_aws_credentials", "set_config", "parse_duckdb_log_message", "error", "check_argument",
+    "query"};
 
 constexpr std::string_view kPragmas[] = {"table_info", "show", "show_tables", "show_tables_expanded", "version"};
 

@@ -70,6 +70,59 @@ TEST_F(PruningTest, ExplainAnalyzeSaysWhatWasPruned) {
   EXPECT_THAT(Ndjson("EXPLAIN ANALYZE SELECT name FROM find_trace('4bf92f3577b34da6a3ce929d0e0e4736')"), HasSubstr("trace_id"));
 }
 
+TEST_F(PruningTest, AnalysesReadThePartsOfTheirRange) {
+  // The third part's hour. Arguments are constants, parameters' values or expressions of these: each prunes as a filter does.
+  const std::string range = "'2023-11-15 00:13:20', TIMESTAMP '2023-11-15 01:13:20'";
+  const std::vector<std::string> calls = {
+      "slow_operations(" + range + ", 0)", "error_rate(" + range + ")", "latency_series(" + range + ", '5 minutes')",
+      "latency_series('2023-11-15 00:13:20', TIMESTAMP '2023-11-15 00:13:20' + INTERVAL 1 hour, INTERVAL 1 minute)"};
+  for (const std::string& call : calls) {
+    EXPECT_THAT(Ndjson("SELECT sum(count) AS n FROM " + call), HasSubstr("{\"n\":1000}")) << call;
+    EXPECT_EQ(stats_.parts, kParts) << call;
+    EXPECT_EQ(stats_.parts_pruned, kParts - 1) << call;
+    EXPECT_LE(stats_.rows_scanned, 1000) << call;
+    EXPECT_THAT(Ndjson("EXPLAIN SELECT * FROM " + call), HasSubstr("start_time>=")) << call;
+    EXPECT_THAT(Ndjson("EXPLAIN SELECT * FROM " + call), ::testing::Not(HasSubstr("check_argument"))) << call;
+  }
+  EXPECT_THAT(Ndjson("SELECT sum(call_count) > 0 AS some FROM service_graph(" + range + ")"), HasSubstr("true"));
+  EXPECT_EQ(stats_.parts, 2 * kParts) << "parents and children are two scans";
+  EXPECT_EQ(stats_.parts_pruned, 2 * (kParts - 1));
+  EXPECT_LE(stats_.rows_scanned, 2000);
+
+  auto text = RunToText(engine_.get(),
+                        {.sql = "SELECT sum(count) AS n FROM error_rate(?, ?)",
+                         .parameters = {std::string("2023-11-15 00:13:20"), std::string("2023-11-15 01:13:20")}},
+                        Format::kNdjson, &stats_);
+  ASSERT_TRUE(text.ok()) << text.status().ToString();
+  EXPECT_EQ(*text, "{\"n\":1000}\n");
+  EXPECT_EQ(stats_.parts_pruned, kParts - 1);
+  const Status refused = RunAll(engine_.get(), {.sql = "SELECT * FROM error_rate(?, ?)",
+                                                .parameters = {std::string("2030-01-02"), std::string("2030-01-01")}}).status();
+  EXPECT_THAT(refused.message(), HasSubstr("error_rate: from must be"));
+}
+
+TEST_F(PruningTest, AnalysesOfTradesReadTheChunksOfTheirRange) {
+  database_.AddTradingTables();
+  for (int hour = 10; hour < 16; ++hour) {
+    const std::string time = "TIMESTAMP '2026-01-01 " + std::to_string(hour) + ":00:00' + INTERVAL 1 second * i";
+    Ndjson("INSERT INTO trading.trades SELECT i::VARCHAR, 'o', 'p', 'u' || i % 3, 'X', 'BUY', 'OPEN', 10 + i % 7, 1, " + time +
+           " FROM range(100) r(i)");
+    Ndjson("INSERT INTO trading.orders (order_id, user_id, volume, created_at) SELECT '" + std::to_string(hour) +
+           "-' || i, 'u' || i % 3, 1, " + time + " FROM range(100) r(i)");
+  }
+  EXPECT_EQ(Ndjson("SELECT sum(volume)::BIGINT AS n FROM market_analysis('2026-01-01 12:00:00', '2026-01-01 13:00:00', '1 minute')"),
+            "{\"n\":100}\n");
+  EXPECT_EQ(stats_.rows_scanned, 100);
+  EXPECT_EQ(Ndjson("SELECT sum(order_count)::BIGINT AS orders, sum(trade_count)::BIGINT AS trades "
+                   "FROM user_statistics('2026-01-01 12:00:00', '2026-01-01 13:00:00')"),
+            "{\"orders\":100,\"trades\":100}\n");
+  EXPECT_EQ(stats_.rows_scanned, 200);
+  EXPECT_EQ(Ndjson("SELECT sum(trade_count)::BIGINT AS n FROM profit_and_loss('2026-01-01 12:00:00', '2026-01-01 13:00:00')"),
+            "{\"n\":100}\n");
+  EXPECT_EQ(stats_.rows_scanned, 2 * 300) << "what was opened before the range, and the last prices; nothing behind its end";
+  EXPECT_EQ(Ndjson("SELECT DISTINCT user_id AS u FROM profit_and_loss('2026-01-01', '2026-01-02', for_user := 'u1')"), "{\"u\":\"u1\"}\n");
+}
+
 TEST_F(PruningTest, CountComesFromMetadata) {
   EXPECT_EQ(Ndjson("SELECT count(*) AS n FROM traces"), "{\"n\":7000}\n");
   EXPECT_EQ(stats_.rows_scanned, 0);

@@ -83,6 +83,7 @@ class SqlFiles : public ::testing::TestWithParam<std::tuple<std::string, Kind>> 
       stored_ = std::make_unique<StoredDatabase>(io::PosixFileSystem(), folder_.path() + "/db");
       return;
     }
+    memory_.AddTradingTables();
     auto engine = Engine::Open(&memory_, {.threads = 2});
     ASSERT_TRUE(engine.ok()) << engine.status().ToString();
     engine_ = std::move(engine).ValueUnsafe();
@@ -141,6 +142,33 @@ TEST_P(SqlFiles, AnswersAsWritten) {
     const bool reads = step.verb == "error" || step.text.starts_with("SELECT");
     if (kind() == Kind::kEventful && !reads) PassEvent();
     if (HasFatalFailure()) return;
+  }
+}
+
+/// Statements of the ```sql blocks of docs/sql.md, in order.
+std::vector<std::string> ManualStatements() {
+  std::ifstream in(Folder() / "../../docs/sql.md");
+  EXPECT_TRUE(in) << "the manual cannot be read";
+  std::vector<std::string> statements;
+  std::string line, statement;
+  for (bool inside = false; std::getline(in, line);) {
+    if (line.starts_with("```")) inside = line == "```sql";
+    else if (inside) statement += line + "\n";
+    if (!statement.ends_with(";\n")) continue;
+    statements.push_back(std::exchange(statement, ""));
+  }
+  EXPECT_EQ(statement, "") << "each statement ends with a semicolon";
+  return statements;
+}
+
+TEST(SqlManual, ExamplesRun) {
+  io::TemporaryFolder folder;
+  StoredDatabase stored(io::PosixFileSystem(), folder.path() + "/db");
+  const auto statements = ManualStatements();
+  EXPECT_GE(statements.size(), 10u);
+  for (const std::string& sql : statements) {
+    const auto answer = RunToText(stored.engine(), {.sql = sql}, Format::kNdjson);
+    EXPECT_TRUE(answer.ok()) << sql << answer.status().ToString();
   }
 }
 

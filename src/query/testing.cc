@@ -16,6 +16,7 @@
 #include "decode/decoder.h"
 #include "query/formats.h"
 #include "store/names.h"
+#include "store/ready_tables.h"
 #include "store/table_change.h"
 #include "wire/otlp_json.h"
 
@@ -242,6 +243,15 @@ TableId MemoryDatabase::AddTable(const std::string& schema_name, const std::stri
   info->schema = std::move(schema);
   tables_.push_back({.info = info});
   return info->id;
+}
+
+void MemoryDatabase::AddTradingTables() {
+  MutexLock lock(&mutex_);
+  for (store::TableInfo& ready : store::ReadyTables()) {
+    if (ready.schema_name != "trading") continue;
+    ready.id = TableId(next_table_++);
+    tables_.push_back({.info = std::make_shared<const store::TableInfo>(std::move(ready))});
+  }
 }
 
 void MemoryDatabase::Add(decode::Signal signal, std::shared_ptr<arrow::RecordBatch> batch, const std::string& name, int64_t granule_rows) {

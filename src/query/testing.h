@@ -42,6 +42,9 @@ class MemoryDatabase : public store::Database {
   /// Adds a table of another schema.
   TableId AddTable(const std::string& schema_name, const std::string& name, std::shared_ptr<arrow::Schema> schema) SHEAF_EXCLUDES(mutex_);
 
+  /// Adds the ready tables of `trading`, empty.
+  void AddTradingTables() SHEAF_EXCLUDES(mutex_);
+
   /// The next append answers with this, once.
   void FailNextAppend(Status error) SHEAF_EXCLUDES(mutex_);
   /// Appends so far.
