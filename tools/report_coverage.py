@@ -20,7 +20,7 @@ NOT_OURS = r".*(_test|_fuzz|_bench|testing)\.(cc|h)$"
 
 def programs(build):
     """What has tests in it, or is tested from outside."""
-    return sorted(path for path in (build / "bin").iterdir() if path.name == "sheaf" or path.name.endswith("_test"))
+    return sorted(path for path in (build / "bin").iterdir() if path.name == "sheaf" or path.name.endswith(("_test", "_fuzz")))
 
 
 def export(build, *options):
