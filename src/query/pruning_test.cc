@@ -128,6 +128,13 @@ TEST_F(PruningTest, CountComesFromMetadata) {
   EXPECT_EQ(stats_.rows_scanned, 0);
 }
 
+TEST_F(PruningTest, LeastAndGreatestComeFromMetadata) {
+  const std::string scanned = Ndjson("SELECT min(start_time + INTERVAL 0 seconds)::VARCHAR AS a, max(duration_ns + 0) AS b FROM traces");
+  EXPECT_GT(stats_.rows_scanned, 0);
+  EXPECT_EQ(Ndjson("SELECT min(start_time)::VARCHAR AS a, max(duration_ns) AS b FROM traces"), scanned);
+  EXPECT_EQ(stats_.rows_scanned, 0);
+}
+
 TEST_F(PruningTest, TopNByTimeReadsLittle) {
   EXPECT_THAT(Ndjson("SELECT name, attributes, start_time FROM traces ORDER BY start_time DESC LIMIT 3"),
               HasSubstr("2023-11-15T04:16:39"));

@@ -411,14 +411,46 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   return statistics ? statistics->ToUnique() : nullptr;
 }
 
-/// Lets DuckDB answer count(*) without a scan: the counts of immutable sources are exact, and so are those of dead rows. Of a damaged
-/// part nothing is certain: the scan will tell.
+/// The ranges of a source's columns, for min() and max() of a whole table without a scan. They are exact for integers and times where no
+/// row is dead; others are told as unknown. Borrows its arguments, for as long as the statement is planned.
+class SourceRanges : public duckdb::PartitionRowGroup {
+ public:
+  SourceRanges(const ScanBind& bind, const store::SourceView& view) : bind_(bind), view_(view) {}
+
+  duckdb::unique_ptr<duckdb::BaseStatistics> GetColumnStatistics(const duckdb::StorageIndex& index) override {
+    const column_t id = index.GetPrimaryIndex();
+    const LogicalType type = ColumnType(bind_, id, bind_.Find(id));
+    const columns::Zone* zone = ExactZone(index);
+    const auto statistics = zone != nullptr ? ZoneStatistics(type, *zone, view_.source->rows()) : std::nullopt;
+    return statistics ? statistics->ToUnique() : duckdb::BaseStatistics::CreateUnknown(type).ToUnique();
+  }
+  bool MinMaxIsExact(const duckdb::BaseStatistics&, const duckdb::StorageIndex& index) override { return ExactZone(index) != nullptr; }
+
+ private:
+  const columns::Zone* ExactZone(const duckdb::StorageIndex& index) const {
+    using Kind = columns::Zone::Kind;
+    const LogicalColumn* column = index.HasChildren() ? nullptr : bind_.Find(index.GetPrimaryIndex());
+    if (column == nullptr || column->field != Field::kWhole || column->form != Form::kPlain) return nullptr;
+    if (!view_.source->damage().empty()) return nullptr;
+    const columns::Zone* zone = view_.source->source_zone(column->physical);
+    if (zone == nullptr || (zone->kind != Kind::kInt64 && zone->kind != Kind::kUint64)) return nullptr;
+    return zone->null_count < view_.source->rows() && (view_.dead == nullptr || view_.dead->count() == 0) ? zone : nullptr;
+  }
+
+  const ScanBind& bind_;
+  const store::SourceView& view_;
+};
+
+/// Lets DuckDB answer count(*), min() and max() without a scan: the counts of immutable sources are exact, and so are those of dead rows.
+/// Of a damaged part nothing is certain: the scan will tell.
 duckdb::vector<duckdb::PartitionStatistics> PartitionStats(ClientContext&, duckdb::GetPartitionStatsInput& input) {
   duckdb::vector<duckdb::PartitionStatistics> partitions;
-  for (const auto& [source, dead] : input.bind_data->Cast<ScanBind>().table.sources) {
+  const auto& bind = input.bind_data->Cast<ScanBind>();
+  for (const store::SourceView& view : bind.table.sources) {
     duckdb::PartitionStatistics partition;
-    partition.count = static_cast<idx_t>(source->rows() - (dead ? dead->count() : 0));
-    partition.count_type = source->damage().empty() ? duckdb::CountType::COUNT_EXACT : duckdb::CountType::COUNT_APPROXIMATE;
+    partition.count = static_cast<idx_t>(view.source->rows() - (view.dead ? view.dead->count() : 0));
+    partition.count_type = view.source->damage().empty() ? duckdb::CountType::COUNT_EXACT : duckdb::CountType::COUNT_APPROXIMATE;
+    partition.partition_row_group = duckdb::make_shared_ptr<SourceRanges>(bind, view);
     partitions.push_back(std::move(partition));
   }
   return partitions;

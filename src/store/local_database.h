@@ -268,6 +268,8 @@ class LocalDatabase : public Database {
   uint64_t manifest_number_ SHEAF_GUARDED_BY(commit_mutex_) = 0;
   std::string database_uuid_ SHEAF_GUARDED_BY(commit_mutex_);
   TableId next_table_ SHEAF_GUARDED_BY(commit_mutex_){1};
+  /// What manifests say of the tables: most are as they were in the last one.
+  std::map<TableId, std::pair<std::shared_ptr<const TableInfo>, parts::TableRecord>> records_ SHEAF_GUARDED_BY(commit_mutex_);
   std::map<TableId, Lsn> dropped_ SHEAF_GUARDED_BY(commit_mutex_);  // The log may have their rows through this LSN.
   uint64_t definitions_ SHEAF_GUARDED_BY(commit_mutex_) = 0;  // Changes of definitions so far.
   struct UnloggedStep {

@@ -195,8 +195,16 @@ Result<parts::ManifestState> LocalDatabase::StateOf(const VersionSet::Prospect& 
   state.next_part = prospect.next_part;
   state.next_table = next_table_;
   for (const auto& table : prospect.version->tables) {
-    SHEAF_ASSIGN_OR_RETURN(state.tables.emplace_back(), ToRecord(*table->info));
+    auto& [info, record] = records_[table->info->id];
+    if (info != table->info) {
+      SHEAF_ASSIGN_OR_RETURN(record, ToRecord(*table->info));
+      info = table->info;
+    }
+    state.tables.push_back(record);
     for (const auto& part : table->parts) state.parts.push_back(part->info);
+  }
+  if (records_.size() > state.tables.size()) {
+    std::erase_if(records_, [&](const auto& kept) { return prospect.version->Find(kept.first) == nullptr; });
   }
   SHEAF_ASSIGN_OR_RETURN(state.extra_json, ExtraJson(*prospect.version, prospect.covered));
   return state;
