@@ -31,7 +31,8 @@ class ReadFault : public SimLogTest {
     EXPECT_TRUE(Open().log->Close().ok());
   }
 
-  /// Calls `read` with each operation failing in each way: alone, with the next, with all that follow. It returns an error or has checked its answer.
+  /// Calls `read` with each operation failing in each way: alone, with the next, with all that follow. It returns an error or has
+  /// checked its answer.
   void FailEach(const std::function<Status()>& read) {
     ASSERT_TRUE(read().ok()) << read().ToString();
     for (const ErrorKind kind : kKinds) {
