@@ -111,8 +111,6 @@ Result<ArrayDataPtr> Retype(const ArrayDataPtr& data, const std::shared_ptr<arro
       SHEAF_ASSIGN_OR_RETURN(child, Retype(child, type->field(i)->type(), pool));
     }
     return out;
-  } else if (data->type->Equals(*type)) {
-    return data;
   }
   return MakeError(ErrorKind::kCorruption, "Parquet gave values of type {} where {} were written", data->type->ToString(),
                    type->ToString());

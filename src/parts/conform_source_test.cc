@@ -199,6 +199,63 @@ TEST_F(Conform, ValuesKeepTheirMeaning) {
   }
 }
 
+TEST_F(Conform, ZonesGoAlongOnlyWhereTheirValuesStayTheSame) {
+  Random random(TestSeed());
+  const auto older = Older();
+  const Source source = Write(older, Format::kHot, &random);
+  const auto keeps = [&](const char* name, std::shared_ptr<arrow::DataType> type) {
+    const auto now = ConformSource(source, arrow::schema({older->GetFieldByName(name)->WithType(std::move(type))}), {}).ValueOrDie();
+    EXPECT_EQ(now->source_zone(0) != nullptr, now->granule_zone(0, 0) != nullptr);
+    return now->source_zone(0) != nullptr;
+  };
+  EXPECT_TRUE(keeps("i8", arrow::int64()));
+  EXPECT_TRUE(keeps("f32", arrow::float64()));
+  EXPECT_TRUE(keeps("text", arrow::large_utf8()));
+  EXPECT_TRUE(keeps("price", arrow::decimal128(20, 6)));
+  EXPECT_FALSE(keeps("u8", arrow::int64())) << "of another kind";
+  EXPECT_FALSE(keeps("i8", arrow::float64()));
+  EXPECT_FALSE(keeps("i8", arrow::decimal128(5, 2)));
+  EXPECT_FALSE(keeps("price", arrow::decimal128(30, 9))) << "of another scale";
+  EXPECT_FALSE(keeps("price", arrow::decimal256(40, 6)));
+}
+
+TEST_F(Conform, ColumnsWithoutAnIdAreFoundByTheirNames) {
+  Random random(TestSeed());
+  const Source source = Write(Older(), Format::kHot, &random);
+  const auto other = arrow::key_value_metadata({"comment"}, {"no id of a column"});
+  const auto hidden = field("hidden", arrow::uint64(), false)->WithMetadata(other), named = field("i64", arrow::int64());
+  const auto now = ConformSource(source, arrow::schema({hidden, named}), {}).ValueOrDie();
+  const auto read = now->Read(0, {0, 1}).ValueOrDie();
+  EXPECT_TRUE(read->column(0)->Equals(source->Read(0, {Older()->GetFieldIndex("hidden")}).ValueOrDie()->column(0)));
+  EXPECT_EQ(read->column(1)->null_count(), read->num_rows()) << "a column with an id is none without one";
+}
+
+TEST_F(Conform, FillsAreCastOrNull) {
+  Random random(TestSeed());
+  const Source source = Write(Older(), Format::kHot, &random);
+  const auto now = ConformSource(source, arrow::schema({WithId(field("a", arrow::int64()), 98), WithId(field("b", arrow::int64()), 99)}),
+                                 {arrow::MakeScalar("17"), arrow::MakeNullScalar(arrow::int64())}).ValueOrDie();
+  const auto read = now->Read(0, {0, 1}).ValueOrDie();
+  EXPECT_EQ(read->column(0)->GetScalar(0).ValueOrDie()->ToString(), "17");
+  EXPECT_EQ(read->column(1)->null_count(), read->num_rows());
+}
+
+TEST_F(Conform, DamageOfTheSourceIsToldThroughIt) {
+  Random random(TestSeed());
+  const auto older = Older();
+  PartInfo info;
+  info.id = PartId(1);
+  const auto schema = arrow::schema({older->GetFieldByName("i64"), older->GetFieldByName("id16")});
+  info = WritePart(&disk_, kFolder, info, Layout(), schema, {columns::RandomBatch(schema, 9000, &random)}).ValueOrDie();
+  const std::string path = io::Join(kFolder, info.file_name);
+  std::string bytes = disk_.Contents(path).ValueOrDie();
+  bytes[65'536 + 9000] ^= 1;
+  disk_.SetContents(path, bytes);
+  const Source source = OpenPart(&disk_, kFolder, info, schema).ValueOrDie();
+  const auto now = ConformSource(source, arrow::schema({schema->field(1), schema->field(0)->WithName("renamed")}), {}).ValueOrDie();
+  EXPECT_EQ(KindOf(now->Read(0, {0, 1}).status()), ErrorKind::kCorruption);
+}
+
 TEST_F(Conform, TheSameSchemaIsTheSourceItself) {
   Random random(TestSeed());
   const Source source = Write(Older(), Format::kHot, &random);
@@ -215,6 +272,7 @@ TEST_F(Conform, RefusesNarrowingAndColumnsWithoutAValue) {
   EXPECT_EQ(kind(older->GetFieldByName("i64")->WithType(arrow::int32()), {}), ErrorKind::kUnsupported);
   EXPECT_EQ(kind(older->GetFieldByName("text")->WithType(arrow::int64()), {}), ErrorKind::kUnsupported);
   EXPECT_EQ(kind(WithId(field("new", arrow::int64(), false), 99), {}), ErrorKind::kInvalid);
+  EXPECT_EQ(kind(WithId(field("new", arrow::int64(), false), 99), {arrow::MakeNullScalar(arrow::int64())}), ErrorKind::kInvalid);
   EXPECT_EQ(kind(WithId(field("new", arrow::int64(), false), 99), {arrow::MakeScalar("word")}), ErrorKind::kInvalid);
 }
 
@@ -235,6 +293,16 @@ TEST(CanWiden, IsTrueWhereEveryValueStaysExactly) {
   EXPECT_FALSE(CanWiden(*arrow::int64(), *decimal128(20, 2)));
   EXPECT_FALSE(CanWiden(*decimal128(10, 2), *decimal128(11, 4)));
   EXPECT_FALSE(CanWiden(*decimal128(10, 2), *arrow::float64()));
+  EXPECT_FALSE(CanWiden(*arrow::decimal256(10, 2), *decimal128(20, 4)));
+  EXPECT_FALSE(CanWiden(*decimal128(10, 2), *decimal128(20, 1)));
+  EXPECT_FALSE(CanWiden(*arrow::int8(), *decimal128(10, -2))) << "the last digits would go";
+  EXPECT_TRUE(CanWiden(*arrow::uint8(), *decimal128(3, 0)));
+  EXPECT_TRUE(CanWiden(*arrow::uint64(), *decimal128(20, 0)));
+  EXPECT_FALSE(CanWiden(*arrow::uint64(), *decimal128(19, 0)));
+  EXPECT_FALSE(CanWiden(*arrow::int8(), *arrow::uint16()));
+  EXPECT_FALSE(CanWiden(*arrow::int8(), *arrow::utf8()));
+  EXPECT_FALSE(CanWiden(*arrow::boolean(), *arrow::int8()));
+  EXPECT_FALSE(CanWiden(*arrow::utf8(), *arrow::int64()));
   EXPECT_FALSE(CanWiden(*arrow::binary(), *arrow::large_utf8()));
   EXPECT_FALSE(CanWiden(*arrow::large_utf8(), *arrow::utf8()));
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -150,6 +151,97 @@ TEST_F(DeleteVector, AStaleOrForeignFileIsRefused) {
   EXPECT_TRUE(ReadDeadRows(&disk_, kFolder, second, *part).ok());
   second.file_uuid = "another file....";
   EXPECT_EQ(KindOf(ReadDeadRows(&disk_, kFolder, second, *part).status()), ErrorKind::kCorruption);
+}
+
+/// `bytes` with the digest that belongs to them.
+std::string Mended(std::string bytes) {
+  XXH128_canonical_t digest;
+  XXH128_canonicalFromHash(&digest, XXH3_128bits(bytes.data(), bytes.size() - sizeof digest));
+  std::memcpy(bytes.data() + bytes.size() - sizeof digest, digest.digest, sizeof digest);
+  return bytes;
+}
+
+TEST_F(DeleteVector, HeadsThatMakeNoSenseAreRefusedByName) {
+  constexpr size_t kVersionAt = 8, kReservedAt = 12, kPartRowsAt = 64, kCountAt = 72, kBitmapBytesAt = 80;
+  const std::string good = EncodeDeadFile({PartId(7), "0123456789abcdef", "", Lsn(9), 100, {3, 5}, {}}).ValueOrDie();
+  EXPECT_EQ(DecodeDeadFile(good, "x.del").ValueOrDie().database_uuid, "") << "none was told";
+  const auto refusal = [&](size_t at, int64_t value, size_t width) {
+    std::string bad = good;
+    std::memcpy(bad.data() + at, &value, width);
+    return DecodeDeadFile(Mended(bad), "x.del").status();
+  };
+  EXPECT_EQ(KindOf(refusal(kVersionAt, 2, 4)), ErrorKind::kUnsupported);
+  const std::pair<Status, const char*> rows[] = {
+      {refusal(0, 0, 1), "it is none"},
+      {refusal(kReservedAt, 1, 4), "its head makes no sense"},
+      {refusal(kCountAt, -1, 8), "its counts make no sense"},
+      {refusal(kCountAt, 101, 8), "its counts make no sense"},
+      {refusal(kBitmapBytesAt, 1, 8), "its counts make no sense"},
+      {refusal(kCountAt, 1, 8), "its bitmap makes no sense"},
+      {refusal(kCountAt, 3, 8), "its bitmap makes no sense"},
+      {refusal(kPartRowsAt, 5, 8), "its bitmap makes no sense"},
+      {refusal(88, 77, 4), "its bitmap makes no sense"},
+  };
+  for (const auto& [refused, what] : rows) {
+    EXPECT_EQ(KindOf(refused), ErrorKind::kCorruption) << what;
+    EXPECT_THAT(refused.message(), testing::AllOf(testing::HasSubstr("x.del"), testing::HasSubstr(what)));
+  }
+}
+
+TEST_F(DeleteVector, AFileOfAnotherPartIsToldWhateverDiffers) {
+  const Source part = Write(&disk_, 500, 64);
+  ASSERT_TRUE(WriteDeadRows(&disk_, kFolder, *part, 1, *DeadRows().With({{1, 3}}), Lsn(9), &info_).ok());
+  const PartInfo good = info_;
+  const std::function<void(PartInfo*)> changes[] = {
+      [](PartInfo* p) { p->dead_digest[0] ^= 1; },       [](PartInfo* p) { p->id = PartId(8); },
+      [](PartInfo* p) { p->file_uuid[0] ^= 1; },         [](PartInfo* p) { ++p->rows; },
+      [](PartInfo* p) { p->dead_through = Lsn(8); },     [](PartInfo* p) { ++p->dead_rows; },
+      [](PartInfo* p) { p->database_uuid[0] ^= 1; },
+  };
+  for (size_t i = 0; i < std::size(changes); ++i) {
+    info_ = good;
+    changes[i](&info_);
+    const Status refused = ReadDeadRows(&disk_, kFolder, info_, *part).status();
+    EXPECT_EQ(KindOf(refused), ErrorKind::kCorruption) << i;
+    EXPECT_THAT(refused.message(), testing::HasSubstr("is another file than the manifest names")) << i;
+  }
+  info_ = good;
+  info_.database_uuid.clear();
+  EXPECT_TRUE(ReadDeadRows(&disk_, kFolder, info_, *part).ok()) << "who does not say whose it is takes anybody's";
+  ASSERT_TRUE(WriteDeadRows(&disk_, kFolder, *part, 2, *DeadRows().With({{1, 3}}), Lsn(9), &info_).ok());
+  info_.database_uuid = good.database_uuid;
+  EXPECT_TRUE(ReadDeadRows(&disk_, kFolder, info_, *part).ok()) << "as does whose file does not say it";
+}
+
+/// A part of more rows than a vector can count.
+class HugePart : public columns::GranuleSource {
+ public:
+  const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
+  const std::string& name() const override { return name_; }
+  uint64_t ordinal() const override { return 1; }
+  int64_t rows() const override { return (int64_t{1} << 32) + 1; }
+  Lsn min_lsn() const override { return Lsn(1); }
+  Lsn max_lsn() const override { return Lsn(1); }
+  int num_granules() const override { return 1; }
+  int64_t granule_rows(int) const override { return rows(); }
+  const columns::Zone* source_zone(int) const override { return nullptr; }
+  const columns::Zone* granule_zone(int, int) const override { return nullptr; }
+  bool has_filter(int) const override { return false; }
+  Status FindGranules(int, std::string_view, std::vector<int>*) const override { return Status::OK(); }
+  Result<std::shared_ptr<arrow::RecordBatch>> Read(int, const std::vector<int>&) const override {
+    return MakeError(ErrorKind::kInternal, "nobody reads it");
+  }
+  int64_t granule_bytes(int, const std::vector<int>&) const override { return 0; }
+
+ private:
+  const std::shared_ptr<arrow::Schema> schema_ = arrow::schema({});
+  const std::string name_ = "huge";
+};
+
+TEST_F(DeleteVector, APartOfTooManyRowsIsRefused) {
+  const Status refused = WriteDeadRows(&disk_, kFolder, HugePart(), 1, *DeadRows().With({{0, 1}}), Lsn(1), &info_);
+  EXPECT_EQ(KindOf(refused), ErrorKind::kTooLarge);
+  EXPECT_THAT(disk_.List(kFolder).ValueOrDie(), testing::IsEmpty());
 }
 
 TEST_F(DeleteVector, RefusesWhatCannotBe) {

@@ -211,17 +211,8 @@ Result<ManifestLoad> LoadManifest(io::FileSystem* files, const std::string& dire
     LogWarn("manifest.fell_back", {{"number", out->state.number}, {"error", first_error.message()}});
   }
   out->current_damaged = current_damaged;
-  out->number_max = std::max(current ? current->number : 0, numbers.empty() ? 0 : *numbers.rbegin());
-  std::set<std::string> named;
-  for (const uint64_t number : numbers) {
-    auto loaded = ReadManifest(files, directory, number, "");
-    if (!loaded.ok()) continue;  // Reported above where it matters.
-    for (const PartInfo& part : loaded->state.parts) {
-      named.insert(part.file_name);
-      if (!part.dead_file.empty()) named.insert(part.dead_file);
-    }
-  }
-  out->named_files.assign(named.begin(), named.end());
+  out->number_max = current ? current->number : 0;
+  for (const uint64_t number : numbers) out->number_max = std::max(out->number_max, number);
   return std::move(*out);
 }
 

@@ -44,9 +44,8 @@ struct ManifestState {
 /// than the last three. The parts it names must be durable already. `state.number` must be above that of
 /// the manifest the state was made from; a file of that number that never became current is replaced.
 ///
-/// The parts that the manifest before this one names must stay on disk until one more has been committed
-/// (see ManifestLoad::named_files), and the log only be truncated through the `covered` of the one before:
-/// else a damaged manifest could not be survived.
+/// The parts that the manifest before this one names must stay on disk until one more has been committed, and the log
+/// only be truncated through the `covered` of the one before: else a damaged manifest could not be survived.
 /// On error nothing is lost, but whether the new manifest is current is unknown: load again, or commit a
 /// higher number.
 Status CommitManifest(io::FileSystem* files, const std::string& directory, const ManifestState& state);
@@ -57,7 +56,6 @@ struct ManifestLoad {
   bool fell_back = false;            // The newest was damaged; this is the one before. Logged and counted.
   bool current_damaged = false;      // CURRENT is there and cannot be read; the manifests' own numbers decided. Logged.
   uint64_t number_max = 0;           // Highest number any file has, even one that never became current.
-  std::vector<std::string> named_files;  // Data files and delete vectors named by any manifest that can be read; only others are orphans.
 };
 
 /// Loads the current manifest, or the one before where the newest is damaged. NotFound: there is none

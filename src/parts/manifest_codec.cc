@@ -143,8 +143,8 @@ bool DecodePart(ByteReader* in, uint32_t version, PartInfo* part) {
     part->dead_through = Lsn(in->Number<uint64_t>());
   }
   const bool plain_name = (part->file_name + part->dead_file).find('/') == std::string::npos;  // Never a way out of the folder.
-  if (part->dead_rows < 0 || part->dead_rows > part->rows || part->key_min > part->key_max) return false;
-  return (format == 1 || format == 2) && plain_name && part->rows >= 0 && part->data_bytes >= 0 && part->index_bytes >= 0;
+  if (part->dead_rows < 0 || part->dead_rows > part->rows || part->key_min > part->key_max) return false;  // Nor rows below 0.
+  return (format == 1 || format == 2) && plain_name && part->data_bytes >= 0 && part->index_bytes >= 0;
 }
 
 Status Damaged(size_t offset, const char* what) {

@@ -72,7 +72,6 @@ TEST_F(Manifest, ReadsBackWhatWasCommitted) {
   EXPECT_EQ(load.state.parts[0].database_uuid, load.state.database_uuid);
   EXPECT_EQ(load.truncatable, Lsn(100)) << "what both manifests cover";
   EXPECT_EQ(load.number_max, 2u);
-  EXPECT_THAT(load.named_files, testing::ElementsAre("part-1.parquet", "part-2.parquet"));
 }
 
 TEST_F(Manifest, OneAloneAllowsNoTruncation) {
@@ -206,6 +205,114 @@ TEST_F(Manifest, AReadErrorIsNotTakenForDamage) {
   } else {
     EXPECT_EQ(load->state.number, 2u);
   }
+}
+
+TEST_F(Manifest, FilesUnderOtherNamesAreNone) {
+  Commit(1);
+  const std::vector<std::string> others = {"MANIFEST-", "MANIFEST-x", "MANIFEST-000009x", "MANIFEST-000000", "MANIFEST-9", "MANIFES"};
+  for (const std::string& name : others) disk_.SetContents(Path(name), EncodeManifest(StateOf(9)));
+  for (uint64_t n = 2; n <= 5; ++n) Commit(n);
+  EXPECT_EQ(Load().ValueOrDie().state.number, 5u);
+  EXPECT_EQ(Load().ValueOrDie().number_max, 5u);
+  for (const std::string& name : others) EXPECT_TRUE(disk_.Contents(Path(name)).ok()) << name << " is not ours to remove";
+}
+
+TEST_F(Manifest, AnotherFileOfTheSameNumberIsRefused) {
+  Commit(1);
+  Commit(2);
+  ManifestState other = StateOf(2);
+  other.extra_json = "{}";
+  disk_.SetContents(Path(ManifestFileName(2)), EncodeManifest(other));
+  const ManifestLoad load = Load().ValueOrDie();
+  EXPECT_TRUE(load.fell_back);
+  EXPECT_EQ(load.state.number, 1u);
+}
+
+TEST_F(Manifest, CurrentWithoutAManifestIsDamageAndNoNewFolder) {
+  disk_.SetContents(Path("CURRENT"), "garbage");
+  EXPECT_EQ(KindOf(Load().status()), ErrorKind::kCorruption);
+  ASSERT_TRUE(disk_.Remove(Path("CURRENT")).ok());
+  Commit(1);
+  ASSERT_TRUE(disk_.Remove(Path(ManifestFileName(1))).ok());
+  EXPECT_EQ(KindOf(Load().status()), ErrorKind::kCorruption);
+}
+
+TEST_F(Manifest, ACurrentThatIsFarTooLongIsDamaged) {
+  Commit(1);
+  disk_.SetContents(Path("CURRENT"), std::string(5000, 'M'));
+  const ManifestLoad load = Load().ValueOrDie();
+  EXPECT_TRUE(load.current_damaged);
+  EXPECT_EQ(load.state.number, 1u);
+}
+
+TEST_F(Manifest, ACommitThatIsRepeatedTakesThePlaceOfTheFirst) {
+  Commit(1);
+  Commit(2);
+  ManifestState again = StateOf(2);
+  again.extra_json = "{}";
+  disk_.SetContents(Path(ManifestFileName(7)), EncodeManifest(StateOf(7)));  // Never became current, and may be another's yet.
+  ASSERT_TRUE(CommitManifest(&disk_, kFolder, again).ok());
+  const ManifestLoad load = Load().ValueOrDie();
+  EXPECT_EQ(load.state.extra_json, "{}");
+  EXPECT_EQ(load.truncatable, Lsn(100)) << "the one before both is what a reader falls back to";
+  EXPECT_EQ(load.number_max, 7u);
+  Damage(2);
+  EXPECT_EQ(Load().ValueOrDie().state.number, 1u);
+}
+
+TEST_F(Manifest, AFailureOfAnyOperationIsToldAndKeepsTheOldOrTheNew) {
+  for (uint64_t n = 1;; ++n) {
+    io::SimFileSystem disk(n);
+    ASSERT_TRUE(disk.MakeDirectories(kFolder).ok());
+    for (uint64_t m = 1; m <= 4; ++m) ASSERT_TRUE(CommitManifest(&disk, kFolder, StateOf(m)).ok());
+    const uint64_t first = disk.operations();
+    bool removal = false;
+    disk.SetFaultHook([&](const io::SimOperation& op) {
+      if (op.number != first + n) return Status::OK();
+      removal = op.kind == io::SimOp::kRemove;
+      return MakeError(ErrorKind::kIo, "injected");
+    });
+    const Status committed = CommitManifest(&disk, kFolder, StateOf(5));
+    const uint64_t operations = disk.operations() - first;
+    disk.SetFaultHook(nullptr);
+    const ManifestLoad load = LoadManifest(&disk, kFolder).ValueOrDie();
+    EXPECT_FALSE(load.fell_back);
+    EXPECT_FALSE(load.current_damaged);
+    EXPECT_TRUE(disk.violations().empty());
+    if (committed.ok()) {
+      EXPECT_EQ(load.state.number, 5u);
+      if (n > operations) break;
+      EXPECT_TRUE(removal) << "only what is left over may be left: operation " << n;
+    } else {
+      EXPECT_EQ(KindOf(committed), ErrorKind::kIo);
+      EXPECT_TRUE(load.state.number == 4 || load.state.number == 5) << load.state.number;
+    }
+  }
+}
+
+/// What cannot be read is not taken for damage, but for what only names files that may go.
+TEST_F(Manifest, AFailureOfAnyOperationOfLoadingIsAnErrorOrTheRightAnswer) {
+  for (uint64_t n = 1; n <= 3; ++n) Commit(n);
+  int refused = 0;
+  for (uint64_t n = 1;; ++n) {
+    const uint64_t first = disk_.operations();
+    disk_.SetFaultHook([&](const io::SimOperation& op) {
+      return op.number == first + n ? MakeError(ErrorKind::kIo, "injected") : Status::OK();
+    });
+    const auto load = Load();
+    const uint64_t operations = disk_.operations() - first;
+    disk_.SetFaultHook(nullptr);
+    if (load.ok()) {
+      EXPECT_FALSE(load->fell_back) << "operation " << n;
+      EXPECT_EQ(load->state.number, 3u);
+      EXPECT_EQ(load->truncatable, Lsn(200));
+      if (n > operations) break;
+      continue;
+    }
+    ++refused;
+    EXPECT_EQ(KindOf(load.status()), ErrorKind::kIo);
+  }
+  EXPECT_GT(refused, 5);
 }
 
 }  // namespace

@@ -61,10 +61,9 @@ class Ordered {
 SortedKeys::SortedKeys(std::shared_ptr<arrow::RecordBatch> keys, const columns::KeyCodec* codec) : keys_(std::move(keys)), codec_(codec) {
   for (int c = 0; c < keys_->num_columns(); ++c) {
     const arrow::ArrayData& data = *keys_->column_data(c);
-    if (!IsIntegerOrTime(*data.type) || data.buffers.size() < 2 || !data.buffers[1]) break;
+    if (!IsIntegerOrTime(*data.type) || !data.buffers[1]) break;
     const auto width = static_cast<size_t>(data.type->byte_width());
     const bool is_signed = !arrow::is_unsigned_integer(data.type->id());
-    if (width > sizeof(uint64_t)) break;
     leads_.push_back({data.buffers[1]->data() + data.offset * static_cast<int64_t>(width), width, is_signed});
   }
 }

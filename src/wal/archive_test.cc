@@ -150,6 +150,84 @@ TEST_F(ArchiveTest, AnotherLifeOfTheDatabaseIsRefused) {
   EXPECT_THAT(refused.message(), HasSubstr("another life"));
 }
 
+TEST_F(ArchiveTest, NothingIsReadOfAnEmptyRange) {
+  for (const uint64_t through : {0, 4, 5}) EXPECT_EQ(Read(&disk_, Lsn(5), Lsn(through), "/nowhere").ValueOrDie(), Strings());
+}
+
+TEST_F(ArchiveTest, WhatTheVisitorSaysEndsTheReading) {
+  OpenedLog opened = Open();
+  Append(opened.log.get(), 10);
+  const auto refuse = [](const LoggedEntry& entry) {
+    return entry.lsn == Lsn(5) ? MakeError(ErrorKind::kCancelled, "enough") : Status::OK();
+  };
+  EXPECT_EQ(KindOf(ReadArchived(&disk_, "/wal", Lsn(0), kLsnMax, refuse).status()), ErrorKind::kCancelled);
+  EXPECT_EQ(KindOf(opened.log->Read(Lsn(3), Lsn(10), refuse)), ErrorKind::kCancelled);
+  EXPECT_TRUE(opened.log->Read(Lsn(5), Lsn(10), refuse).ok());
+}
+
+TEST_F(ArchiveTest, SegmentsThatAreNotWhatTheirNamesSayAreRefused) {
+  BuildLog(&disk_, options_, {{MakeEntry("a"), MakeEntry("b")}, {MakeEntry("c")}, {MakeEntry("d")}}, {2});
+  const std::string second = "/wal/" + SegmentName(Lsn(4)), whole = disk_.Contents(second).ValueOrDie();
+  const auto refusal = [&] {
+    const Status status = Read(&disk_, Lsn(0), kLsnMax, "/wal").status();
+    EXPECT_EQ(KindOf(status), ErrorKind::kCorruption);
+    return status.message();
+  };
+  ASSERT_TRUE(disk_.Remove(second).ok());
+  disk_.SetContents("/wal/" + SegmentName(Lsn(9)), whole);
+  EXPECT_EQ(KindOf(Read(&disk_, Lsn(0), kLsnMax, "/wal").status()), ErrorKind::kNotFound) << "4 to 8 are missing";
+  EXPECT_EQ(KindOf(Read(&disk_, Lsn(8), kLsnMax, "/wal").status()), ErrorKind::kCorruption) << "it was renamed";
+  ASSERT_TRUE(disk_.Remove("/wal/" + SegmentName(Lsn(9))).ok());
+
+  io::SimFileSystem other;
+  LogOptions foreign = options_, known = options_;
+  foreign.database_id[0] = 1;
+  known.database_id[0] = 2;
+  BuildLog(&other, foreign, {{MakeEntry("a"), MakeEntry("b")}, {MakeEntry("c")}, {MakeEntry("d")}}, {2});
+  disk_.SetContents(second, other.Contents(second).ValueOrDie());
+  EXPECT_EQ(Read(&disk_, Lsn(0), kLsnMax, "/wal").ValueOrDie(), Strings({"a", "b", "c", "d"})) << "the first does not say whose it is";
+  BuildLog(&disk_, known, {{MakeEntry("a"), MakeEntry("b")}, {MakeEntry("c")}});
+  disk_.SetContents(second, other.Contents(second).ValueOrDie());
+  EXPECT_THAT(refusal(), HasSubstr("belongs to another database"));
+
+  BuildLog(&disk_, options_, {{MakeEntry("a"), MakeEntry("b")}, {MakeEntry("c"), MakeEntry("older")}});
+  disk_.SetContents(second, whole);
+  EXPECT_THAT(refusal(), HasSubstr("a block reaches into the next segment"));
+}
+
+TEST_F(ArchiveTest, ATornTailIsAnEndUnlessMoreWasAskedFor) {
+  BuildLog(&disk_, options_, {{MakeEntry("a"), MakeEntry("b")}, {MakeEntry("c")}});
+  std::string image = disk_.Contents(kFirstSegment).ValueOrDie();
+  image[8192 + 100] ^= 1;
+  disk_.SetContents(kFirstSegment, image);
+  EXPECT_EQ(Read(&disk_, Lsn(0), kLsnMax, "/wal").ValueOrDie(), Strings({"a", "b"}));
+  EXPECT_EQ(Read(&disk_, Lsn(0), Lsn(2), "/wal").ValueOrDie(), Strings({"a", "b"}));
+  EXPECT_EQ(KindOf(Read(&disk_, Lsn(0), Lsn(3), "/wal").status()), ErrorKind::kCorruption);
+  EXPECT_EQ(KindOf(FindArchived(&disk_, "/archive", Lsn(0), 0).status()), ErrorKind::kNotFound) << "no folder, no answer";
+}
+
+/// Segments that somebody else removed are gone, as was wanted; entries before the log's first cannot be had.
+TEST_F(ArchiveTest, ALogWhoseSegmentsAreGoneSaysSo) {
+  options_.archive_directory.clear();
+  OpenedLog opened = Open();
+  Append(opened.log.get(), 10);
+  ASSERT_TRUE(opened.log->SyncThrough(Lsn(10)).ok());
+  ASSERT_TRUE(disk_.Remove(kFirstSegment).ok());
+  EXPECT_EQ(KindOf(ReadPayloads(opened.log.get(), Lsn(0), Lsn(10)).status()), ErrorKind::kNotFound);
+  ASSERT_TRUE(opened.log->TruncateThrough(Lsn(6)).ok());
+  const Status refused = ReadPayloads(opened.log.get(), Lsn(0), Lsn(10)).status();
+  EXPECT_EQ(KindOf(refused), ErrorKind::kNotFound);
+  EXPECT_THAT(refused.message(), HasSubstr("is no longer there"));
+  const std::string newest = ListSegments(&disk_, "/wal").ValueOrDie().back().path;
+  const Lsn first = *ParseSegmentName(newest.substr(newest.rfind('/') + 1));
+  std::string image = disk_.Contents(newest).ValueOrDie();
+  image[4096 + 200] ^= 1;
+  disk_.SetContents(newest, image);
+  const Status damaged = ReadPayloads(opened.log.get(), Lsn(first.value - 1), Lsn(10)).status();
+  EXPECT_EQ(KindOf(damaged), ErrorKind::kCorruption);
+  EXPECT_THAT(damaged.message(), HasSubstr("were stored and cannot be read"));
+}
+
 TEST_F(ArchiveTest, FindsTheLsnOfATime) {
   OpenedLog opened = Open();
   const int64_t start_ns = clock_.NowNs();

@@ -24,6 +24,7 @@ Result<std::optional<CommitState>> ReadCommitFile(io::FileSystem* files, const s
                                                   const std::array<uint8_t, 16>& database_id) {
   const Result<std::shared_ptr<arrow::Buffer>> read = io::ReadFile(files, path, 1 << 20);
   if (!read.ok() && KindOf(read.status()) == ErrorKind::kNotFound) return std::optional<CommitState>();
+  if (!read.ok() && KindOf(read.status()) == ErrorKind::kTooLarge) return MakeStatus(ErrorKind::kCorruption, read.status().message());
   SHEAF_RETURN_NOT_OK(read.status());
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>((*read)->data()), static_cast<size_t>((*read)->size()));
   std::optional<CommitState> best;

@@ -68,6 +68,11 @@ bool SameDatabase(const std::array<uint8_t, 16>& a, const std::array<uint8_t, 16
   return a == b || a == kNotTold || b == kNotTold;
 }
 
+bool IsDamage(const Status& error) {
+  const ErrorKind kind = KindOf(error);
+  return kind == ErrorKind::kCorruption || kind == ErrorKind::kUnsupported;
+}
+
 uint32_t NextChain(uint32_t chain, uint32_t entry_crc) { return ExtendCrc32c(chain, BytesOf(entry_crc)); }
 
 std::array<std::byte, kPageBytes> EncodeSegmentHeader(SegmentHeader header) {

@@ -99,6 +99,9 @@ constexpr int64_t EntryEnd(int64_t at, size_t batch_id_bytes, int64_t payload_by
 /// False where both are told and differ: a file of another database.
 bool SameDatabase(const std::array<uint8_t, 16>& a, const std::array<uint8_t, 16>& b);
 
+/// Whether it is the bytes that are wrong. Otherwise they could not be had (Io, OutOfMemory, Unavailable …): nothing is known of them.
+bool IsDamage(const Status& error);
+
 /// Chain value after an entry, from the value before it. It depends on the entries alone, not on how
 /// they are cut into blocks and segments, so nodes can compare their logs by it.
 uint32_t NextChain(uint32_t chain, uint32_t entry_crc);

@@ -49,7 +49,7 @@ Status InspectSegment(SegmentReader* reader, bool entries, std::ostream* out) {
   const Result<SegmentHeader> header = reader->ReadHeader();
   if (!header.ok()) {
     *out << header.status().message() << "\n";
-    return KindOf(header.status()) == ErrorKind::kIo ? header.status() : Status::OK();
+    return IsDamage(header.status()) ? Status::OK() : header.status();
   }
   *out << fmt::format("segment: format {}, first LSN {}, epoch {}, salt {:016x}, chain {:08x}, created_ns {}, database {}, node {}\n",
                       header->version, header->first_lsn, header->epoch, header->salt, header->chain, header->created_ns,
@@ -60,7 +60,7 @@ Status InspectSegment(SegmentReader* reader, bool entries, std::ostream* out) {
     const Result<std::optional<Block>> block = reader->Next();
     if (!block.ok()) {
       *out << block.status().message() << "\n";
-      return KindOf(block.status()) == ErrorKind::kIo ? block.status() : Status::OK();
+      return IsDamage(block.status()) ? Status::OK() : block.status();
     }
     if (!block->has_value()) break;
     PrintBlock(**block, offset, entries, out);
@@ -79,7 +79,7 @@ class Verification {
   Status Check(const SegmentFile& file, std::optional<Lsn> end, LogVerification* found) {
     SHEAF_ASSIGN_OR_RETURN(const std::unique_ptr<SegmentReader> reader, SegmentReader::Open(files_, file.path));
     const Result<SegmentHeader> header = reader->ReadHeader();
-    if (!header.ok() && KindOf(header.status()) == ErrorKind::kIo) return header.status();
+    if (!header.ok() && !IsDamage(header.status())) return header.status();
     if (!header.ok()) {
       found->problems.push_back(header.status().message());
       next_.reset();  // The next segment is checked on its own.
@@ -108,7 +108,7 @@ class Verification {
     ++found->segments;
     while (!end || reader->mark().next < *end) {
       const Result<std::optional<Block>> block = reader->Next();
-      if (!block.ok() && KindOf(block.status()) == ErrorKind::kIo) return block.status();
+      if (!block.ok() && !IsDamage(block.status())) return block.status();
       if (!block.ok()) found->problems.push_back(block.status().message());
       if (!block.ok() || !block->has_value()) break;
       ++found->blocks;
@@ -159,7 +159,7 @@ Result<LogVerification> VerifyLog(io::FileSystem* files, const std::string& dire
     SHEAF_RETURN_NOT_OK(verification.Check(segments[i], newest ? std::nullopt : std::optional(segments[i + 1].first), &found));
   }
   const Result<std::optional<CommitState>> commit = ReadCommitFile(files, io::Join(directory, "COMMIT"), {});
-  if (!commit.ok() && KindOf(commit.status()) == ErrorKind::kIo) return commit.status();
+  if (!commit.ok() && !IsDamage(commit.status())) return commit.status();
   if (!commit.ok()) found.problems.push_back(commit.status().message());
   const bool lost = commit.ok() && commit->has_value() && !segments.empty() && (*commit)->durable >= verification.next();
   if (lost && found.problems.empty()) {

@@ -14,7 +14,7 @@
 namespace sheaf::wal {
 
 /// Prints the header of a segment, its blocks and, with `entries`, each entry, one a line; then why it
-/// stops. Of a COMMIT file, both slots. Damage is printed, not returned. Errors: Io, NotFound, Invalid (neither).
+/// stops. Of a COMMIT file, both slots. Damage is printed, not returned. Errors: Io, OutOfMemory, NotFound, Invalid (neither).
 Status InspectLogFile(io::FileSystem* files, const std::string& path, bool entries, std::ostream* out);
 
 /// What VerifyLog() found.
@@ -27,7 +27,7 @@ struct LogVerification {
 
 /// Reads every segment from its beginning, applied or not, and checks every checksum, the chain through
 /// all segments and the COMMIT file. Changes nothing; the log should not be open for writing meanwhile.
-/// Damage is in `problems`; errors are Io.
+/// Damage is in `problems`; errors are of what could not be read: Io, OutOfMemory.
 Result<LogVerification> VerifyLog(io::FileSystem* files, const std::string& directory);
 
 }  // namespace sheaf::wal

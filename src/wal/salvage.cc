@@ -20,7 +20,7 @@ class SoundReading {
   Status Read(io::FileSystem* files, const SegmentFile& file, std::optional<Lsn> end) {
     SHEAF_ASSIGN_OR_RETURN(const std::unique_ptr<SegmentReader> reader, SegmentReader::Open(files, file.path));
     const Result<SegmentHeader> header = reader->ReadHeader();
-    if (!header.ok() && KindOf(header.status()) == ErrorKind::kIo) return header.status();
+    if (!header.ok() && !IsDamage(header.status())) return header.status();
     std::optional<uint64_t> salt;
     Lsn at = file.first;  // Of the block that should come.
     int64_t from = kPageBytes;
@@ -43,12 +43,10 @@ class SoundReading {
   }
 
   /// Everything has been read: says what is missing at the end, where something stands that may have been entries.
-  void Finish(std::optional<Lsn> last) {
-    if (last && *last >= next_) Lose(*last);
-    if (!why_.reason.empty()) {
-      why_.first = next_;
-      lost_(why_);
-    }
+  void Finish() {
+    if (why_.reason.empty()) return;
+    why_.first = next_;
+    lost_(why_);
   }
 
  private:
@@ -56,7 +54,7 @@ class SoundReading {
   Status ReadRun(SegmentReader* reader, std::optional<Lsn> end, Lsn* at, int64_t* from) {
     while (true) {
       Result<std::optional<Block>> block = reader->Next();
-      if (!block.ok() && KindOf(block.status()) == ErrorKind::kIo) return block.status();
+      if (!block.ok() && !IsDamage(block.status())) return block.status();
       if (!block.ok() || !block->has_value()) {
         const bool blank = block.ok() && reader->tail().state == TailState::kBlank;
         why_.offset = block.ok() ? reader->tail().offset : reader->mark().offset;
@@ -102,7 +100,7 @@ Status ReadSound(io::FileSystem* files, const std::string& directory, Lsn after,
     if (end && *end <= after.Next()) continue;
     SHEAF_RETURN_NOT_OK(reading.Read(files, segments[i], end));
   }
-  reading.Finish(std::nullopt);
+  reading.Finish();
   return Status::OK();
 }
 

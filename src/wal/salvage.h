@@ -28,7 +28,7 @@ struct LostEntries {
 
 /// Calls `visit` for each entry with LSN above `after` that is in a block without damage, in order, and `lost` for what is missing
 /// between them, in order with them. A block counts wherever its header says that it belongs there, even where the segment's own header
-/// or the blocks before it are damaged. Nothing is changed on disk. Errors: Io, or what `visit` returned.
+/// or the blocks before it are damaged. Nothing is changed on disk. Errors: Io, OutOfMemory, or what `visit` returned.
 Status ReadSound(io::FileSystem* files, const std::string& directory, Lsn after, const Log::Replay& visit,
                  const std::function<void(const LostEntries&)>& lost);
 
