@@ -69,7 +69,7 @@ std::unique_ptr<io::SimFileSystem> DiskOf(const DiskImage& image) {
   return disk;
 }
 
-void FaultPoints::Each(ErrorKind error, const Which& which, const std::function<void()>& body) {
+void FaultPoints::Run(ErrorKind error, const Which& which, bool last, const std::function<void()>& body) {
   {
     MutexLock lock(&mutex_);
     fault_.reset();
@@ -82,7 +82,7 @@ void FaultPoints::Each(ErrorKind error, const Which& which, const std::function<
   }
   for (const auto& [sort, count] : seen) {
     if (!which(sort)) continue;
-    for (const int nth : std::set<int>{1, count}) {
+    for (const int nth : std::set<int>{1, last ? count : 1}) {
       SCOPED_TRACE(fmt::format("number {} of {} of '{}' fails: {}", nth, count, sort, ErrorKindName(error)));
       {
         MutexLock lock(&mutex_);

@@ -31,7 +31,9 @@ class FaultPoints : public io::FileSystem {
 
   /// Runs `body` without a fault; then once for each sort that `which` takes, and once more where the last operation of a sort is not
   /// the first. What is asked of the files between Begin() and End() counts. `body` sees from failed() whether the fault has come.
-  void Each(ErrorKind error, const Which& which, const std::function<void()>& body);
+  void Each(ErrorKind error, const Which& which, const std::function<void()>& body) { Run(error, which, /*last=*/true, body); }
+  /// The same, of each sort the first operation alone.
+  void EachFirst(ErrorKind error, const Which& which, const std::function<void()>& body) { Run(error, which, /*last=*/false, body); }
 
   /// `disk` is borrowed until End().
   void Begin(io::SimFileSystem* disk);
@@ -52,6 +54,7 @@ class FaultPoints : public io::FileSystem {
   Result<int64_t> FreeBytes(const std::string& path) override { return disk_->FreeBytes(path); }
 
  private:
+  void Run(ErrorKind error, const Which& which, bool last, const std::function<void()>& body);
   Status See(const std::string& sort);
 
   struct Fault {
