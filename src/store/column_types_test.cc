@@ -29,7 +29,8 @@ TEST(CheckColumnType, TakesWhatCanBeStored) {
                            arrow::binary(), arrow::decimal128(38, 0), arrow::decimal128(38, 38), arrow::fixed_size_binary(1),
                            arrow::dictionary(arrow::int32(), arrow::utf8()), arrow::dictionary(arrow::int32(), arrow::binary()),
                            arrow::fixed_size_list(arrow::float32(), kFixedListSizeMax), arrow::fixed_size_list(arrow::float32(), 1),
-                           arrow::list(arrow::utf8()), arrow::map(arrow::utf8(), arrow::int8()), arrow::struct_(most), Nested(kTypeDepthMax)};
+                           arrow::list(arrow::utf8()), arrow::map(arrow::utf8(), arrow::int8()), arrow::struct_(most),
+                           Nested(kTypeDepthMax)};
   for (const TypePtr& type : types) {
     const Status status = CheckColumnType("c", *type);
     EXPECT_TRUE(status.ok()) << status.ToString();

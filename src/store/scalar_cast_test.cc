@@ -53,10 +53,16 @@ TEST(CastScalarTypes, IntegersThatDoNotFitAreRefused) {
     TypePtr type;
     int64_t below, above;
   };
-  const Case cases[] = {{arrow::int8(), -129, 128},         {arrow::int16(), -32'769, 32'768}, {arrow::int32(), -(int64_t{1} << 31) - 1, int64_t{1} << 31},
-                        {arrow::uint8(), -1, 256},          {arrow::uint16(), -1, 65'536},     {arrow::uint32(), -1, int64_t{1} << 32}};
+  const Case cases[] = {{arrow::int8(), -129, 128},
+                        {arrow::int16(), -32'769, 32'768},
+                        {arrow::int32(), -(int64_t{1} << 31) - 1, int64_t{1} << 31},
+                        {arrow::uint8(), -1, 256},
+                        {arrow::uint16(), -1, 65'536},
+                        {arrow::uint32(), -1, int64_t{1} << 32}};
   for (const Case& one : cases) {
-    for (const int64_t value : {one.below, one.above}) EXPECT_EQ(Cast(Integer(arrow::int64(), value), one.type), "no") << one.type->ToString();
+    for (const int64_t value : {one.below, one.above}) {
+      EXPECT_EQ(Cast(Integer(arrow::int64(), value), one.type), "no") << one.type->ToString();
+    }
   }
 }
 
