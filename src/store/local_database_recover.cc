@@ -271,12 +271,18 @@ Status LocalDatabase::OpenLog(const parts::ManifestLoad& manifest) {
 
 namespace {
 
+/// What is wrong with a row that the log holds is damage, whatever it is called where a client sends one.
+Status AsDamage(const Status& status) {
+  if (status.ok() || KindOf(status) != ErrorKind::kInvalid) return status;
+  return MakeStatus(ErrorKind::kCorruption, status.message());
+}
+
 Status ReplayRow(const TableInfo& table, std::string_view row, VersionSet::NewRows* added) {
   if (table.rows == nullptr) {
     return MakeError(ErrorKind::kCorruption, "it holds compact rows of {}.{}, which cannot have any", table.schema_name, table.name);
   }
-  SHEAF_RETURN_NOT_OK(table.rows->Check(row));
-  SHEAF_RETURN_NOT_OK(table.keys->EncodeRow(*table.rows, row, &added->keys.bytes));
+  SHEAF_RETURN_NOT_OK(AsDamage(table.rows->Check(row)));
+  SHEAF_RETURN_NOT_OK(AsDamage(table.keys->EncodeRow(*table.rows, row, &added->keys.bytes)));
   added->keys.ends.push_back(static_cast<uint32_t>(added->keys.bytes.size()));
   added->row = row;
   return Status::OK();
@@ -298,7 +304,9 @@ Result<VersionSet::NewRows> LocalDatabase::ReplaySection(const PayloadSection& s
   if (section.form == SectionForm::kArrow) {
     SHEAF_ASSIGN_OR_RETURN(added.batch, DecodeSection(section, *table.codec));
     if (table.is_keyed()) {
-      SHEAF_ASSIGN_OR_RETURN(added.keys, info.keys->Encode(*added.batch));
+      auto keys = info.keys->Encode(*added.batch);
+      if (!keys.ok()) return AsDamage(keys.status());
+      added.keys = *std::move(keys);
     } else {
       added.chunk = table.active.append->MakeChunk(std::exchange(added.batch, nullptr), added.bytes);
     }

@@ -45,6 +45,7 @@ class Salvager {
     SHEAF_RETURN_NOT_OK(SaveBatchIds());
     for (const std::string& path : {to_.parts, to_.batch_ids, to_.root}) SHEAF_RETURN_NOT_OK(files_->SyncDirectory(path));
     state_.number = 1;
+    state_.durable = state_.covered;  // The new log has nothing yet: opening would miss what the old one had.
     SHEAF_RETURN_NOT_OK(parts::CommitManifest(files_, to_.root, state_));
     SHEAF_RETURN_NOT_OK(SaveLog());
     for (const auto& [part, table] : set_aside_) SHEAF_RETURN_NOT_OK(AddBack(part, *table));

@@ -17,6 +17,7 @@
 #include "columns/dead_rows.h"
 #include "columns/key_codec.h"
 #include "io/sim_testing.h"
+#include "parts/manifest.h"
 #include "store/database.h"
 #include "store/layout.h"
 
@@ -163,6 +164,17 @@ TEST_F(SalvageTest, ASoundDatabaseComesBackWhole) {
   int64_t count = 0;
   EXPECT_EQ(Read("p", &count), rows_);
   EXPECT_EQ(count, 32'200);
+}
+
+/// Any manifest that is written while the log has newer entries, as one for a new table, says that they were durable.
+TEST_F(SalvageTest, EntriesThatTheManifestKnowsOfAndNoPartHasComeBack) {
+  Create("later", {});
+  Kill();
+  const auto manifest = parts::LoadManifest(disk_copy_.get(), kDirectory).ValueOrDie();
+  ASSERT_GT(manifest.state.durable, manifest.state.covered);
+  const SalvageReport report = Run();
+  EXPECT_THAT(report.losses, IsEmpty());
+  ExpectKeyed(0);
 }
 
 TEST_F(SalvageTest, ADamagedBlockOfAPartCostsItsGranule) {

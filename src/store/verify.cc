@@ -133,7 +133,9 @@ class Checker {
     if (!list.ok()) return KindOf(list.status()) == ErrorKind::kNotFound ? Status::OK() : list.status();
     for (const io::FileInfo& folder : *list) {
       const std::string path = io::Join(paths_.snapshots, folder.name), mark = io::Join(path, "SNAPSHOT");
-      if (!folder.is_directory || !files_->Stat(mark).ok()) continue;  // Without a mark it never became one.
+      if (!folder.is_directory) continue;
+      const Status marked = files_->Stat(mark).status();
+      if (!marked.ok() && KindOf(marked) == ErrorKind::kNotFound) continue;  // It never became one.
       Count(mark, 0);
       Note(path, VerifySnapshot(files_, paths_.root, folder.name));
     }
