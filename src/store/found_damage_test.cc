@@ -151,8 +151,7 @@ const Harm kHarms[] = {
     {"ids that are no list", [](io::SimFileSystem* disk) { SetExtra(disk, R"({"batch_ids":7})"); }, ""},
     {"ids that are no names", [](io::SimFileSystem* disk) { SetExtra(disk, R"({"batch_ids":[7]})"); }, ""},
     {"ids that are not there", [](io::SimFileSystem* disk) { SetExtra(disk, R"({"batch_ids":["ids-999"]})"); }, "ids-999"},
-    {"damaged ids", [](io::SimFileSystem* disk) { Flip(disk, disk->List("/db/batch-ids").ok() ? Files(disk, "/db/batch-ids", "")[0] : "", 20); },
-     "batch-ids/ids-"},
+    {"damaged ids", [](io::SimFileSystem* disk) { Flip(disk, Files(disk, "/db/batch-ids", "").front(), 20); }, "batch-ids/ids-"},
     {"damaged CURRENT", [](io::SimFileSystem* disk) { disk->SetContents("/db/CURRENT", "nothing"); }, "would be used"},
     {"no newest manifest",
      [](io::SimFileSystem* disk) {

@@ -298,7 +298,8 @@ TEST_F(SenselessLog, IsRefusedByOpeningAndByARestore) {
   ExpectRefusal("unknown table, long", kRowsEntry, Packed(kNoTable, 1, RowOp::kPut, SectionForm::kRows, {one}, condition), kCorruption,
                 kUnsupported);
   ExpectRefusal("a later version", kRowsEntry, Packed(k, 2, RowOp::kPut, SectionForm::kRows, {one}), kUnsupported, kUnsupported);
-  ExpectRefusal("compact rows of an append table", kRowsEntry, Packed(p, 1, RowOp::kPut, SectionForm::kRows, {one}), kCorruption, kCorruption);
+  ExpectRefusal("compact rows of an append table", kRowsEntry, Packed(p, 1, RowOp::kPut, SectionForm::kRows, {one}), kCorruption,
+                kCorruption);
   ExpectRefusal("a deletion in an append table", kRowsEntry, Packed(p, 1, RowOp::kDelete, SectionForm::kKeys, {key}), kCorruption,
                 kCorruption);
   ExpectRefusal("compact rows of nested columns", kRowsEntry, Packed(nested, 1, RowOp::kPut, SectionForm::kRows, {one}), kCorruption,
