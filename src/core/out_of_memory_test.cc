@@ -21,10 +21,15 @@ TEST(OutOfMemory, IsToldWhateverALibraryCallsIt) {
   EXPECT_FALSE(IsOutOfMemory(Status::OK()));
 }
 
+template <typename Exception>
+void Throw(const Exception& exception) {
+  throw exception;
+}
+
 TEST(OutOfMemoryDeathTest, SaysWhyTheProcessEnds) {
-  const auto end = [](auto thrown) {
+  const auto end = [](const auto& exception) {
     ExplainTermination();
-    [&]() noexcept { throw thrown; }();
+    [&]() noexcept { Throw(exception); }();
   };
   EXPECT_DEATH(end(std::bad_alloc()), "out of memory in the middle of a change.*Nothing that was acknowledged is lost");
   EXPECT_DEATH(end(std::runtime_error("a reason")), "an error in the program: a reason.*Nothing that was acknowledged is lost");
