@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "columns/key_codec.h"
+#include "parts/conform_source.h"
 #include "store/ready_tables.h"
 #include "store/scalar_cast.h"
 #include "store/table_record.h"
@@ -103,6 +104,20 @@ TEST(MakeTable, RefusesWhatCannotBe) {
       {"long name", [](NewTable* t) { t->name = std::string(256, 'x'); }, ErrorKind::kInvalid, "at most 255"},
       {"control character", [](NewTable* t) { t->name = "a\nb"; }, ErrorKind::kInvalid, "control characters"},
       {"not UTF-8", [](NewTable* t) { t->name = "a\xff"; }, ErrorKind::kInvalid, "UTF-8"},
+      {"delete character", [](NewTable* t) { t->name = "a\x7f"; }, ErrorKind::kInvalid, "control characters"},
+      {"schema without a name", [](NewTable* t) { t->schema_name = ""; }, ErrorKind::kInvalid, "a schema needs a name"},
+      {"column without a name", [](NewTable* t) { t->schema = arrow::schema({arrow::field("", arrow::int8())}); }, ErrorKind::kInvalid,
+       "a column needs a name"},
+      {"no schema", [](NewTable* t) { t->schema = nullptr; }, ErrorKind::kInvalid, "1 to 2000"},
+      {"unknown time", [](NewTable* t) { t->settings.time_column = "tim"; }, ErrorKind::kNotFound, "did you mean 'Time'"},
+      {"unknown order", [](NewTable* t) { t->settings.sort = {"idd"}; }, ErrorKind::kNotFound, "did you mean 'id'"},
+      {"unknown filter", [](NewTable* t) { t->settings.filters = {"whoo"}; }, ErrorKind::kNotFound, "did you mean 'who'"},
+      {"order of lists",
+       [](NewTable* t) {
+         t->primary_key = {};
+         t->settings.sort = {"tags"};
+       },
+       ErrorKind::kInvalid, "cannot be sorted by column 'tags'"},
       {"dotted schema", [](NewTable* t) { t->schema_name = "a.b"; }, ErrorKind::kInvalid, "dot"},
       {"telemetry schema", [](NewTable* t) { t->schema_name = "OTEL"; }, ErrorKind::kDenied, "main"},
       {"system schema", [](NewTable* t) { t->schema_name = "sheaf"; }, ErrorKind::kDenied, "main"},
@@ -149,13 +164,35 @@ TEST(MakeTable, RefusesWhatCannotBe) {
   }
 }
 
+TEST(MakeTable, TheOrderOfAKeyMayBeSaid) {
+  NewTable asked = Orders();
+  asked.settings.sort = {"ID"};
+  asked.schema_name = "s1";
+  EXPECT_EQ(MakeTable(asked).ValueOrDie().layout.sort_columns, std::vector<int>{0});
+  EXPECT_EQ(MakeTable(asked).ValueOrDie().schema_name, "s1");
+}
+
+TEST(ColumnId, IsANumberOfTheFieldsMetadata) {
+  const auto With = [](const char* key, const char* value) {
+    return arrow::field("c", arrow::int8(), true, arrow::key_value_metadata({{key, value}}));
+  };
+  EXPECT_EQ(ColumnId(*With(parts::kColumnIdKey, "12")), 12u);
+  EXPECT_EQ(ColumnId(*With(parts::kColumnIdKey, "12x")), 0u);
+  EXPECT_EQ(ColumnId(*With(parts::kColumnIdKey, "x")), 0u);
+  EXPECT_EQ(ColumnId(*With("other", "12")), 0u);
+  EXPECT_EQ(ColumnId(*arrow::field("c", arrow::int8())), 0u);
+}
+
 TEST(MakeTable, TakesAsManyColumnsAsItSays) {
   NewTable asked = Events();
   asked.settings = {};
   arrow::FieldVector fields;
   for (int i = 0; i < kTableColumnsMax; ++i) fields.push_back(arrow::field("c" + std::to_string(i), arrow::int8()));
   asked.schema = arrow::schema(fields);
-  EXPECT_TRUE(MakeTable(asked).ok());
+  const auto full = MakeTable(asked);
+  ASSERT_TRUE(full.ok());
+  const AlterTable more{.kind = Kind::kAddColumn, .field = arrow::field("more", arrow::int8())};
+  EXPECT_EQ(KindOf(ChangeTable(*full, more, Lsn(1)).status()), ErrorKind::kInvalid);
   fields.push_back(arrow::field("more", arrow::int8()));
   asked.schema = arrow::schema(fields);
   EXPECT_EQ(KindOf(MakeTable(asked).status()), ErrorKind::kInvalid);
@@ -252,7 +289,12 @@ TEST(ChangeTable, NothingToDoIsNoErrorWhereToldSo) {
       table,
       ChangeTable(table, {.kind = Kind::kAddColumn, .field = arrow::field("WHO", arrow::int8()), .if_not_exists = true}, Lsn(1))
           .ValueOrDie()));
-  EXPECT_FALSE(ColumnsChanged(table, ChangeTable(table, {.kind = Kind::kSetNullable, .column = "who"}, Lsn(1)).ValueOrDie()));
+  const std::vector<AlterTable> nothings = {{.kind = Kind::kSetNullable, .column = "who"},
+                                            {.kind = Kind::kRenameColumn, .column = "who", .new_name = "who"},
+                                            {.kind = Kind::kWidenColumn, .column = "who", .field = arrow::field("", arrow::utf8())}};
+  for (const AlterTable& nothing : nothings) {
+    EXPECT_FALSE(ColumnsChanged(table, ChangeTable(table, nothing, Lsn(1)).ValueOrDie()));
+  }
 }
 
 TEST(ChangeTable, KeepsAWayOpenForTheDimensionOfEmptyVectors) {
@@ -302,6 +344,7 @@ TEST(ChangeTable, RefusesWhatCannotBe) {
        "does not fit"},
       {"renamed onto another", {.kind = Kind::kRenameColumn, .column = "u", .new_name = "F"}, ErrorKind::kAlreadyExists, "'f'"},
       {"renamed to nothing", {.kind = Kind::kRenameColumn, .column = "u"}, ErrorKind::kInvalid, "needs a name"},
+      {"widened to nothing", {.kind = Kind::kWidenColumn, .column = "u"}, ErrorKind::kInvalid, "needs a type"},
       {"key widened", Widen("id", arrow::int64()), ErrorKind::kInvalid, "primary key"},
       {"narrowed", Widen("time", arrow::int32()), ErrorKind::kInvalid, "hold every value"},
       {"made signed", Widen("u", arrow::int32()), ErrorKind::kInvalid, "hold every value"},
@@ -340,6 +383,18 @@ TEST(ChangeTable, TheLastColumnStays) {
             ErrorKind::kInvalid);
 }
 
+TEST(ChangeTable, ColumnsOfReadyTablesStayAsTheyAre) {
+  const TableInfo& orders = *FindReadyTable("trading", "orders");
+  for (const AlterTable& change : std::vector<AlterTable>{{.kind = Kind::kDropColumn, .column = "status"},
+                                                          {.kind = Kind::kRenameColumn, .column = "status", .new_name = "state"},
+                                                          {.kind = Kind::kSetNullable, .column = "status"},
+                                                          Widen("status", arrow::large_utf8())}) {
+    const auto changed = ChangeTable(orders, change, Lsn(1));
+    EXPECT_EQ(KindOf(changed.status()), ErrorKind::kDenied) << changed.status().ToString();
+  }
+  EXPECT_TRUE(ChangeTable(orders, {.kind = Kind::kAddColumn, .field = arrow::field("note", arrow::utf8())}, Lsn(1)).ok());
+}
+
 TEST(ChangeTable, TelemetryTablesTakeRetentionAndDurabilityOnly) {
   const TableInfo& traces = *FindReadyTable("otel", "TRACES");
   TableSettings settings = SettingsOf(traces);
@@ -348,6 +403,9 @@ TEST(ChangeTable, TelemetryTablesTakeRetentionAndDurabilityOnly) {
   const TableInfo after = ChangeTable(traces, {.kind = Kind::kSetSettings, .settings = settings}, Lsn(1)).ValueOrDie();
   EXPECT_EQ(after.retention_ms, 1000);
   EXPECT_TRUE(after.layout.cluster_traces);
+  settings.sort = {"service_name"};
+  EXPECT_EQ(KindOf(ChangeTable(traces, {.kind = Kind::kSetSettings, .settings = settings}, Lsn(1)).status()), ErrorKind::kDenied);
+  settings = SettingsOf(traces);
   settings.filters = {};
   EXPECT_EQ(KindOf(ChangeTable(traces, {.kind = Kind::kSetSettings, .settings = settings}, Lsn(1)).status()), ErrorKind::kDenied);
   EXPECT_EQ(KindOf(ChangeTable(traces, {.kind = Kind::kDropColumn, .column = "kind"}, Lsn(1)).status()), ErrorKind::kDenied);
