@@ -107,6 +107,10 @@ TEST_F(EngineTest, ShowTablesListsOurs) {
     EXPECT_THAT(tables, HasSubstr(name));
   }
   EXPECT_THAT(Ndjson("DESCRIBE traces"), HasSubstr("TRACE_ID"));
+  for (const char* asked : {"SHOW VIEWS", " show  views ;\n"}) {
+    EXPECT_THAT(Ndjson(asked), HasSubstr("{\"schema\":\"otel\",\"name\":\"metrics\",\"sql\":\"CREATE VIEW")) << asked;
+  }
+  EXPECT_THAT(Ndjson("DESCRIBE views"), HasSubstr("views"));
   EXPECT_THAT(Ndjson("SELECT table_name FROM information_schema.tables"), HasSubstr("traces"));
 }
 
