@@ -50,6 +50,7 @@ constexpr char kShowViews[] =
 
 bool AsksForViews(const SQLStatement& statement, const std::string& sql) {
   if (statement.type != StatementType::SELECT_STATEMENT || statement.stmt_length > 100) return false;  // Look-ups need not pay for this.
+  if (statement.stmt_location >= sql.size()) return false;
   const std::string text = duckdb::StringUtil::Lower(sql.substr(statement.stmt_location, statement.stmt_length));
   std::istringstream words(text.substr(0, text.find(';')));
   std::string first, second, third;
