@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include <arrow/builder.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <arrow/table.h>
+#include <arrow/builder.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
