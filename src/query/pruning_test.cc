@@ -2,8 +2,8 @@
 #include <random>
 #include <vector>
 
-#include <arrow/table.h>
 #include <arrow/builder.h>
+#include <arrow/table.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
