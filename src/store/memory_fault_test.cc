@@ -25,6 +25,7 @@
 #include <new>
 #include <random>
 #include <string>
+#include <thread>
 #include <tuple>
 
 #include <arrow/memory_pool.h>
@@ -177,6 +178,7 @@ class Try {
     g_kind = kind.kind;
     story.tell(&teller_);
     g_kind = Kind::kNone;
+    told_ = true;
     const bool sound = LookAtWhatIsLeft(/*ended=*/false);
 #ifdef __SANITIZE_ADDRESS__
     if (__lsan_do_recoverable_leak_check() != 0) Exit(kFailed);
@@ -200,7 +202,10 @@ class Try {
   [[noreturn]] void End() {
     g_kind = Kind::kNone;
     t_counted = false;
-    telling_.lock();  // The teller waits for its answer, or stops when it has it.
+    while (!telling_.try_lock()) {  // The teller waits for its answer, or stops when it has it…
+      if (told_) Exit(kEnded);      // …or had told everything, and waits for this thread.
+      std::this_thread::yield();
+    }
     const bool sound = LookAtWhatIsLeft(/*ended=*/true);
     if (!g_failed) std::cerr << "ended, though no allocation failed\n";
     Exit(sound && g_failed ? kEnded : kFailed);
@@ -244,6 +249,7 @@ class Try {
   std::mt19937_64 random_;
   io::SimClock clock_;
   std::mutex telling_;  // Held by the teller's thread but for when it asks the database; for good by a thread that ends the process.
+  std::atomic<bool> told_{false};
   Teller teller_;
 };
 
@@ -262,7 +268,7 @@ class MemoryFault : public testing::TestWithParam<std::tuple<Story, MemoryFaultK
 
 TEST_P(MemoryFault, EachAllocationInTurn) {
   const uint64_t only = FromEnvironment("SHEAF_FAULT_AT", 0);
-  const uint64_t usual = std::get<1>(GetParam()).kind == Kind::kNew ? 2000 : 60;
+  const uint64_t usual = std::get<1>(GetParam()).kind == Kind::kNew ? 20'000 : 60;
   const uint64_t stride = only != 0 ? 1 : FromEnvironment("SHEAF_FAULT_STRIDE", usual);
   uint64_t n = only != 0 ? only : 1 + std::random_device()() % stride;
   const auto began = std::chrono::steady_clock::now();

@@ -220,7 +220,7 @@ void Teller::Do(const StoryStep& step) {
     if (unknown || !step.atomic) MayHaveHappened(step.change);
     if (unknown && !step.again) return;
     // What failed once works again, or nothing can be written until a restart, and everybody is told.
-    if (attempt == 1 && !trouble_.lasts() && database_->GetStats().writable) {
+    if (attempt == 1 && !trouble_.lasts() && StatsOf().writable) {
       Problem(fmt::format("{} fails again: {}", step.what, done.ToString()));
     }
   }
@@ -252,10 +252,12 @@ void Teller::GoOn() {
   LookAtSnapshots();
 }
 
-std::shared_ptr<const TableInfo> Teller::Find(const std::string& table) const {
+std::shared_ptr<const TableInfo> Teller::Find(const std::string& table) {
   const auto known = possible_.front().find(table);
   if (database_ == nullptr || known == possible_.front().end()) return nullptr;
-  const auto found = database_->FindTable(kSchema, known->second.name);
+  const auto find = [&] { return database_->FindTable(kSchema, known->second.name); };
+  auto found = Ask(find);
+  if (!found.ok() && KindOf(found.status()) == ErrorKind::kOutOfMemory) found = Ask(find);
   return found.ok() ? *found : nullptr;
 }
 
@@ -478,10 +480,15 @@ void Teller::RestoreInto(const std::string& id, const std::string& folder) {
   Problem(fmt::format("restored of snapshot {}:\n{}expected:\n{}", id, *found, Text(states.front())));
 }
 
+Stats Teller::StatsOf() {
+  const auto stats = Ask([&] { return Result<Stats>(database_->GetStats()); });
+  return stats.ok() ? *stats : Stats();
+}
+
 void Teller::AwaitMerge() {
   if (database_ == nullptr) return;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
-  while (database_->GetStats().compactions == 0 && !trouble_.begun() && std::chrono::steady_clock::now() < deadline) {
+  while (StatsOf().compactions == 0 && !trouble_.begun() && std::chrono::steady_clock::now() < deadline) {
     clock_->Advance(10 * kNsPerMs);
     std::promise<void>().get_future().wait_for(std::chrono::milliseconds(2));
   }

@@ -92,7 +92,7 @@ class Teller {
   void AwaitMerge();
 
   Database* database() const { return database_.get(); }
-  std::shared_ptr<const TableInfo> Find(const std::string& table) const;
+  std::shared_ptr<const TableInfo> Find(const std::string& table);
   const std::vector<std::string>& problems() const { return problems_; }
   /// Lets the database go as it is; closing it may fail by now.
   void Abandon() { database_.reset(); }
@@ -102,6 +102,7 @@ class Teller {
   /// What `body` answers, which asks the database; out of memory is an answer, too. `step` is what is asked for, if anything changes.
   template <typename Body>
   auto Ask(const Body& body, const StoryStep* step = nullptr) -> decltype(body());
+  Stats StatsOf();
   void Happened(const StoryChange& change);
   void MayHaveHappened(const StoryChange& change);
   bool Excuse(const std::string& what, const Status& error);
