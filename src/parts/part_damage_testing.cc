@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -28,12 +29,6 @@ struct WholePart {
   std::string data, index;
   Batches granules;  // Its rows.
 };
-
-std::vector<int> AllColumns(const arrow::Schema& schema) {
-  std::vector<int> out(static_cast<size_t>(schema.num_fields()));
-  for (size_t c = 0; c < out.size(); ++c) out[c] = static_cast<int>(c);
-  return out;
-}
 
 WholePart Write(Format format, const Layout& layout, const std::shared_ptr<arrow::Schema>& schema, const Batches& batches) {
   io::SimFileSystem disk;
@@ -157,6 +152,12 @@ void OpenAndRead(const WholePart& part, bool right) {
 }
 
 }  // namespace
+
+std::vector<int> AllColumns(const arrow::Schema& schema) {
+  std::vector<int> out(static_cast<size_t>(schema.num_fields()));
+  std::iota(out.begin(), out.end(), 0);
+  return out;
+}
 
 IndexContents ContentsOf(const PartIndex& index) {
   IndexContents out;

@@ -6,11 +6,17 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
+
+#include <arrow/type.h>
 
 #include "parts/part.h"
 #include "parts/part_index.h"
 
 namespace sheaf::parts {
+
+/// The positions of all columns, in order.
+std::vector<int> AllColumns(const arrow::Schema& schema);
 
 /// What a mapped index holds, ready to be encoded again.
 IndexContents ContentsOf(const PartIndex& index);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -28,12 +27,6 @@ using Schema = std::shared_ptr<arrow::Schema>;
 using Source = std::shared_ptr<const columns::GranuleSource>;
 
 const char* const kFolder = "/parts";
-
-std::vector<int> AllColumns(const arrow::Schema& schema) {
-  std::vector<int> out(static_cast<size_t>(schema.num_fields()));
-  std::iota(out.begin(), out.end(), 0);
-  return out;
-}
 
 /// What every granule holds, or the first error.
 Result<std::vector<std::string>> ReadTexts(const columns::GranuleSource& source) {

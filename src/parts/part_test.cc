@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <optional>
 #include <set>
 
@@ -24,6 +23,7 @@
 #include "io/folder_testing.h"
 #include "io/posix.h"
 #include "io/sim_testing.h"
+#include "parts/part_damage_testing.h"
 #include "parts/spans_testing.h"
 
 namespace sheaf::parts {
@@ -52,12 +52,6 @@ PartInfo NewInfo(Format format) {
   info.database_uuid = "fedcba9876543210";
   info.created_ns = 1;
   return info;
-}
-
-std::vector<int> AllColumns(const arrow::Schema& schema) {
-  std::vector<int> out(static_cast<size_t>(schema.num_fields()));
-  std::iota(out.begin(), out.end(), 0);
-  return out;
 }
 
 Batches ReadAll(const columns::GranuleSource& source, const std::vector<int>& columns) {
