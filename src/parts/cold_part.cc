@@ -1,6 +1,8 @@
 #include "parts/cold_part.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -35,8 +37,10 @@ TrackingPool& ReadPool() {
   return pool;
 }
 
-/// For Parquet's writer, whose encoders go on after an allocation that failed, into memory that is not theirs: throws std::bad_alloc
-/// where other pools return a status. Its columns are left as they were, and ColdWriter is of no use afterwards.
+struct PoolExhausted : std::bad_alloc {};
+
+/// For Parquet, whose encoders and dictionaries go on after an allocation that failed, into memory that is not theirs: throws
+/// PoolExhausted where other pools return a status. What was being read or written is of no use afterwards.
 class ThrowingPool : public arrow::ProxyMemoryPool {
  public:
   using arrow::ProxyMemoryPool::ProxyMemoryPool;
@@ -48,11 +52,29 @@ class ThrowingPool : public arrow::ProxyMemoryPool {
   }
 
  private:
-  static arrow::Status OrThrow(arrow::Status status) { return status.ok() ? status : throw std::bad_alloc(); }
+  static arrow::Status OrThrow(arrow::Status status) { return status.ok() ? status : throw PoolExhausted(); }
 };
 arrow::MemoryPool& WritePool() {
   static ThrowingPool* const pool = new ThrowingPool(&NamedPool("cold_write"));  // Never destroyed, as its parent.
   return *pool;
+}
+arrow::MemoryPool& DecodePool() {
+  static ThrowingPool* const pool = new ThrowingPool(&ReadPool());
+  return *pool;
+}
+
+/// Runs `write`, a call of Parquet's writer. Columns that found no memory are an error, and the writer can be destroyed. Where
+/// operator new fails its own lists are left half-made, and its destructor, which finishes the file, would follow them: the process
+/// ends here, as it does for other changes (core/out_of_memory.h).
+template <typename Write>
+auto EndWhereMemoryIsOut(Write&& write) -> decltype(write()) {
+  try {
+    return write();
+  } catch (const PoolExhausted&) {
+    return MakeStatus(ErrorKind::kOutOfMemory, "out of memory");
+  } catch (const std::bad_alloc&) {
+    std::terminate();
+  }
 }
 
 /// Leaves of the Parquet schema under one column.
@@ -194,7 +216,7 @@ Status ColdWriter::Open(const arrow::ArrayVector& first) {
 }
 
 Result<WrittenGranule> ColdWriter::Write(const std::shared_ptr<arrow::RecordBatch>& granule) {
-  return CatchOutOfMemory([&] { return Encode(granule); });
+  return EndWhereMemoryIsOut([&] { return Encode(granule); });
 }
 
 Result<WrittenGranule> ColdWriter::Encode(const std::shared_ptr<arrow::RecordBatch>& granule) {
@@ -219,7 +241,7 @@ Result<WrittenGranule> ColdWriter::Encode(const std::shared_ptr<arrow::RecordBat
 
 Status ColdWriter::Finish() {
   if (!writer_) return MakeError(ErrorKind::kInvalid, "a part needs at least one row");
-  SHEAF_RETURN_NOT_OK(CatchOutOfMemory([&]() -> Status { return writer_->Close(); }));
+  SHEAF_RETURN_NOT_OK(EndWhereMemoryIsOut([&]() -> Status { return writer_->Close(); }));
   const std::shared_ptr<parquet::FileMetaData> footer = writer_->metadata();
   if (footer->num_row_groups() != static_cast<int>(granules_.size())) {
     return MakeError(ErrorKind::kInternal, "{} granules became {} row groups", granules_.size(), footer->num_row_groups());
@@ -257,7 +279,7 @@ Result<std::unique_ptr<parquet::arrow::FileReader>> ColdPart::TakeReader() const
   properties.set_pre_buffer(false);
   properties.set_batch_size(std::max<int64_t>(index_->info().rows, 1));
   parquet::arrow::FileReaderBuilder builder;
-  builder.memory_pool(&ReadPool());
+  builder.memory_pool(&DecodePool());
   SHEAF_RETURN_NOT_OK(builder.Open(std::make_shared<CheckedFile>(data_.get()), CheckingProperties(), footer));
   std::unique_ptr<parquet::arrow::FileReader> reader;
   SHEAF_RETURN_NOT_OK(builder.properties(properties)->Build(&reader));
@@ -287,7 +309,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> ColdPart::Read(int granule, const st
     if (KindOf(error) == ErrorKind::kCorruption) return WithContext(error, where);
     return MakeError(ErrorKind::kCorruption, "{}: {}", where, error.message());  // Its bytes are not what Parquet expects.
   };
-  auto reader = TakeReader();
+  auto reader = CatchOutOfMemory([&] { return TakeReader(); });
   if (!reader.ok()) return failed(reader.status());
 
   // Parquet wants rising leaves and answers in the file's order; each column once.
@@ -302,7 +324,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> ColdPart::Read(int granule, const st
   const int64_t rows = index_->granule(granule).rows;
   std::vector<std::shared_ptr<arrow::ArrayData>> read(static_cast<size_t>(schema_->num_fields()));
   if (!leaves.empty()) {
-    auto table = (*reader)->ReadRowGroup(granule, leaves);
+    auto table = CatchOutOfMemory([&] { return (*reader)->ReadRowGroup(granule, leaves); });
     if (!table.ok()) return failed(table.status());
     if ((*table)->num_rows() != rows || (*table)->num_columns() != static_cast<int>(sorted.size())) {
       return MakeError(ErrorKind::kCorruption, "{}: granule {} has {} rows, its index says {}", name(), granule,

@@ -162,7 +162,7 @@ def failpoints():
     return sorted(names - set(ELSEWHERE))
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800 + 10 * int(os.environ.get("SHEAF_KILLS", "0")) + 600 * int(os.environ.get("SHEAF_FAILPOINT_ROUNDS", "0")))
 def test_every_acknowledged_write_survives_kills(make_server, tmp_path):
     kills, rounds = int(os.environ.get("SHEAF_KILLS", "105")), int(os.environ.get("SHEAF_FAILPOINT_ROUNDS", "1"))
     seed = int(os.environ.get("SHEAF_SEED", random.SystemRandom().randrange(1 << 32)))
