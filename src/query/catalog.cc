@@ -8,6 +8,7 @@
 #include "query/store_table.h"
 #include "query/store_transaction.h"
 #include "query/table_definitions.h"
+#include "query/views.h"
 #include "query/write_operators.h"
 
 namespace sheaf::query {
@@ -40,11 +41,22 @@ class RowsTable : public duckdb::TableCatalogEntry {
   const SystemTable& table_;  // Lives as long as the engine.
 };
 
+/// Shown as what made it, though it is read as a view over what is kept.
+class MaterializedViewEntry : public duckdb::ViewCatalogEntry {
+ public:
+  MaterializedViewEntry(duckdb::Catalog& catalog, duckdb::SchemaCatalogEntry& schema, duckdb::CreateViewInfo& info, std::string sql)
+      : duckdb::ViewCatalogEntry(catalog, schema, info), sql_(std::move(sql)) {}
+  std::string ToSQL() const override { return sql_; }
+
+ private:
+  const std::string sql_;
+};
+
 /// Tables come from the snapshot; views and macros from models/ and system tables are fixed.
 class StoreSchema : public duckdb::SchemaCatalogEntry {
  public:
-  StoreSchema(duckdb::Catalog& catalog, duckdb::CreateSchemaInfo& create, store::Database* database)
-      : duckdb::SchemaCatalogEntry(catalog, create), database_(database) {}
+  StoreSchema(duckdb::Catalog& catalog, duckdb::CreateSchemaInfo& create, store::Database* database, Views* views)
+      : duckdb::SchemaCatalogEntry(catalog, create), database_(database), views_(views) {}
 
   /// Throws where a table of that name cannot be made here.
   void CheckFree(const std::string& table) const {
@@ -54,6 +66,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
         throw duckdb::CatalogException("%s.%s is a view that is built in: take another name", name, table);
       }
     }
+    if (views_->Find(name, table)) throw duckdb::CatalogException("%s.%s is a materialized view: take another name", name, table);
   }
 
   void AddFixed(duckdb::unique_ptr<CatalogEntry> entry) { fixed_.push_back(std::move(entry)); }
@@ -63,6 +76,8 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     for (const auto& entry : fixed_) {
       if (duckdb::StringUtil::CIEquals(entry->name, wanted) && Answers(lookup.GetCatalogType(), entry->type)) return entry.get();
     }
+    if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY && lookup.GetCatalogType() != CatalogType::VIEW_ENTRY) return nullptr;
+    if (const auto view = views_->Find(name, wanted)) return &Entry(view);
     if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY || !transaction.transaction) return nullptr;
     for (const auto& info : transaction.transaction->Cast<StoreTransaction>().snapshot().tables()) {
       if (duckdb::StringUtil::CIEquals(info->schema_name, name) && duckdb::StringUtil::CIEquals(info->name, wanted)) return &Table(info);
@@ -72,6 +87,10 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
 
   void Scan(ClientContext& context, CatalogType type, const std::function<void(CatalogEntry&)>& callback) override {
     Scan(type, callback);
+    if (type != CatalogType::TABLE_ENTRY && type != CatalogType::VIEW_ENTRY) return;
+    for (const auto& view : views_->All()) {
+      if (duckdb::StringUtil::CIEquals(view->definition().schema_name, name)) callback(Entry(view));
+    }
     if (type != CatalogType::TABLE_ENTRY) return;
     auto& transaction = duckdb::Transaction::Get(context, catalog).Cast<StoreTransaction>();
     for (const auto& info : transaction.snapshot().tables()) {
@@ -90,6 +109,9 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     CheckFree(create.Base().table);
     auto wanted = ToNewTable(context, create.Base());
     if (!wanted.ok()) ThrowStatus(context, wanted.status());
+    if (wanted->or_replace) {
+      if (const auto there = database_->FindTable(name, create.Base().table); there.ok()) CheckUnused(context, **there);
+    }
     auto made = database_->CreateTable(*wanted);
     if (!made.ok()) ThrowStatus(context, made.status());
     return &Table(*made);
@@ -97,6 +119,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   void DropEntry(ClientContext& context, duckdb::DropInfo& drop) override {
     auto* table = Wanted(context, drop.name, drop.if_not_found);
     if (table == nullptr) return;
+    CheckUnused(context, *table->info());
     const Status dropped = database_->DropTable(table->info()->id);
     if (!dropped.ok() && !(KindOf(dropped) == ErrorKind::kNotFound && drop.if_not_found == duckdb::OnEntryNotFound::RETURN_NULL)) {
       ThrowStatus(context, dropped);
@@ -109,6 +132,9 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     if (table == nullptr) return;
     auto change = ToAlterTable(context, alter.Cast<duckdb::AlterTableInfo>(), *table->info());
     if (!change.ok()) ThrowStatus(context, change.status());
+    using Kind = store::AlterTable::Kind;
+    const bool harmless = change->kind == Kind::kAddColumn || change->kind == Kind::kSetDefault || change->kind == Kind::kSetSettings;
+    if (!harmless) CheckUnused(context, *table->info());
     const auto altered = database_->Alter(table->info()->id, *change);
     if (!altered.ok()) ThrowStatus(context, altered.status());
   }
@@ -133,6 +159,14 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
 
  private:
   [[noreturn]] static void RefuseFunction() { Refuse("CREATE FUNCTION or MACRO", "macros are not kept yet"); }
+
+  void CheckUnused(ClientContext& context, const store::TableInfo& table) const {
+    const auto view = views_->MadeOf(table.id);
+    if (!view) return;
+    const std::string by = view->definition().full_name();
+    ThrowStatus(context, MakeError(ErrorKind::kInvalid, "{}.{} stays as it is while {} is made of it: DROP MATERIALIZED VIEW {} first",
+                                   table.schema_name, table.name, by, by));
+  }
 
   /// The table to drop or alter; null where there is none and that is no error.
   StoreTable* Wanted(ClientContext& context, const std::string& wanted, duckdb::OnEntryNotFound if_not_found) {
@@ -167,16 +201,34 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     return *entry;
   }
 
-  store::Database* const database_;  // Borrowed.
+  /// The entry of a view; made once and kept, as those of tables.
+  duckdb::ViewCatalogEntry& Entry(const std::shared_ptr<View>& view) {
+    MutexLock lock(&mutex_);
+    auto& entry = view_entries_[view];
+    if (entry) return *entry;
+    duckdb::CreateViewInfo info;
+    info.catalog = catalog.GetName();
+    info.schema = name;
+    info.view_name = view->definition().name;
+    duckdb::Parser parser;
+    parser.ParseQuery(view->output_sql());
+    info.query = duckdb::unique_ptr_cast<duckdb::SQLStatement, duckdb::SelectStatement>(std::move(parser.statements[0]));
+    entry = duckdb::make_uniq<MaterializedViewEntry>(catalog, *this, info, view->definition().sql());
+    return *entry;
+  }
+
+  store::Database* const database_;  // Borrowed, as is the next.
+  Views* const views_;
   std::vector<duckdb::unique_ptr<CatalogEntry>> fixed_;
   Mutex mutex_;
+  std::map<std::shared_ptr<View>, duckdb::unique_ptr<duckdb::ViewCatalogEntry>> view_entries_ SHEAF_GUARDED_BY(mutex_);
   std::map<std::shared_ptr<const store::TableInfo>, duckdb::unique_ptr<StoreTable>> tables_ SHEAF_GUARDED_BY(mutex_);
 };
 
 class StoreCatalog : public duckdb::Catalog {
  public:
-  StoreCatalog(duckdb::AttachedDatabase& attached, store::Database* database, const SystemTables* system_tables)
-      : duckdb::Catalog(attached), database_(database), system_tables_(system_tables) {}
+  StoreCatalog(duckdb::AttachedDatabase& attached, store::Database* database, const SystemTables* system_tables, Views* views)
+      : duckdb::Catalog(attached), database_(database), system_tables_(system_tables), views_(views) {}
 
   void Initialize(bool) override {
     for (const char* schema : kSearchedSchemas) AddSchema(schema);
@@ -246,7 +298,7 @@ class StoreCatalog : public duckdb::Catalog {
   StoreSchema& AddSchema(const std::string& name) {
     duckdb::CreateSchemaInfo create;
     create.schema = name;
-    schemas_.push_back(duckdb::make_uniq<StoreSchema>(*this, create, database_));
+    schemas_.push_back(duckdb::make_uniq<StoreSchema>(*this, create, database_, views_));
     return *schemas_.back();
   }
 
@@ -281,28 +333,31 @@ class StoreCatalog : public duckdb::Catalog {
     }
   }
 
-  store::Database* const database_;          // Borrowed, as is the next.
+  store::Database* const database_;          // Borrowed, as are the next two.
   const SystemTables* const system_tables_;
+  Views* const views_;
   std::vector<duckdb::unique_ptr<StoreSchema>> schemas_;  // Fixed after Initialize().
 };
 
 struct StoreExtensionInfo : public duckdb::StorageExtensionInfo {
   store::Database* database = nullptr;
   const SystemTables* system_tables = nullptr;
+  Views* views = nullptr;
 };
 
 }  // namespace
 
-void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables) {
+void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables, Views* views) {
   auto info = duckdb::make_shared_ptr<StoreExtensionInfo>();
   info->database = database;
   info->system_tables = system_tables;
+  info->views = views;
   auto extension = duckdb::make_shared_ptr<duckdb::StorageExtension>();
   extension->storage_info = info;
   extension->attach = [](optional_ptr<duckdb::StorageExtensionInfo> storage, ClientContext&, duckdb::AttachedDatabase& attached,
                          const std::string&, duckdb::AttachInfo&, duckdb::AttachOptions&) -> duckdb::unique_ptr<duckdb::Catalog> {
     const auto& ours = static_cast<const StoreExtensionInfo&>(*storage);
-    return duckdb::make_uniq<StoreCatalog>(attached, ours.database, ours.system_tables);
+    return duckdb::make_uniq<StoreCatalog>(attached, ours.database, ours.system_tables, ours.views);
   };
   extension->create_transaction_manager = [](optional_ptr<duckdb::StorageExtensionInfo> storage, duckdb::AttachedDatabase& attached,
                                              duckdb::Catalog&) -> duckdb::unique_ptr<duckdb::TransactionManager> {

@@ -13,6 +13,8 @@
 
 namespace sheaf::query {
 
+class Views;
+
 /// The name our catalog is attached under. Differs from every schema, as DuckDB resolves `x.y` as either.
 inline constexpr char kCatalogName[] = "sheaf_db";
 
@@ -22,7 +24,7 @@ inline constexpr const char* kSearchedSchemas[] = {"main", "otel", "trading", "m
 /// Holds the system tables; nobody else's.
 inline constexpr const char* kSystemSchema = "sheaf";
 
-/// Registers the storage extension that makes the catalog. Borrows both, for the instance's life.
-void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables);
+/// Registers the storage extension that makes the catalog. Borrows all, for the instance's life.
+void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables, Views* views);
 
 }  // namespace sheaf::query

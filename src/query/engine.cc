@@ -19,12 +19,17 @@
 #include "query/running_query.h"
 #include "query/system_tables.h"
 #include "query/system_views.h"
+#include "query/view_statements.h"
+#include "query/views.h"
 
 namespace sheaf::query {
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+/// What a statement answers that has been done by the time it is planned.
+const std::string kNoRows = "SELECT true AS \"Success\" WHERE false";
 
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -59,16 +64,22 @@ class EngineOverDuckDb : public Engine {
  public:
   EngineOverDuckDb(store::Database* database, const EngineOptions& options)
       : database_(database), options_(options), admission_(std::max(1, options.concurrent_queries_max)),
-        system_tables_(MakeSystemTables(database, &options_, &log_)) {}
+        views_(database), system_tables_(AllSystemTables()) {}
+  ~EngineOverDuckDb() override { views_.Stop(); }
 
   Status OpenClients() {
-    SHEAF_ASSIGN_OR_RETURN(clients_, Instance::Open(database_, options_, &system_tables_, false));
-    return Status::OK();
+    SHEAF_ASSIGN_OR_RETURN(clients_, Instance::Open(database_, options_, &system_tables_, &views_, false));
+    return views_.Start([this] { return clients_->MakeSessionApart(); });
   }
 
   Result<std::unique_ptr<Query>> Start(const QueryRequest& request) override;
 
  private:
+  SystemTables AllSystemTables() {
+    SystemTables tables = MakeSystemTables(database_, &options_, &log_);
+    tables.push_back(ViewsTable(&views_));
+    return tables;
+  }
   Result<Instance*> InstanceFor(bool trusted) SHEAF_EXCLUDES(mutex_);
   Result<std::unique_ptr<Query>> Run(const QueryRequest& request, Instance* instance, Claim* claim);
   StatementLimits LimitsOf(const Claim& claim) const {
@@ -83,6 +94,7 @@ class EngineOverDuckDb : public Engine {
   Admission admission_;
   WriteTurn turn_;
   QueryLog log_;
+  Views views_;
   const SystemTables system_tables_;
   Deadlines deadlines_;
   std::unique_ptr<Instance> clients_;
@@ -94,7 +106,7 @@ Result<Instance*> EngineOverDuckDb::InstanceFor(bool trusted) {
   if (!trusted) return clients_.get();
   MutexLock lock(&mutex_);
   if (!owner_) {
-    SHEAF_ASSIGN_OR_RETURN(owner_, Instance::Open(database_, options_, &system_tables_, true));
+    SHEAF_ASSIGN_OR_RETURN(owner_, Instance::Open(database_, options_, &system_tables_, &views_, true));
   }
   return owner_.get();
 }
@@ -165,7 +177,9 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   auto& connection = *claim->session->connection;
   claim->session->state->Begin(claim->record);
   const auto parse_start = Clock::now();
-  SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, request.sql, request.trusted));
+  SHEAF_ASSIGN_OR_RETURN(const auto of_view, ParseViewStatement(&connection, request.sql));
+  if (of_view) SHEAF_RETURN_NOT_OK(views_.Execute(*of_view));
+  SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, of_view ? kNoRows : request.sql, request.trusted));
   const double parse_seconds = SecondsSince(parse_start);
   const auto plan_start = Clock::now();
   for (size_t i = 0; i + 1 < statements.size(); ++i) {

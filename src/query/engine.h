@@ -23,6 +23,7 @@ struct EngineOptions {
   int64_t timeout_ms = 60'000;                        // Default per statement; 0: none.
   int concurrent_queries_max = 16;                    // Beyond, statements wait (up to their time-out), then kThrottled.
   int64_t sql_bytes_max = int64_t{1} << 20;
+  int64_t view_wait_ms = 10;                          // A statement waits this long for a view to have what its snapshot has.
   int read_ahead_granules = 0;                        // Of a scan, fetched from disk while others are read; 0: as the system does.
 };
 

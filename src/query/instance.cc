@@ -16,6 +16,7 @@
 #include "query/lookup_hint.h"
 #include "query/lookup_plan.h"
 #include "query/sampling.h"
+#include "query/view_function.h"
 
 /// DuckDB brings an allocator of its own, jemalloc under other names, which looks for this variable in the program. A statement takes
 /// vectors of 16 or 32 KB by the hundred, and the allocator keeps 20 of a size at hand for each thread: the others cost a lock and a
@@ -73,7 +74,7 @@ void AfterOptimizing(duckdb::OptimizerExtensionInput&, duckdb::unique_ptr<duckdb
 }  // namespace
 
 Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, const EngineOptions& options,
-                                                 const SystemTables* system_tables, bool trusted) {
+                                                 const SystemTables* system_tables, Views* views, bool trusted) {
   SHEAF_RETURN_NOT_OK(CheckLibrary());
   std::string temp = options.temp_directory.empty() ? database->options().directory + "/tmp" : options.temp_directory;
   if (trusted) temp += "/owner";  // Two instances do not share a folder: each removes what it finds in its own.
@@ -81,11 +82,12 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
   Status opened = WithoutExceptions([&]() -> Status {
     instance->Configure(options, temp);
     auto& duckdb = *instance->duckdb_->instance;
-    RegisterCatalog(&duckdb, database, system_tables);
+    RegisterCatalog(&duckdb, database, system_tables, views);
     duckdb::ExtensionLoader loader(duckdb, "sheaf");
     RegisterIdTypes(&loader);
     RegisterArgumentCheck(&loader);
     RegisterSampling(&loader);
+    RegisterViewFunction(&loader, views, std::chrono::milliseconds(options.view_wait_ms));
     duckdb::OptimizerExtension extension;
     extension.pre_optimize_function = BeforeOptimizing;
     extension.optimize_function = AfterOptimizing;
@@ -128,10 +130,10 @@ void Instance::Configure(const EngineOptions& options, const std::string& temp_d
   AddMemorySource(memory_);
 }
 
-std::unique_ptr<Session> Instance::MakeSession() {
+std::unique_ptr<Session> Instance::MakeSession(bool trusted) {
   auto session = std::make_unique<Session>();
   session->connection = std::make_unique<duckdb::Connection>(*duckdb_);
-  session->state = duckdb::make_shared_ptr<SessionState>(trusted_, read_ahead_granules_);
+  session->state = duckdb::make_shared_ptr<SessionState>(trusted, read_ahead_granules_);
   auto& context = *session->connection->context;
   context.registered_state->Insert(SessionState::kKey, session->state);
   context.RunFunctionInTransaction([&] {
@@ -151,7 +153,11 @@ Result<std::unique_ptr<Session>> Instance::Borrow() {
       return session;
     }
   }
-  return WithoutExceptions([&]() -> Result<std::unique_ptr<Session>> { return MakeSession(); });
+  return WithoutExceptions([&]() -> Result<std::unique_ptr<Session>> { return MakeSession(trusted_); });
+}
+
+Result<std::unique_ptr<Session>> Instance::MakeSessionApart() {
+  return WithoutExceptions([&]() -> Result<std::unique_ptr<Session>> { return MakeSession(/*trusted=*/true); });
 }
 
 void Instance::GiveBack(std::unique_ptr<Session> session) {

@@ -17,6 +17,8 @@
 
 namespace sheaf::query {
 
+class Views;
+
 /// One DuckDB connection and what we keep beside it.
 struct Session {
   std::unique_ptr<duckdb::Connection> connection;
@@ -26,9 +28,11 @@ struct Session {
 /// Thread-safe.
 class Instance {
  public:
-  /// Borrows `database` and `system_tables`. Errors: Unsupported (another DuckDB than the pinned one), Io, Internal.
+  /// Borrows `database`, `system_tables` and `views`. Errors: Unsupported (another DuckDB than the pinned one), Io, Internal.
   static Result<std::unique_ptr<Instance>> Open(store::Database* database, const EngineOptions& options,
-                                                const SystemTables* system_tables, bool trusted);
+                                                const SystemTables* system_tables, Views* views, bool trusted);
+  /// A connection of its own, which is not given back.
+  Result<std::unique_ptr<Session>> MakeSessionApart();
 
   /// A connection that nobody else uses until it is given back.
   Result<std::unique_ptr<Session>> Borrow() SHEAF_EXCLUDES(mutex_);
@@ -39,7 +43,7 @@ class Instance {
       : trusted_(trusted),
         idle_max_(static_cast<size_t>(options.concurrent_queries_max)),
         read_ahead_granules_(options.read_ahead_granules) {}
-  std::unique_ptr<Session> MakeSession();
+  std::unique_ptr<Session> MakeSession(bool trusted);
   void Configure(const EngineOptions& options, const std::string& temp_directory);
 
   const bool trusted_;

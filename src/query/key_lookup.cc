@@ -100,6 +100,7 @@ std::optional<columns::KeyColumn> EncodeKeys(duckdb::ClientContext& context, con
 Result<std::optional<FoundRows>> FindByKey(duckdb::ClientContext& context, const ScanBind& bind, const std::vector<PushedFilter>& filters) {
   const store::TableInfo& info = *bind.table.info;
   if (info.kind != store::TableKind::kKeyed) return std::nullopt;
+  if (!StoreTransaction::Get(context, bind.entry->catalog).snapshot().FindsByKey(info.id)) return std::nullopt;
   const auto key = BoundKey(info, filters);
   if (!key) return std::nullopt;
   const auto keys = EncodeKeys(context, info, *key);

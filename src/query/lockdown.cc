@@ -13,6 +13,7 @@
 
 #include "query/catalog.h"
 #include "query/scan.h"
+#include "query/view_plan.h"
 
 namespace sheaf::query {
 
@@ -32,7 +33,7 @@ constexpr std::string_view kTableFunctions[] = {
     "profit_and_loss"};
 
 /// Scans that plans of allowed statements end in, besides the functions above.
-constexpr std::string_view kScans[] = {kScanName, "sheaf_rows", "column_data_scan", "dummy_scan"};
+constexpr std::string_view kScans[] = {kScanName, kViewFunction, "sheaf_rows", "column_data_scan", "dummy_scan"};
 
 /// Scalar functions that reach outside, tell about the server, or run SQL that was not looked at.
 constexpr std::string_view kRefusedFunctions[] = {

@@ -10,6 +10,7 @@
 #include "core/mutex.h"
 #include "core/status.h"
 #include "query/duckdb_headers.h"
+#include "store/database.h"
 
 namespace sheaf::query {
 
@@ -67,6 +68,9 @@ class SessionState : public duckdb::ClientContextState {
   void SetWriting(bool writes, bool insert_missing) { writes_ = writes, insert_missing_ = insert_missing; }
   bool writes() const { return writes_; }
   bool insert_missing() const { return insert_missing_; }
+  /// What the statements that are planned next see, instead of what is visible then; null: that.
+  void SetSnapshot(std::shared_ptr<const store::Snapshot> snapshot) { snapshot_ = std::move(snapshot); }
+  const std::shared_ptr<const store::Snapshot>& snapshot() const { return snapshot_; }
   /// Never null while a statement runs.
   const std::shared_ptr<StatementRecord>& record() const { return record_; }
 
@@ -78,6 +82,7 @@ class SessionState : public duckdb::ClientContextState {
   const bool trusted_;
   const int read_ahead_granules_;
   bool writes_ = false, insert_missing_ = false;
+  std::shared_ptr<const store::Snapshot> snapshot_;
   std::shared_ptr<StatementRecord> record_ = std::make_shared<StatementRecord>();
 };
 

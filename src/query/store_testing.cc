@@ -49,7 +49,7 @@ Status StoredDatabase::Open() {
   options.free_space_min_fraction = 0;
   options.compaction_cpu_share = 1;
   SHEAF_ASSIGN_OR_RETURN(database_, store::Database::Open(files_, io::SystemClock(), options));
-  SHEAF_ASSIGN_OR_RETURN(engine_, Engine::Open(database_.get(), {.threads = 2, .timeout_ms = 0}));
+  SHEAF_ASSIGN_OR_RETURN(engine_, Engine::Open(database_.get(), {.threads = 2, .timeout_ms = 0, .view_wait_ms = 60'000}));
   return Status::OK();
 }
 

@@ -1,5 +1,7 @@
 #include "query/store_transaction.h"
 
+#include "query/statement_state.h"
+
 namespace sheaf::query {
 
 namespace {
@@ -38,6 +40,11 @@ class StoreTransactions : public duckdb::TransactionManager {
 };
 
 }  // namespace
+
+std::shared_ptr<const store::Snapshot> StoreTransaction::SnapshotFor(duckdb::ClientContext& context, const store::Database& database) {
+  const auto state = context.registered_state->Get<SessionState>(SessionState::kKey);
+  return state && state->snapshot() ? state->snapshot() : database.GetSnapshot();
+}
 
 Result<store::TableSnapshot> StoreTransaction::Table(TableId id) {
   {

@@ -20,7 +20,7 @@ inline constexpr int64_t kFoundRowBase = int64_t{1} << 62;
 class StoreTransaction : public duckdb::Transaction {
  public:
   StoreTransaction(duckdb::TransactionManager& manager, duckdb::ClientContext& context, store::Database* database)
-      : duckdb::Transaction(manager, context), snapshot_(database->GetSnapshot()),
+      : duckdb::Transaction(manager, context), snapshot_(SnapshotFor(context, *database)),
         writes_(database, [&context] { return context.interrupted.load(); }) {}
 
   /// That of `context` for our catalog.
@@ -40,6 +40,8 @@ class StoreTransaction : public duckdb::Transaction {
   store::KeyedRow FoundRow(int64_t row_number) const SHEAF_EXCLUDES(mutex_);
 
  private:
+  static std::shared_ptr<const store::Snapshot> SnapshotFor(duckdb::ClientContext& context, const store::Database& database);
+
   const std::shared_ptr<const store::Snapshot> snapshot_;
   StatementWrites writes_;
   mutable Mutex mutex_;

@@ -34,7 +34,9 @@ Result<std::shared_ptr<const store::TableInfo>> FindTable(const store::Database&
     return MakeError(ErrorKind::kNotFound, "{} is no table; write /v1/tables/SCHEMA.TABLE", name);
   }
   if (dot == std::string_view::npos) return database.FindTable("main", std::string(name));
-  return database.FindTable(std::string(name.substr(0, dot)), std::string(name.substr(dot + 1)));
+  SHEAF_ASSIGN_OR_RETURN(auto table, database.FindTable(std::string(name.substr(0, dot)), std::string(name.substr(dot + 1))));
+  if (table->schema_name == "sheaf") return MakeError(ErrorKind::kDenied, "{} is the engine's own", name);
+  return table;
 }
 
 Result<query::Format> FormatOf(const HttpRequest& request) {

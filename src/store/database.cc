@@ -50,6 +50,12 @@ Result<std::unique_ptr<RowCursor>> Snapshot::Scan(TableId, const KeyRange&, cons
   return NotThereYet("reading in key order");
 }
 
+Lsn Database::WaitForVisible(Lsn, std::chrono::nanoseconds) const { return GetSnapshot()->lsn(); }
+Status Database::ReadLogged(Lsn, Lsn, const std::vector<TableId>&, const std::function<Status(const LoggedRows&)>&) const {
+  return NotThereYet("reading the log");
+}
+void Database::KeepLogAfter(std::optional<Lsn>) {}
+
 Result<std::unique_ptr<Database>> Database::Open(io::FileSystem* files, io::Clock* clock, const Options& options) {
   return LocalDatabase::Open(files, clock, options);
 }

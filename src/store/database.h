@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <arrow/record_batch.h>
 
 #include "columns/granules.h"
+#include "columns/key_codec.h"
 #include "core/ids.h"
 #include "core/status.h"
 #include "io/clock.h"
@@ -25,7 +27,6 @@
 
 namespace sheaf::columns {
 class DeadRows;
-struct KeyColumn;
 }  // namespace sheaf::columns
 
 namespace sheaf::store {
@@ -98,6 +99,8 @@ class Snapshot {
  public:
   virtual ~Snapshot() = default;
   virtual Lsn lsn() const = 0;
+  /// Whether Get() and MultiGet() answer for the table; false: its rows are found by scanning only (see WithRows()).
+  virtual bool FindsByKey(TableId) const { return true; }
   /// Tables in order of schema and name.
   virtual const std::vector<std::shared_ptr<const TableInfo>>& tables() const = 0;
   /// For a keyed table this finds out which rows were replaced by writes since the last such call, in time that
@@ -112,6 +115,19 @@ class Snapshot {
   /// Rows in the order of their keys; deleted and replaced ones left out. Errors as above.
   virtual Result<std::unique_ptr<RowCursor>> Scan(TableId table, const KeyRange& range, const ScanOptions& options) const;
 };
+
+/// What an entry of the log did with one table.
+struct LoggedRows {
+  Lsn lsn;
+  TableId table;
+  std::shared_ptr<arrow::RecordBatch> batch;          // Append tables: the rows that were added.
+  columns::KeyColumn keys;                            // Keyed ones: which rows were put or deleted.
+  int64_t bytes = 0;                                  // In the log.
+};
+
+/// `base`, but with `rows` in the place of what the table holds.
+std::shared_ptr<const Snapshot> WithRows(std::shared_ptr<const Snapshot> base, TableId table,
+                                         const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows);
 
 /// One part, for `sheaf.parts` and `sheaf inspect`.
 struct PartStatus {
@@ -171,6 +187,17 @@ class Database {
   virtual Result<std::shared_ptr<const TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const = 0;
   /// Changes when tables are created, altered or dropped.
   virtual uint64_t catalog_version() const = 0;
+
+  /// Waits until something after `lsn` is visible, or until `timeout`; returns what is visible then.
+  virtual Lsn WaitForVisible(Lsn lsn, std::chrono::nanoseconds timeout) const;
+  /// Reads from the log what entries with LSN in (after, through] did with rows of `tables`, in their order; `through` must be visible.
+  /// Waits until they are on disk, which buffered ones are a little later. Conditional writes that were refused are told, too.
+  /// Errors: NotFound (the log begins later, see KeepLogAfter()), Conflict (the columns of a table changed since), Corruption, Io, or
+  /// what `visit` returned.
+  virtual Status ReadLogged(Lsn after, Lsn through, const std::vector<TableId>& tables,
+                            const std::function<Status(const LoggedRows&)>& visit) const;
+  /// The log keeps what comes after `lsn` until this is called with a later one; none: nothing is kept for it.
+  virtual void KeepLogAfter(std::optional<Lsn> lsn);
 
   /// As Snapshot's of the same name, of what is visible now, without making a snapshot.
   virtual Result<KeyedRow> Get(TableId table, std::string_view key) const;

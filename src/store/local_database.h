@@ -53,6 +53,10 @@ class LocalDatabase : public Database {
   Status PutRowAsync(TableId table, std::string_view row, const WriteOptions& options, Done done) noexcept override;
   Status DeleteRowAsync(TableId table, std::string_view key, const WriteOptions& options, Done done) noexcept override;
   std::shared_ptr<const Snapshot> GetSnapshot() const override { return versions_.GetSnapshot(); }
+  Lsn WaitForVisible(Lsn lsn, std::chrono::nanoseconds timeout) const override { return versions_.WaitForVisible(lsn, timeout); }
+  Status ReadLogged(Lsn after, Lsn through, const std::vector<TableId>& tables,
+                    const std::function<Status(const LoggedRows&)>& visit) const override;
+  void KeepLogAfter(std::optional<Lsn> lsn) override { log_kept_after_.store(lsn ? lsn->value : UINT64_MAX); }
   Result<KeyedRow> Get(TableId table, std::string_view key) const override;
   Result<std::vector<KeyedRow>> MultiGet(TableId table, const columns::KeyColumn& keys) const override;
   Result<std::shared_ptr<const TableInfo>> FindTable(const std::string& schema_name, const std::string& name) const override;
@@ -126,6 +130,10 @@ class LocalDatabase : public Database {
   void OnVisible(const wal::LoggedEntry& entry);
   void Finish(Draft& draft, int turn, const Done& done, const Result<Lsn>& outcome);
   void AnswerLoop();
+
+  // Reading the log (local_database_logged.cc).
+  Status VisitLogged(const wal::LoggedEntry& entry, const std::vector<TableId>& tables,
+                     const std::function<Status(const LoggedRows&)>& visit) const;
 
   // Definitions (local_database_define.cc).
   class HeldTables;
@@ -289,6 +297,7 @@ class LocalDatabase : public Database {
   };
   std::vector<Obsolete> obsolete_ SHEAF_GUARDED_BY(commit_mutex_);
   std::atomic<uint64_t> covered_lsn_{0};                    // covered_, for GetStats().
+  std::atomic<uint64_t> log_kept_after_{UINT64_MAX};        // See KeepLogAfter().
 
   /// Of the sealer: a memtable whose part is written, but not yet in a manifest that is known to be current. It may
   /// be in one that is not known to be, so the next attempt must take the same files.

@@ -172,7 +172,8 @@ Status LocalDatabase::Commit(VersionChange change) {
   versions_.Install(change);
   Failpoint("store.version_installed");
   DiscardRemoved(change, *before);
-  const Lsn truncatable = std::exchange(covered_, prospect.covered);  // What this manifest and the one before cover.
+  // What this manifest and the one before cover, and nobody reads any more.
+  const Lsn truncatable = std::min(std::exchange(covered_, prospect.covered), Lsn(log_kept_after_.load()));
   covered_lsn_.store(covered_.value);
   committed_ns_ = clock_->MonotonicNs();
   RemoveObsolete();

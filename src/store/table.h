@@ -80,6 +80,7 @@ struct NewTable {
   TableSettings settings = {};
   bool if_not_exists = false;                         // Answers with the table that is there.
   bool or_replace = false;                            // Drops the table that is there, with its rows.
+  bool internal = false;                              // The engine's own, in a schema that others cannot make tables in.
 };
 
 /// One change of a table's definition.

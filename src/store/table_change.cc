@@ -387,7 +387,7 @@ TableSettings SettingsOf(const TableInfo& table) {
 }
 
 Result<TableInfo> MakeTable(const NewTable& asked) {
-  SHEAF_RETURN_NOT_OK(CheckSchemaName(asked.schema_name));
+  if (!asked.internal) SHEAF_RETURN_NOT_OK(CheckSchemaName(asked.schema_name));
   SHEAF_RETURN_NOT_OK(CheckName("table", asked.name));
   TableInfo table;
   for (const char c : asked.schema_name) table.schema_name += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;

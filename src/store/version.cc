@@ -286,6 +286,19 @@ Lsn VersionSet::visible() const {
   return visible_;
 }
 
+Lsn VersionSet::WaitForVisible(Lsn lsn, std::chrono::nanoseconds timeout) const {
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  MutexLock lock(&mutex_);
+  ++waiting_;
+  while (visible_ <= lsn) {
+    const auto left = until - std::chrono::steady_clock::now();
+    if (left <= std::chrono::nanoseconds(0)) break;
+    advanced_.WaitFor(&mutex_, left);
+  }
+  --waiting_;
+  return visible_;
+}
+
 VersionSet::Published VersionSet::Publish(Lsn lsn, const std::vector<NewRows>& rows, int64_t now_ns) {
   MutexLock publishing(&publish_mutex_);
   std::shared_ptr<const Version> version;
@@ -327,6 +340,7 @@ VersionSet::Published VersionSet::Publish(Lsn lsn, const std::vector<NewRows>& r
   }
   MutexLock lock(&mutex_);
   visible_ = lsn;
+  if (waiting_ > 0) advanced_.NotifyAll();
   if (!published.outcome.ok()) return published;
   for (const NewRows& added : rows) {
     oldest_ns_.try_emplace(added.table, now_ns);

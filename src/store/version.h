@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -114,6 +115,8 @@ class VersionSet {
   /// Both at one instant.
   std::pair<std::shared_ptr<const Version>, Lsn> Now() const SHEAF_EXCLUDES(mutex_);
   Lsn visible() const SHEAF_EXCLUDES(mutex_);
+  /// Waits until something after `lsn` is visible, or until `timeout`; returns what is.
+  Lsn WaitForVisible(Lsn lsn, std::chrono::nanoseconds timeout) const SHEAF_EXCLUDES(mutex_);
 
   /// A table that is not in a version yet.
   Result<std::shared_ptr<TableVersion>> MakeTable(Table given) SHEAF_EXCLUDES(mutex_);
@@ -184,6 +187,8 @@ class VersionSet {
   mutable Mutex mutex_;
   std::shared_ptr<const Version> version_ SHEAF_GUARDED_BY(mutex_);
   Lsn visible_ SHEAF_GUARDED_BY(mutex_);
+  mutable CondVar advanced_;                                  // Of visible_.
+  mutable int waiting_ SHEAF_GUARDED_BY(mutex_) = 0;          // For it.
   PartId next_part_ SHEAF_GUARDED_BY(mutex_){1};
   std::unordered_map<TableId, int64_t> oldest_ns_ SHEAF_GUARDED_BY(mutex_);  // Arrival of the active memtable's first row.
   int64_t unweighed_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;                     // Added since RotateFull() last looked.

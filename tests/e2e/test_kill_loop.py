@@ -20,6 +20,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SUPPORT = ROOT / "tests" / "support"
+KILLS_OF_A_HISTORY = 150
 WORKERS = 2
 SETTINGS = {"SHEAF_STORAGE_MEMTABLE_BYTES": "1MiB", "SHEAF_STORAGE_SEAL_AGE_MS": "400", "SHEAF_STORAGE_LOG_SEGMENT_BYTES": "1MiB",
             "SHEAF_STORAGE_COLD_AFTER_MS": "2000", "SHEAF_STORAGE_ARCHIVE_LOG": "on", "SHEAF_LOG_LEVEL": "warn"}
@@ -101,7 +102,7 @@ class Run:
     def __init__(self, make_server, tmp_path, seed):
         self.seed, self.chance = seed, random.Random(seed)
         self.batches, self.rows = Oracle(tmp_path / "acknowledged"), KeyedOracle(tmp_path / "rows")
-        self.server = make_server(environment=dict(SETTINGS)).start()
+        self.server = make_server(data=tmp_path / "data", environment=dict(SETTINGS)).start()
         arguments = {"kill_loop_client.py": [self.server.ports["otlp-grpc"], self.batches.path, str(seed), str(WORKERS)],
                      "kill_loop_sql_client.py": [self.server.ports["http"], self.rows.path, str(seed)]}
         self.clients = [subprocess.Popen([sys.executable, SUPPORT / name, *given], cwd=SUPPORT) for name, given in arguments.items()]
@@ -167,6 +168,19 @@ def test_every_acknowledged_write_survives_kills(make_server, tmp_path):
     kills, rounds = int(os.environ.get("SHEAF_KILLS", "105")), int(os.environ.get("SHEAF_FAILPOINT_ROUNDS", "1"))
     seed = int(os.environ.get("SHEAF_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"seed {seed}; replay: SHEAF_SEED={seed} SHEAF_KILLS={kills} SHEAF_FAILPOINT_ROUNDS={rounds} ./dev test kills")
+    # Each start looks at all batches of its history, so that a long one would take ever longer.
+    histories = max(1, kills // KILLS_OF_A_HISTORY, rounds)
+    for number in range(histories):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        tell_history(make_server, folder, seed + number, share(kills, histories, number), share(rounds, histories, number))
+
+
+def share(whole, parts, number):
+    return whole * (number + 1) // parts - whole * number // parts
+
+
+def tell_history(make_server, tmp_path, seed, kills, rounds):
     run, begin, where, missed = Run(make_server, tmp_path, seed), time.monotonic(), "at the start", []
     try:
         for kill in range(kills):
@@ -191,3 +205,4 @@ def test_every_acknowledged_write_survives_kills(make_server, tmp_path):
     run.server.start()
     run.batches.check(run.server, acknowledged)
     assert run.server.value("SELECT count(*) FROM sheaf.parts") > 0, "no kill can have fallen into sealing"
+    run.server.stop()

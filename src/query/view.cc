@@ -1,0 +1,348 @@
+#include "query/view.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "duckdb/planner/planner.hpp"
+#include <fmt/format.h>
+
+#include "core/log.h"
+#include "query/error_map.h"
+#include "query/lockdown.h"
+
+namespace sheaf::query {
+
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Of the log; where there is more, computing the view from its tables is not slower, and takes less memory.
+constexpr int64_t kChangesBytesMax = int64_t{256} << 20;
+constexpr size_t kListedValuesMax = 1000;  // In the condition that finds the rows of groups.
+
+/// Rows of keys as they are in `snapshot`.
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> RowsOf(const store::Snapshot& snapshot, TableId table,
+                                                                const columns::KeyColumn& keys) {
+  SHEAF_ASSIGN_OR_RETURN(const auto found, snapshot.MultiGet(table, keys));
+  arrow::RecordBatchVector rows;
+  for (const auto& row : found) {
+    if (row) rows.push_back(row.Slice());
+  }
+  if (rows.size() <= 1) return rows;
+  SHEAF_ASSIGN_OR_RETURN(auto whole, arrow::ConcatenateRecordBatches(rows));  // A granule for each would cost more than its row.
+  return std::vector<std::shared_ptr<arrow::RecordBatch>>{std::move(whole)};
+}
+
+/// Each key once.
+columns::KeyColumn Distinct(const columns::KeyColumn& keys) {
+  std::vector<std::string_view> sorted;
+  for (int64_t i = 0; i < keys.size(); ++i) sorted.push_back(keys[i]);
+  std::sort(sorted.begin(), sorted.end());
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+  columns::KeyColumn distinct;
+  for (const std::string_view key : sorted) distinct.Add(key);
+  return distinct;
+}
+
+}  // namespace
+
+std::string ViewDefinition::sql() const {
+  const auto quoted = [](const std::string& text) { return duckdb::KeywordHelper::WriteOptionallyQuoted(text); };
+  const std::string refresh = refresh_ms ? fmt::format(" REFRESH EVERY INTERVAL '{} milliseconds'", *refresh_ms) : "";
+  return fmt::format("CREATE MATERIALIZED VIEW {}.{}{} AS {}", quoted(schema_name), quoted(name), refresh, select_sql);
+}
+
+Result<std::shared_ptr<View>> View::Make(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition) {
+  std::shared_ptr<View> view(new View(database, std::move(session), std::move(definition)));
+  SHEAF_RETURN_NOT_OK(WithoutExceptions([&] { return view->PlanIt(); }, view->definition_.select_sql));
+  return view;
+}
+
+Status View::PlanIt() {
+  auto& context = *session_->connection->context;
+  duckdb::Parser parser(context.GetParserOptions());
+  parser.ParseQuery(definition_.select_sql);
+  if (parser.statements.size() != 1 || parser.statements[0]->type != duckdb::StatementType::SELECT_STATEMENT) {
+    return MakeError(ErrorKind::kInvalid, "{} must be AS SELECT …", definition_.full_name());
+  }
+  const auto& select = parser.statements[0]->Cast<duckdb::SelectStatement>();
+  SHEAF_RETURN_NOT_OK(CheckStatement(select));  // Whoever asked for it, whoever wrote the definition.
+  Status planned;
+  session_->state->Begin(std::make_shared<StatementRecord>());
+  context.RunFunctionInTransaction([&] {
+    if (is_refreshed()) {
+      duckdb::Planner planner(context);
+      planner.CreatePlan(select.Copy());
+      types_ = planner.types;
+      std::string columns;
+      for (size_t i = 0; i < planner.names.size(); ++i) {
+        columns += fmt::format("{}\"#g{}\" AS {}", i == 0 ? "" : ", ", i, duckdb::KeywordHelper::WriteQuoted(planner.names[i], '"'));
+      }
+      output_sql_ = fmt::format("SELECT {} FROM {}({})", columns, kViewFunction, duckdb::Value(definition_.full_name()).ToSQLString());
+      plan_.groups = types_.size();
+      return;
+    }
+    auto plan = PlanView(context, definition_.full_name(), select);
+    planned = plan.status();
+    if (!plan.ok()) return;
+    plan_ = std::move(plan).ValueUnsafe();
+    output_sql_ = plan_.output_sql;
+    tables_ = plan_.tables();
+    types_ = ViewState(context, plan_, plan_.input_types).types();
+  });
+  return planned;
+}
+
+/// Runs a statement on what `snapshot` holds.
+Status View::Run(const std::string& sql, std::shared_ptr<const store::Snapshot> snapshot,
+                 const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take) {
+  const auto record = std::make_shared<StatementRecord>();
+  session_->state->Begin(record);
+  session_->state->SetWriting(false, false);
+  session_->state->SetSnapshot(std::move(snapshot));
+  const Status run = WithoutExceptions([&]() -> Status {
+    const auto result = session_->connection->SendQuery(sql);
+    while (!result->HasError()) {
+      auto chunk = result->Fetch();
+      if (result->HasError() || !chunk || chunk->size() == 0) break;
+      take(std::move(chunk));
+    }
+    return result->HasError() ? FromDuckDb(result->GetErrorObject()) : Status::OK();
+  });
+  session_->state->SetSnapshot(nullptr);
+  return record->error().ok() ? run : record->error();
+}
+
+Status View::Build(const std::shared_ptr<const store::Snapshot>& snapshot) {
+  const auto began = SteadyClock::now();
+  if (is_refreshed()) return Refresh(snapshot);
+  std::unique_ptr<ViewState> state;
+  int64_t rows = 0;
+  Status built = WithoutExceptions([&]() -> Status {
+    auto& context = *session_->connection->context;
+    context.RunFunctionInTransaction([&] { state = std::make_unique<ViewState>(context, plan_, plan_.input_types); });
+    return Run(plan_.input_sql, snapshot, [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) {
+      rows += static_cast<int64_t>(chunk->size());
+      state->Add(*chunk);
+    });
+  });
+  if (!built.ok()) {
+    Fail(built);
+    return built;
+  }
+  before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
+  MutexLock lock(&mutex_);
+  std::swap(state_, state);
+  rows_ = nullptr;
+  lsn_ = snapshot->lsn();
+  counts_.rebuilds += built_ ? 1 : 0;
+  built_ = true;
+  error_ = Status::OK();
+  changed_.NotifyAll();
+  LogInfo("view.built", {{"view", definition_.full_name()},
+                         {"lsn", lsn_},
+                         {"rows", rows},
+                         {"groups", state_->groups()},
+                         {"seconds", std::chrono::duration<double>(SteadyClock::now() - began).count()}});
+  return Status::OK();
+}
+
+Status View::Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) {
+  refreshed_ = SteadyClock::now();
+  auto rows = std::make_shared<duckdb::ColumnDataCollection>(duckdb::Allocator::DefaultAllocator(), types_);
+  const Status run = Run(definition_.select_sql, snapshot, [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) { rows->Append(*chunk); });
+  if (!run.ok()) {
+    Fail(run);
+    return run;
+  }
+  MutexLock lock(&mutex_);
+  rows_ = std::move(rows);
+  lsn_ = snapshot->lsn();
+  counts_.rebuilds += built_ ? 1 : 0;
+  built_ = true;
+  error_ = Status::OK();
+  changed_.NotifyAll();
+  return Status::OK();
+}
+
+bool View::IsDue(SteadyClock::time_point now) const {
+  return is_refreshed() && now - refreshed_ >= std::chrono::milliseconds(*definition_.refresh_ms);
+}
+
+void View::Fail(const Status& why) {
+  MutexLock lock(&mutex_);
+  if (error_.ok() || error_.message() != why.message()) {
+    LogError("view.failed", {{"view", definition_.full_name()}, {"error", why.message()}});
+  }
+  error_ = why;
+  changed_.NotifyAll();
+}
+
+Result<View::Changes> View::ReadChanges(Lsn after, Lsn through) const {
+  Changes changes;
+  SHEAF_RETURN_NOT_OK(database_->ReadLogged(after, through, tables_, [&](const store::LoggedRows& logged) -> Status {
+    if (logged.batch) {
+      changes.appended.push_back(logged.batch);
+      changes.rows += logged.batch->num_rows();
+    }
+    auto& keys = changes.keys[logged.table];
+    for (int64_t i = 0; i < logged.keys.size(); ++i) keys.Add(logged.keys[i]);
+    changes.rows += logged.keys.size();
+    changes.bytes += logged.bytes;
+    return changes.bytes > kChangesBytesMax ? MakeError(ErrorKind::kTooLarge, "more than {} bytes to catch up with", kChangesBytesMax)
+                                            : Status::OK();
+  }));
+  std::erase_if(changes.keys, [](const auto& of_table) { return of_table.second.size() == 0; });
+  return changes;
+}
+
+Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
+  if (is_refreshed()) return Status::OK();
+  const auto began = SteadyClock::now();
+  Lsn after;
+  {
+    MutexLock lock(&mutex_);
+    if (built_ && lsn_ >= snapshot->lsn()) return Status::OK();
+    after = built_ && error_.ok() ? lsn_ : Lsn();
+  }
+  if (after == Lsn()) return Build(snapshot);
+  const auto changes = ReadChanges(after, snapshot->lsn());
+  if (!changes.ok()) {
+    LogInfo("view.rebuild", {{"view", definition_.full_name()}, {"reason", changes.status().message()}});
+    return Build(snapshot);
+  }
+  if (changes->rows > 0) {
+    const Status applied = WithoutExceptions([&] { return Apply(*changes, snapshot); });
+    if (!applied.ok()) {
+      LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", applied.message()}});
+      return Build(snapshot);
+    }
+  }
+  before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
+  const int64_t ns = std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyClock::now() - began).count();
+  MutexLock lock(&mutex_);
+  lsn_ = snapshot->lsn();
+  if (changes->rows > 0) {
+    counts_.rows_taken += changes->rows;
+    counts_.apply_ns += ns;
+    counts_.lag_ns_max = std::max(counts_.lag_ns_max, ns);
+  }
+  changed_.NotifyAll();
+  return Status::OK();
+}
+
+Status View::Apply(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot) {
+  Chunks forgotten, added;
+  std::unique_ptr<ViewState> touched;
+  std::unique_ptr<duckdb::ColumnDataCollection> groups;
+  if (!changes.keys.empty()) {
+    SHEAF_ASSIGN_OR_RETURN(touched, Touched(changes, snapshot));
+    groups = touched->KnownRows();
+  }
+  if (groups && groups->Count() > 0) {
+    SHEAF_RETURN_NOT_OK(Run(InputOf(groups.get()), snapshot, [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) {
+      touched->Select(ViewState::Which::kKnown, chunk.get());
+      if (chunk->size() > 0) added.push_back(std::move(chunk));
+    }));
+  }
+  if (!changes.appended.empty()) {
+    SHEAF_RETURN_NOT_OK(Run(plan_.input_sql, store::WithRows(snapshot, *plan_.append_table, changes.appended),
+                            [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) {
+                              if (touched) touched->Select(ViewState::Which::kUnknown, chunk.get());
+                              if (chunk->size() > 0) added.push_back(std::move(chunk));
+                            }));
+  }
+  MutexLock lock(&mutex_);
+  rows_ = nullptr;
+  if (groups) {
+    counts_.groups_recomputed += static_cast<int64_t>(groups->Count());
+    for (auto& chunk : groups->Chunks()) state_->Forget(chunk);
+  }
+  for (const auto& chunk : added) state_->Add(*chunk);
+  return Status::OK();
+}
+
+Result<std::unique_ptr<ViewState>> View::Touched(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot) {
+  ViewPlan counting;
+  counting.groups = plan_.groups;
+  counting.aggregates.push_back({.function = "count_star", .arguments = {}});
+  std::unique_ptr<ViewState> touched;
+  auto& context = *session_->connection->context;
+  context.RunFunctionInTransaction([&] { touched = std::make_unique<ViewState>(context, counting, plan_.input_types); });
+  for (const auto& [table, keys] : changes.keys) {
+    const columns::KeyColumn distinct = Distinct(keys);
+    for (const auto& at : {before_, snapshot}) {
+      SHEAF_ASSIGN_OR_RETURN(const auto rows, RowsOf(*at, table, distinct));
+      if (rows.empty()) continue;
+      SHEAF_RETURN_NOT_OK(Run(plan_.input_sql, store::WithRows(at, table, rows),
+                              [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) { touched->Add(*chunk); }));
+    }
+  }
+  return touched;
+}
+
+std::string View::InputOf(duckdb::ColumnDataCollection* groups) const {
+  std::string conditions;
+  for (size_t column = 0; column < plan_.groups && groups->Count() <= kListedValuesMax; ++column) {
+    if (types_[column].IsNested()) continue;  // What is left are rows of these groups and some others.
+    std::string values;
+    bool has_null = false;
+    for (auto& chunk : groups->Chunks()) {
+      for (size_t row = 0; row < chunk.size(); ++row) {
+        const auto value = chunk.GetValue(column, row);
+        has_null |= value.IsNull();
+        if (!value.IsNull()) values += (values.empty() ? "" : ", ") + value.ToSQLString();
+      }
+    }
+    std::string condition = values.empty() ? "" : fmt::format("\"#g{}\" IN ({})", column, values);
+    if (has_null) condition += fmt::format("{}\"#g{}\" IS NULL", condition.empty() ? "" : " OR ", column);
+    conditions += fmt::format("{}({})", conditions.empty() ? " WHERE " : " AND ", condition);
+  }
+  return fmt::format("SELECT * FROM ({}) AS input{}", plan_.input_sql, conditions);
+}
+
+Result<std::shared_ptr<duckdb::ColumnDataCollection>> View::Rows(Lsn lsn, std::chrono::nanoseconds wait,
+                                                                 const std::function<bool()>& interrupted) {
+  const auto until = SteadyClock::now() + wait;
+  MutexLock lock(&mutex_);
+  while (!closed_ && (!built_ || (lsn_ < lsn && !is_refreshed() && error_.ok()))) {
+    if (interrupted()) return MakeError(ErrorKind::kCancelled, "interrupted while waiting for {}", definition_.full_name());
+    if (!built_ && !error_.ok()) break;
+    const auto left = until - SteadyClock::now();
+    if (built_ && left <= std::chrono::nanoseconds(0)) break;
+    changed_.WaitFor(&mutex_, built_ ? std::chrono::nanoseconds(left) : std::chrono::milliseconds(20));
+  }
+  if (!built_) {
+    return MakeError(ErrorKind::kUnavailable, "{} is not built: {}", definition_.full_name(),
+                     closed_ ? "the database is being closed" : error_.message());
+  }
+  if (!rows_) rows_ = std::shared_ptr<duckdb::ColumnDataCollection>(state_->Rows());
+  return rows_;
+}
+
+std::string View::ColumnName(size_t column) const {
+  return column < plan_.groups ? fmt::format("#g{}", column) : fmt::format("#a{}", column - plan_.groups);
+}
+
+Lsn View::lsn() const {
+  MutexLock lock(&mutex_);
+  return lsn_;
+}
+
+ViewStatus View::status() const {
+  MutexLock lock(&mutex_);
+  ViewStatus status = counts_;
+  status.state = !error_.ok() ? "failed" : built_ ? "fresh" : "building";
+  status.lsn = lsn_;
+  status.error = error_.ok() ? "" : error_.message();
+  status.groups = state_ ? static_cast<int64_t>(state_->groups()) : rows_ ? static_cast<int64_t>(rows_->Count()) : 0;
+  return status;
+}
+
+void View::Close() {
+  MutexLock lock(&mutex_);
+  closed_ = true;
+  changed_.NotifyAll();
+}
+
+}  // namespace sheaf::query

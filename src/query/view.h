@@ -1,0 +1,118 @@
+/// A materialised view: what it is, what is kept of it, and how that follows the log.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/mutex.h"
+#include "query/instance.h"
+#include "query/view_plan.h"
+#include "query/view_state.h"
+#include "store/database.h"
+
+namespace sheaf::query {
+
+/// As it was asked for.
+struct ViewDefinition {
+  std::string schema_name, name;
+  std::string select_sql;
+  std::optional<int64_t> refresh_ms;     // None: kept from the log.
+  int64_t created_ns = 0;
+
+  std::string full_name() const { return schema_name + "." + name; }
+  std::string sql() const;
+};
+
+/// How a view does, for `sheaf.views`.
+struct ViewStatus {
+  std::string state;                     // "fresh", "building", "failed"
+  Lsn lsn;                               // Through which it is made of the log.
+  int64_t groups = 0, rows_taken = 0, groups_recomputed = 0, rebuilds = 0;
+  int64_t apply_ns = 0;                  // All that the taking of rows has cost.
+  int64_t lag_ns_max = 0;                // Longest time from seeing an entry to the view having it.
+  std::string error;
+};
+
+/// One thread makes it follow the log (Build(), CatchUp()); any may read.
+class View {
+ public:
+  /// Plans it. Borrows `database`; `session` is its own. Errors: Invalid (the query is wrong), Unsupported (says why it cannot be kept).
+  static Result<std::shared_ptr<View>> Make(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition);
+
+  const ViewDefinition& definition() const { return definition_; }
+  /// The query that a reader runs, over kViewFunction.
+  const std::string& output_sql() const { return output_sql_; }
+  const std::vector<TableId>& tables() const { return tables_; }
+  const duckdb::vector<duckdb::LogicalType>& types() const { return types_; }
+  /// "#g0", "#a0": of the columns that kViewFunction gives.
+  std::string ColumnName(size_t column) const;
+
+  /// Computes it from what `snapshot` holds. On error the view keeps what it had, and tells.
+  Status Build(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_EXCLUDES(mutex_);
+  /// Takes in what the log has between what it knows and `snapshot`; computes it anew where it cannot.
+  Status CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_EXCLUDES(mutex_);
+  /// Whether a view with REFRESH EVERY is to be built again.
+  bool IsDue(std::chrono::steady_clock::time_point now) const;
+  bool is_refreshed() const { return definition_.refresh_ms.has_value(); }
+
+  /// What it keeps, for kViewFunction: as of `lsn`, if it gets that far within `wait`. Waits for as long as it takes until there is
+  /// anything, unless `interrupted`. Errors: Unavailable (with why it could not be built), Cancelled.
+  Result<std::shared_ptr<duckdb::ColumnDataCollection>> Rows(Lsn lsn, std::chrono::nanoseconds wait,
+                                                             const std::function<bool()>& interrupted) SHEAF_EXCLUDES(mutex_);
+  Lsn lsn() const SHEAF_EXCLUDES(mutex_);
+  ViewStatus status() const SHEAF_EXCLUDES(mutex_);
+  /// Ends waits: the view is dropped, or its engine ends.
+  void Close() SHEAF_EXCLUDES(mutex_);
+
+ private:
+  using Chunks = std::vector<duckdb::unique_ptr<duckdb::DataChunk>>;
+  /// What entries of the log did with the view's tables.
+  struct Changes {
+    std::vector<std::shared_ptr<arrow::RecordBatch>> appended;
+    std::map<TableId, columns::KeyColumn> keys;
+    int64_t rows = 0, bytes = 0;
+  };
+
+  View(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition)
+      : database_(database), session_(std::move(session)), definition_(std::move(definition)) {}
+  Status PlanIt();
+  Status Run(const std::string& sql, std::shared_ptr<const store::Snapshot> snapshot,
+             const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take);
+  Status Refresh(const std::shared_ptr<const store::Snapshot>& snapshot);
+  Result<Changes> ReadChanges(Lsn after, Lsn through) const;
+  Status Apply(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot);
+  /// The groups that rows of keyed tables have left or come to.
+  Result<std::unique_ptr<ViewState>> Touched(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot);
+  /// The input of those groups.
+  std::string InputOf(duckdb::ColumnDataCollection* groups) const;
+  void Fail(const Status& why) SHEAF_EXCLUDES(mutex_);
+
+  store::Database* const database_;  // Borrowed.
+  const std::unique_ptr<Session> session_;
+  const ViewDefinition definition_;
+  ViewPlan plan_;                    // Fixed after Make(), as are the next three.
+  std::string output_sql_;
+  std::vector<TableId> tables_;
+  duckdb::vector<duckdb::LogicalType> types_;
+  std::shared_ptr<const store::Snapshot> before_;  // As of lsn_, where rows of tables change. Of the one thread, as is the next.
+  std::chrono::steady_clock::time_point refreshed_{};
+
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  std::unique_ptr<ViewState> state_ SHEAF_GUARDED_BY(mutex_);
+  std::shared_ptr<duckdb::ColumnDataCollection> rows_ SHEAF_GUARDED_BY(mutex_);  // Null: to be made of state_.
+  bool built_ SHEAF_GUARDED_BY(mutex_) = false, closed_ SHEAF_GUARDED_BY(mutex_) = false;
+  Lsn lsn_ SHEAF_GUARDED_BY(mutex_);
+  Status error_ SHEAF_GUARDED_BY(mutex_);  // Of the last attempt.
+  ViewStatus counts_ SHEAF_GUARDED_BY(mutex_);
+};
+
+}  // namespace sheaf::query

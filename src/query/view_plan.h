@@ -1,0 +1,51 @@
+/// What a materialised view is made of: the query whose rows it takes in, the aggregates that it keeps of them, and the query that
+/// makes its rows of those.
+///
+///   SELECT service_name, sum(x) / count(*) AS mean FROM t WHERE y > 1 GROUP BY service_name HAVING count(*) > 9
+///   input    SELECT service_name AS "#g0", x AS "#i0" FROM t WHERE y > 1
+///   kept     count_star(), sum("#i0") of each "#g0"
+///   output   SELECT "#g0" AS service_name, "#a1" / "#a0" AS mean FROM sheaf_view('main.v') WHERE "#a0" > 9
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/ids.h"
+#include "core/status.h"
+#include "query/duckdb_headers.h"
+
+namespace sheaf::query {
+
+/// An aggregate that a view keeps.
+struct ViewAggregate {
+  std::string function;                  // "sum", as DuckDB names it.
+  struct Argument {
+    std::optional<size_t> column;        // Of the input; none: a constant.
+    duckdb::Value constant = {};
+    bool operator==(const Argument&) const = default;
+  };
+  std::vector<Argument> arguments;
+};
+
+struct ViewPlan {
+  std::string input_sql;                 // Groups first, then arguments.
+  std::string output_sql;
+  duckdb::vector<duckdb::LogicalType> input_types;
+  size_t groups = 0;                     // 0: one row, whatever there is.
+  std::vector<ViewAggregate> aggregates; // The first is count_star().
+  std::optional<TableId> append_table;   // Whose rows only come…
+  std::vector<TableId> keyed_tables;     // …and those whose rows change. One table at least, each once.
+
+  std::vector<TableId> tables() const;
+};
+
+/// The name of the table function that gives what a view keeps: groups "#g0"…, then aggregates "#a0"….
+inline constexpr char kViewFunction[] = "sheaf_view";
+
+/// Plans `select`, whose view will be called `name` ("main.v"). Requires a transaction. Throws what DuckDB throws where the query is
+/// wrong. Error: Unsupported, with the reason why it cannot be kept row by row.
+Result<ViewPlan> PlanView(duckdb::ClientContext& context, const std::string& name, const duckdb::SelectStatement& select);
+
+}  // namespace sheaf::query

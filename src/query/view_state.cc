@@ -1,0 +1,208 @@
+#include "query/view_state.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <string_view>
+#include <utility>
+
+#include "duckdb/catalog/catalog_entry/aggregate_function_catalog_entry.hpp"
+#include "duckdb/common/row_operations/row_operations.hpp"
+#include "duckdb/common/types/row/tuple_data_collection.hpp"
+#include "duckdb/execution/aggregate_hashtable.hpp"
+#include "duckdb/function/function_binder.hpp"
+#include "duckdb/planner/expression/bound_aggregate_expression.hpp"
+
+namespace sheaf::query {
+
+namespace {
+
+using duckdb::BoundAggregateExpression;
+using duckdb::ClientContext;
+using duckdb::DataChunk;
+using duckdb::idx_t;
+using duckdb::LogicalType;
+
+duckdb::unique_ptr<BoundAggregateExpression> BindAggregate(ClientContext& context, const ViewAggregate& wanted,
+                                                           const duckdb::vector<LogicalType>& input) {
+  duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> children;
+  for (const auto& argument : wanted.arguments) {
+    if (argument.column) {
+      children.push_back(duckdb::make_uniq<duckdb::BoundReferenceExpression>(input.at(*argument.column), *argument.column));
+    } else {
+      children.push_back(duckdb::make_uniq<duckdb::BoundConstantExpression>(argument.constant));
+    }
+  }
+  auto& entry = duckdb::Catalog::GetEntry<duckdb::AggregateFunctionCatalogEntry>(context, SYSTEM_CATALOG, DEFAULT_SCHEMA, wanted.function);
+  duckdb::FunctionBinder binder(context);
+  duckdb::ErrorData error;
+  const auto best = binder.BindFunction(entry.name, entry.functions, children, error);
+  if (!best.IsValid()) error.Throw();
+  return binder.BindAggregateFunction(entry.functions.GetFunctionByOffset(best.GetIndex()), std::move(children));
+}
+
+/// Whether the result can be taken from the state itself, again and again. max(x, n), say, keeps the n largest as a heap and sorts that for
+/// the result: it is no heap any more then. Others are taken from a copy.
+bool IsUnharmedByResults(const ViewAggregate& aggregate) {
+  constexpr std::array<std::string_view, 5> kAlways = {"count_star", "count", "sum", "avg", "histogram"};
+  const std::string& name = aggregate.function;
+  if (std::find(kAlways.begin(), kAlways.end(), name) != kAlways.end()) return true;
+  const size_t arguments = aggregate.arguments.size();
+  return ((name == "min" || name == "max") && arguments == 1) || ((name == "arg_min" || name == "arg_max") && arguments == 2);
+}
+
+}  // namespace
+
+ViewState::ViewState(ClientContext& context, const ViewPlan& plan, const duckdb::vector<LogicalType>& input)
+    : context_(context), columns_(plan.groups), all_(plan.aggregates.size()) {
+  std::iota(all_.begin(), all_.end(), idx_t{0});
+  group_types_.assign(input.begin(), input.begin() + static_cast<int64_t>(columns_));
+  if (columns_ == 0) group_types_.push_back(LogicalType::TINYINT);  // The table wants a group: it is always 0.
+  types_.assign(input.begin(), input.begin() + static_cast<int64_t>(columns_));
+  arguments_ = std::make_unique<duckdb::ExpressionExecutor>(context);
+  duckdb::vector<LogicalType> payload;
+  std::vector<BoundAggregateExpression*> raw;
+  for (const auto& wanted : plan.aggregates) {
+    auto bound = BindAggregate(context, wanted, input);
+    for (const auto& child : bound->children) {
+      payload.push_back(child->return_type);
+      arguments_->AddExpression(*child);
+    }
+    types_.push_back(bound->return_type);
+    unharmed_.push_back(IsUnharmedByResults(wanted));
+    raw.push_back(bound.get());
+    aggregates_.push_back(std::move(bound));
+  }
+  auto& allocator = duckdb::Allocator::DefaultAllocator();
+  groups_.InitializeEmpty(group_types_);
+  if (!payload.empty()) payload_.Initialize(allocator, payload);
+  table_ = std::make_unique<duckdb::GroupedAggregateHashTable>(context, allocator, group_types_, payload,
+                                                               duckdb::vector<BoundAggregateExpression*>(raw.begin(), raw.end()));
+  if (columns_ > 0) return;
+  groups_.data[0].Reference(duckdb::Value::TINYINT(0));  // There is one row, even of nothing.
+  groups_.SetCardinality(1);
+  duckdb::Vector addresses(LogicalType::POINTER);
+  table_->FindOrCreateGroups(groups_, addresses);
+}
+
+ViewState::~ViewState() = default;
+
+void ViewState::ReferGroups(DataChunk& input) {
+  for (size_t i = 0; i < columns_; ++i) groups_.data[i].Reference(input.data[i]);
+  if (columns_ == 0) groups_.data[0].Reference(duckdb::Value::TINYINT(0));
+  groups_.SetCardinality(input.size());
+}
+
+void ViewState::Add(DataChunk& input) {
+  if (input.size() == 0) return;
+  ReferGroups(input);
+  if (payload_.ColumnCount() > 0) {
+    payload_.Reset();
+    arguments_->Execute(input, payload_);
+  }
+  payload_.SetCardinality(input.size());
+  table_->AddChunk(groups_, payload_, all_);
+}
+
+void ViewState::Forget(DataChunk& groups) {
+  if (groups.size() == 0) return;
+  ReferGroups(groups);
+  duckdb::Vector addresses(LogicalType::POINTER);
+  table_->FindOrCreateGroups(groups_, addresses);
+  addresses.Flatten(groups.size());
+  auto layout = table_->GetLayoutPtr();
+  duckdb::RowOperationsState state(*table_->GetAggregateAllocator());
+  duckdb::Vector destroyed(LogicalType::POINTER);  // DestroyStates() moves the addresses that it is given.
+  duckdb::VectorOperations::Copy(addresses, destroyed, groups.size(), 0, 0);
+  duckdb::RowOperations::DestroyStates(state, *layout, destroyed, groups.size());
+  duckdb::RowOperations::InitializeStates(*layout, addresses, *duckdb::FlatVector::IncrementalSelectionVector(), groups.size());
+}
+
+void ViewState::Select(Which which, DataChunk* input) {
+  if (input->size() == 0) return;
+  ReferGroups(*input);
+  DataChunk kept;
+  kept.Initialize(duckdb::Allocator::DefaultAllocator(), {types_.begin() + static_cast<int64_t>(columns_), types_.end()});
+  table_->FetchAggregates(groups_, kept);
+  kept.data[0].Flatten(input->size());
+  const auto* counts = duckdb::FlatVector::GetData<int64_t>(kept.data[0]);
+  duckdb::SelectionVector chosen(input->size());
+  idx_t count = 0;
+  for (idx_t row = 0; row < input->size(); ++row) {
+    if ((counts[row] > 0) == (which == Which::kKnown)) chosen.set_index(count++, row);
+  }
+  if (count < input->size()) input->Slice(chosen, count);
+}
+
+size_t ViewState::groups() const { return table_->Count(); }
+
+std::unique_ptr<duckdb::ColumnDataCollection> ViewState::Rows(bool known_only) {
+  auto& allocator = duckdb::Allocator::DefaultAllocator();
+  auto rows = std::make_unique<duckdb::ColumnDataCollection>(allocator, types_);
+  DataChunk groups, kept, whole;
+  groups.Initialize(allocator, group_types_);
+  kept.Initialize(allocator, {types_.begin() + static_cast<int64_t>(columns_), types_.end()});
+  whole.InitializeEmpty(types_);
+  duckdb::vector<duckdb::column_t> columns(group_types_.size());
+  std::iota(columns.begin(), columns.end(), duckdb::column_t{0});
+  // Its scan would take the results from the states themselves, which some of them do not survive.
+  auto& parts = const_cast<duckdb::PartitionedTupleData&>(table_->GetPartitionedData()).GetPartitions();
+  for (const auto& part : parts) {
+    duckdb::TupleDataScanState scan;
+    part->InitializeScan(scan, columns, duckdb::TupleDataPinProperties::UNPIN_AFTER_DONE);
+    while (part->Scan(scan, groups)) {
+      duckdb::ArenaAllocator arena(allocator);  // Of what is long in the results.
+      Results(scan.chunk_state.row_locations, groups.size(), &arena, &kept);
+      for (size_t i = 0; i < columns_; ++i) whole.data[i].Reference(groups.data[i]);
+      for (size_t i = 0; i < kept.ColumnCount(); ++i) whole.data[columns_ + i].Reference(kept.data[i]);
+      whole.SetCardinality(groups.size());
+      if (columns_ > 0 || known_only) {  // Groups whose rows are gone stay in the table.
+        duckdb::SelectionVector living(groups.size());
+        idx_t count = 0;
+        const auto* counts = duckdb::FlatVector::GetData<int64_t>(kept.data[0]);
+        for (idx_t row = 0; row < groups.size(); ++row) {
+          if (counts[row] > 0) living.set_index(count++, row);
+        }
+        if (count < groups.size()) whole.Slice(living, count);
+      }
+      rows->Append(whole);
+      groups.Reset();
+      kept.Reset();
+    }
+  }
+  return rows;
+}
+
+/// What the aggregates of rows of the table are now.
+void ViewState::Results(duckdb::Vector& addresses, idx_t count, duckdb::ArenaAllocator* arena, DataChunk* results) {
+  const auto& layout = table_->GetLayout();
+  const auto* rows = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(addresses);
+  duckdb::Vector states(LogicalType::POINTER);
+  auto* places = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(states);
+  idx_t offset = layout.GetAggrOffset();
+  const auto& aggregates = layout.GetAggregates();
+  for (size_t i = 0; i < aggregates.size(); ++i) {
+    const auto& aggregate = aggregates[i];
+    for (idx_t row = 0; row < count; ++row) places[row] = rows[row] + offset;
+    offset += aggregate.payload_size;
+    duckdb::AggregateInputData data(aggregate.GetFunctionData(), *arena);
+    duckdb::Vector& result = results->data[i];
+    if (unharmed_[i]) {
+      aggregate.function.GetStateFinalizeCallback()(states, data, result, count, 0);
+      continue;
+    }
+    std::vector<duckdb::data_t> memory(aggregate.payload_size * count);  // Of copies.
+    duckdb::Vector copies(LogicalType::POINTER);
+    auto* copied = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(copies);
+    for (idx_t row = 0; row < count; ++row) {
+      copied[row] = memory.data() + row * aggregate.payload_size;
+      aggregate.function.GetStateInitCallback()(aggregate.function, copied[row]);
+    }
+    aggregate.function.GetStateCombineCallback()(states, copies, data, count);
+    aggregate.function.GetStateFinalizeCallback()(copies, data, result, count, 0);
+    if (const auto destroy = aggregate.function.GetStateDestructorCallback()) destroy(copies, data, count);
+  }
+  results->SetCardinality(count);
+}
+
+}  // namespace sheaf::query

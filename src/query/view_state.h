@@ -1,0 +1,58 @@
+/// What a materialised view keeps: of each group the states of its aggregates, in DuckDB's own hash table.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "query/duckdb_headers.h"
+#include "query/view_plan.h"
+
+namespace duckdb {
+class GroupedAggregateHashTable;
+struct RowOperationsState;
+}  // namespace duckdb
+
+namespace sheaf::query {
+
+/// Not thread-safe. Everything may throw duckdb::Exception; after Add() or Forget() have thrown it is of no use any more.
+class ViewState {
+ public:
+  /// `input` are the types of the columns of ViewPlan::input_sql. Borrows `context`, for its life.
+  ViewState(duckdb::ClientContext& context, const ViewPlan& plan, const duckdb::vector<duckdb::LogicalType>& input);
+  ~ViewState();
+
+  /// Rows of the input.
+  void Add(duckdb::DataChunk& input);
+  /// Empties the groups of these rows (columns of groups come first), of which each must be another one.
+  void Forget(duckdb::DataChunk& groups);
+
+  /// Leaves those rows of `input` whose group has rows here, or those whose group has none.
+  enum class Which { kKnown, kUnknown };
+  void Select(Which which, duckdb::DataChunk* input);
+
+  /// Of a scan of `kViewFunction`: groups, then aggregates.
+  const duckdb::vector<duckdb::LogicalType>& types() const { return types_; }
+  /// All groups that have rows, with the aggregates as they are now.
+  std::unique_ptr<duckdb::ColumnDataCollection> Rows() { return Rows(/*known_only=*/false); }
+  /// The same; where there are no groups, the one row only if it is of some rows.
+  std::unique_ptr<duckdb::ColumnDataCollection> KnownRows() { return Rows(/*known_only=*/true); }
+  size_t groups() const;
+
+ private:
+  void ReferGroups(duckdb::DataChunk& input);
+  std::unique_ptr<duckdb::ColumnDataCollection> Rows(bool known_only);
+  void Results(duckdb::Vector& addresses, duckdb::idx_t count, duckdb::ArenaAllocator* arena, duckdb::DataChunk* results);
+
+  duckdb::ClientContext& context_;
+  const size_t columns_;  // Of groups.
+  duckdb::vector<duckdb::unique_ptr<duckdb::BoundAggregateExpression>> aggregates_;
+  duckdb::vector<duckdb::LogicalType> group_types_, types_;
+  std::vector<bool> unharmed_;      // Of each aggregate: by taking its result.
+  duckdb::unsafe_vector<duckdb::idx_t> all_;  // Numbers of the aggregates.
+  std::unique_ptr<duckdb::ExpressionExecutor> arguments_;
+  duckdb::DataChunk groups_, payload_;
+  std::unique_ptr<duckdb::GroupedAggregateHashTable> table_;
+};
+
+}  // namespace sheaf::query

@@ -1,0 +1,129 @@
+#include "query/view_statements.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "query/catalog.h"
+
+namespace sheaf::query {
+
+namespace {
+
+/// A word of the text, in upper case, and where it begins. Others than words have no text.
+struct Token {
+  std::string word;
+  size_t at = 0;
+};
+
+std::vector<Token> Tokens(const std::string& sql) {
+  std::vector<Token> tokens;
+  const auto parsed = duckdb::Parser::Tokenize(sql);
+  for (const duckdb::SimplifiedToken& token : parsed) {
+    if (token.type == duckdb::SimplifiedTokenType::SIMPLIFIED_TOKEN_COMMENT) continue;
+    size_t end = token.start;
+    while (end < sql.size() && (std::isalnum(static_cast<unsigned char>(sql[end])) != 0 || sql[end] == '_')) ++end;
+    tokens.push_back({duckdb::StringUtil::Upper(sql.substr(token.start, end - token.start)), token.start});
+  }
+  return tokens;
+}
+
+/// Spaces in the place of the text, so that positions in errors stay right.
+void Blank(std::string* sql, size_t begin, size_t end) { std::fill_n(sql->begin() + static_cast<int64_t>(begin), end - begin, ' '); }
+
+Result<int64_t> IntervalMs(duckdb::Connection* connection, const std::string& text) {
+  auto expressions = duckdb::Parser::ParseExpressionList(text);
+  duckdb::Value value;
+  connection->context->RunFunctionInTransaction([&] {
+    auto binder = duckdb::Binder::CreateBinder(*connection->context);
+    duckdb::ConstantBinder constants(*binder, *connection->context, "REFRESH EVERY");
+    const auto bound = constants.Bind(expressions.at(0));
+    value = duckdb::ExpressionExecutor::EvaluateScalar(*connection->context, *bound);
+  });
+  if (expressions.size() != 1 || value.IsNull() || value.type().id() != duckdb::LogicalTypeId::INTERVAL) {
+    return MakeError(ErrorKind::kInvalid, "REFRESH EVERY needs an interval, such as INTERVAL '10 seconds'; this is {}", text);
+  }
+  const int64_t ms = duckdb::Interval::GetMicro(value.GetValue<duckdb::interval_t>()) / 1000;
+  if (ms < 100) return MakeError(ErrorKind::kInvalid, "REFRESH EVERY needs 100 milliseconds at least");
+  return ms;
+}
+
+void SetNames(const std::string& schema, const std::string& name, ViewDefinition* definition) {
+  const bool none = schema.empty() || duckdb::StringUtil::CIEquals(schema, kCatalogName);
+  definition->schema_name = none ? "main" : duckdb::StringUtil::Lower(schema);
+  definition->name = name;
+}
+
+Status CheckSchema(const ViewDefinition& definition) {
+  for (const char* known : kSearchedSchemas) {
+    if (definition.schema_name == known) return Status::OK();
+  }
+  return MakeError(ErrorKind::kInvalid, "there is no schema {} for views: take main, otel, trading or memory", definition.schema_name);
+}
+
+Status TakeCreate(duckdb::CreateStatement& create, ViewStatement* out) {
+  auto& info = create.info->Cast<duckdb::CreateViewInfo>();
+  if (info.temporary) return MakeError(ErrorKind::kInvalid, "a materialized view is never temporary");
+  if (!info.aliases.empty()) return MakeError(ErrorKind::kInvalid, "name the columns in the SELECT, with AS");
+  SetNames(info.schema, info.view_name, &out->definition);
+  out->definition.select_sql = info.query->ToString();
+  out->or_replace = info.on_conflict == duckdb::OnCreateConflict::REPLACE_ON_CONFLICT;
+  out->if_not_exists = info.on_conflict == duckdb::OnCreateConflict::IGNORE_ON_CONFLICT;
+  return CheckSchema(out->definition);
+}
+
+}  // namespace
+
+Result<std::optional<ViewStatement>> ParseViewStatement(duckdb::Connection* connection, const std::string& sql) {
+  // Look-ups need not pay for more than this.
+  const size_t begin = sql.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos || std::string_view("cCdDrR-/").find(sql[begin]) == std::string_view::npos) return std::nullopt;
+  const std::string upper = duckdb::StringUtil::Upper(sql);
+  const size_t marked = upper.find("MATERIALIZED");
+  if (marked == std::string::npos) return std::nullopt;
+  const auto tokens = Tokens(sql);
+  const auto word = [&tokens](size_t i) { return i < tokens.size() ? std::string_view(tokens[i].word) : std::string_view(); };
+  const size_t at = word(0) == "CREATE" && word(1) == "OR" && word(2) == "REPLACE" ? 3 : 1;
+  if (word(at) != "MATERIALIZED" || word(at + 1) != "VIEW") return std::nullopt;
+  if (word(0) != "CREATE" && word(0) != "DROP" && word(0) != "REFRESH") return std::nullopt;
+  std::string plain = sql;
+  Blank(&plain, tokens[at].at, tokens[at].at + std::string_view("MATERIALIZED").size());
+  ViewStatement statement;
+  if (word(0) == "REFRESH") {  // As a DROP, it names a view.
+    statement.kind = ViewStatement::Kind::kRefresh;
+    plain.replace(tokens[0].at, std::string_view("REFRESH").size(), "DROP   ");
+  } else if (word(0) == "DROP") {
+    statement.kind = ViewStatement::Kind::kDrop;
+  } else {
+    size_t refresh = at, as = at;
+    while (refresh < tokens.size() && word(refresh) != "AS" && !(word(refresh) == "REFRESH" && word(refresh + 1) == "EVERY")) ++refresh;
+    for (as = refresh; as < tokens.size() && word(as) != "AS";) ++as;
+    if (as < tokens.size() && refresh < as) {
+      const size_t from = tokens[refresh + 1].at + std::string_view("EVERY").size();
+      SHEAF_ASSIGN_OR_RETURN(statement.definition.refresh_ms, IntervalMs(connection, sql.substr(from, tokens[as].at - from)));
+      Blank(&plain, tokens[refresh].at, tokens[as].at);
+    }
+  }
+  duckdb::Parser parser(connection->context->GetParserOptions());
+  parser.ParseQuery(plain);
+  if (parser.statements.size() != 1) return MakeError(ErrorKind::kDenied, "a request that makes or drops a view holds nothing else");
+  auto& parsed = *parser.statements[0];
+  if (statement.kind == ViewStatement::Kind::kCreate) {
+    if (parsed.type != duckdb::StatementType::CREATE_STATEMENT) {
+      return MakeError(ErrorKind::kInvalid, "that is no CREATE MATERIALIZED VIEW");
+    }
+    SHEAF_RETURN_NOT_OK(TakeCreate(parsed.Cast<duckdb::CreateStatement>(), &statement));
+    statement.definition.created_ns =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return std::optional(std::move(statement));
+  }
+  if (parsed.type != duckdb::StatementType::DROP_STATEMENT) return MakeError(ErrorKind::kInvalid, "that names no materialized view");
+  const auto& drop = *parsed.Cast<duckdb::DropStatement>().info;
+  SetNames(drop.schema, drop.name, &statement.definition);
+  statement.if_exists = drop.if_not_found == duckdb::OnEntryNotFound::RETURN_NULL;
+  return std::optional(std::move(statement));
+}
+
+}  // namespace sheaf::query

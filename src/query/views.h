@@ -1,0 +1,79 @@
+/// All materialised views of a database: their definitions, kept in the table sheaf.definitions, and the thread that has them follow
+/// the log.
+
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/mutex.h"
+#include "query/system_tables.h"
+#include "query/view.h"
+
+namespace sheaf::query {
+
+/// CREATE, DROP or REFRESH MATERIALIZED VIEW.
+struct ViewStatement {
+  enum class Kind : uint8_t { kCreate, kDrop, kRefresh };
+  Kind kind = Kind::kCreate;
+  ViewDefinition definition;             // Of kDrop and kRefresh the names only.
+  bool or_replace = false, if_not_exists = false, if_exists = false;
+};
+
+/// Thread-safe.
+class Views {
+ public:
+  /// Makes a session that nobody else uses.
+  using MakeSession = std::function<Result<std::unique_ptr<Session>>()>;
+
+  /// Borrows `database`.
+  explicit Views(store::Database* database) : database_(database) {}
+  ~Views() { Stop(); }
+
+  /// Loads the definitions and starts to follow the log; views are built behind the scenes. Where the database can only be read, they
+  /// are built as of now. Errors: the store's.
+  Status Start(MakeSession make_session) SHEAF_EXCLUDES(mutex_, definitions_mutex_);
+  /// Ends all work and lets go of every view.
+  void Stop() SHEAF_EXCLUDES(mutex_);
+
+  /// Durable, and built, when it returns. Errors: Invalid, Unsupported (says why it cannot be kept), AlreadyExists, NotFound, and the
+  /// store's.
+  Status Execute(const ViewStatement& statement) SHEAF_EXCLUDES(mutex_, definitions_mutex_);
+
+  /// Null where there is none.
+  std::shared_ptr<View> Find(const std::string& schema_name, const std::string& name) const SHEAF_EXCLUDES(mutex_);
+  std::shared_ptr<View> Find(const std::string& full_name) const SHEAF_EXCLUDES(mutex_);
+  std::vector<std::shared_ptr<View>> All() const SHEAF_EXCLUDES(mutex_);
+  /// A view that is made of the table; null: none is.
+  std::shared_ptr<View> MadeOf(TableId table) const SHEAF_EXCLUDES(mutex_);
+
+ private:
+  Status Create(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
+  Status Drop(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
+  Result<std::shared_ptr<View>> Make(ViewDefinition definition) const;
+  Result<TableId> DefinitionsTable();
+  Status LoadDefinitions() SHEAF_REQUIRES(definitions_mutex_);
+  void Install(const std::shared_ptr<View>& view, bool replaces) SHEAF_EXCLUDES(mutex_);
+  void Follow() SHEAF_EXCLUDES(mutex_);
+  void KeepLog() SHEAF_EXCLUDES(mutex_);
+
+  store::Database* const database_;  // Borrowed.
+  MakeSession make_session_;         // Fixed after Start().
+  Mutex definitions_mutex_;          // One change at a time; held while a view is built.
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  std::vector<std::shared_ptr<View>> views_ SHEAF_GUARDED_BY(mutex_);
+  std::optional<Lsn> building_after_ SHEAF_GUARDED_BY(mutex_);  // Where the log of the view that is being built begins.
+  bool stopping_ SHEAF_GUARDED_BY(mutex_) = false;
+  std::thread follower_;
+};
+
+/// `sheaf.views`. Borrows `views`.
+SystemTable ViewsTable(const Views* views);
+
+}  // namespace sheaf::query
