@@ -204,8 +204,10 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   /// The entry of a view; made once and kept, as those of tables.
   duckdb::ViewCatalogEntry& Entry(const std::shared_ptr<View>& view) {
     MutexLock lock(&mutex_);
-    auto& entry = view_entries_[view];
-    if (entry) return *entry;
+    auto& [owner, entry] = view_entries_[view.get()];
+    if (entry && owner.lock() == view) return *entry;
+    if (entry) former_views_.push_back(std::move(entry));  // Of one that is gone.
+    owner = view;
     duckdb::CreateViewInfo info;
     info.catalog = catalog.GetName();
     info.schema = name;
@@ -221,7 +223,10 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   Views* const views_;
   std::vector<duckdb::unique_ptr<CatalogEntry>> fixed_;
   Mutex mutex_;
-  std::map<std::shared_ptr<View>, duckdb::unique_ptr<duckdb::ViewCatalogEntry>> view_entries_ SHEAF_GUARDED_BY(mutex_);
+  /// The entries do not own their views, which have connections to this very instance.
+  using ViewEntry = std::pair<std::weak_ptr<View>, duckdb::unique_ptr<duckdb::ViewCatalogEntry>>;
+  std::map<const View*, ViewEntry> view_entries_ SHEAF_GUARDED_BY(mutex_);
+  std::vector<duckdb::unique_ptr<duckdb::ViewCatalogEntry>> former_views_ SHEAF_GUARDED_BY(mutex_);
   std::map<std::shared_ptr<const store::TableInfo>, duckdb::unique_ptr<StoreTable>> tables_ SHEAF_GUARDED_BY(mutex_);
 };
 

@@ -171,6 +171,7 @@ bool View::IsDue(SteadyClock::time_point now) const {
 
 void View::Fail(const Status& why) {
   MutexLock lock(&mutex_);
+  if (closed_) return;
   if (error_.ok() || error_.message() != why.message()) {
     LogError("view.failed", {{"view", definition_.full_name()}, {"error", why.message()}});
   }
@@ -339,9 +340,15 @@ ViewStatus View::status() const {
   return status;
 }
 
+bool View::closed() const {
+  MutexLock lock(&mutex_);
+  return closed_;
+}
+
 void View::Close() {
   MutexLock lock(&mutex_);
   closed_ = true;
+  session_->connection->Interrupt();
   changed_.NotifyAll();
 }
 

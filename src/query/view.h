@@ -69,8 +69,9 @@ class View {
                                                              const std::function<bool()>& interrupted) SHEAF_EXCLUDES(mutex_);
   Lsn lsn() const SHEAF_EXCLUDES(mutex_);
   ViewStatus status() const SHEAF_EXCLUDES(mutex_);
-  /// Ends waits: the view is dropped, or its engine ends.
+  /// Ends waits and the statement that the view's thread runs, if any: it is dropped, or its engine ends.
   void Close() SHEAF_EXCLUDES(mutex_);
+  bool closed() const SHEAF_EXCLUDES(mutex_);
 
  private:
   using Chunks = std::vector<duckdb::unique_ptr<duckdb::DataChunk>>;

@@ -85,7 +85,14 @@ Status Views::Start(MakeSession make_session) {
     SHEAF_RETURN_NOT_OK(LoadDefinitions());
   }
   KeepLog();
-  follower_ = std::thread([this] { Follow(); });
+  MutexLock lock(&mutex_);
+  following_ = true;
+  follower_ = std::thread([this] {
+    Follow();
+    MutexLock ending(&mutex_);
+    following_ = false;
+    changed_.NotifyAll();
+  });
   return Status::OK();
 }
 
@@ -94,7 +101,10 @@ void Views::Stop() {
     MutexLock lock(&mutex_);
     stopping_ = true;
     changed_.NotifyAll();
-    for (const auto& view : views_) view->Close();
+    while (following_) {  // DuckDB forgets an interrupt that comes before a statement has begun.
+      for (const auto& view : views_) view->Close();
+      changed_.WaitFor(&mutex_, std::chrono::milliseconds(10));
+    }
   }
   if (follower_.joinable()) follower_.join();
   MutexLock lock(&mutex_);
@@ -259,8 +269,10 @@ void Views::Follow() {
     const auto snapshot = database_->GetSnapshot();
     failed = false;
     for (const auto& view : All()) {
-      if (view->IsDue(began)) failed |= !view->Build(snapshot).ok();
-      if (visible > seen || view->lsn() < snapshot->lsn()) failed |= !view->CatchUp(snapshot).ok();
+      bool done = true;
+      if (view->IsDue(began)) done = view->Build(snapshot).ok();
+      if (visible > seen || view->lsn() < snapshot->lsn()) done = view->CatchUp(snapshot).ok() && done;
+      failed |= !done && !view->closed();
     }
     seen = snapshot->lsn();
     KeepLog();

@@ -69,7 +69,7 @@ class Views {
   mutable CondVar changed_;
   std::vector<std::shared_ptr<View>> views_ SHEAF_GUARDED_BY(mutex_);
   std::optional<Lsn> building_after_ SHEAF_GUARDED_BY(mutex_);  // Where the log of the view that is being built begins.
-  bool stopping_ SHEAF_GUARDED_BY(mutex_) = false;
+  bool stopping_ SHEAF_GUARDED_BY(mutex_) = false, following_ SHEAF_GUARDED_BY(mutex_) = false;
   std::thread follower_;
 };
 
