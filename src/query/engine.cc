@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "duckdb/storage/buffer_manager.hpp"
 #include <fmt/format.h>
 
 #include "core/mutex.h"
@@ -17,6 +18,7 @@
 #include "query/parsed_statements.h"
 #include "query/query_log.h"
 #include "query/running_query.h"
+#include "query/statement_report.h"
 #include "query/system_tables.h"
 #include "query/system_views.h"
 #include "query/view_statements.h"
@@ -31,7 +33,22 @@ using Clock = std::chrono::steady_clock;
 /// What a statement answers that has been done by the time it is planned.
 const std::string kNoRows = "SELECT true AS \"Success\" WHERE false";
 
-double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+int64_t NsSince(Clock::time_point start) { return std::chrono::nanoseconds(Clock::now() - start).count(); }
+
+StatementKind KindOfStatement(const duckdb::SQLStatement& statement) {
+  switch (statement.type) {
+    case duckdb::StatementType::SELECT_STATEMENT: return StatementKind::kSelect;
+    case duckdb::StatementType::INSERT_STATEMENT:
+    case duckdb::StatementType::UPDATE_STATEMENT:
+    case duckdb::StatementType::DELETE_STATEMENT:
+    case duckdb::StatementType::MERGE_INTO_STATEMENT:
+    case duckdb::StatementType::COPY_STATEMENT: return StatementKind::kWrite;
+    case duckdb::StatementType::CREATE_STATEMENT:
+    case duckdb::StatementType::DROP_STATEMENT:
+    case duckdb::StatementType::ALTER_STATEMENT: return StatementKind::kDefinition;
+    default: return StatementKind::kOther;
+  }
+}
 
 duckdb::Value ToValue(const Parameter& parameter) {
   struct Visitor {
@@ -81,13 +98,15 @@ class EngineOverDuckDb : public Engine {
     return tables;
   }
   Result<Instance*> InstanceFor(bool trusted) SHEAF_EXCLUDES(mutex_);
+  /// Waits for the statement's turn. Throttled where it did not come in time.
+  Status Admit(Claim* claim);
   Result<std::unique_ptr<Query>> Run(const QueryRequest& request, Instance* instance, Claim* claim);
   StatementLimits LimitsOf(const Claim& claim) const {
     return {.timeout_ms = claim.timeout_ms, .memory_bytes_max = options_.memory_bytes_max, .temp_bytes_max = options_.temp_bytes_max};
   }
   Result<Begun> Begin(duckdb::unique_ptr<duckdb::SQLStatement> statement, const std::vector<Parameter>& parameters, const std::string& sql,
                       Claim* claim);
-  void Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome, int64_t rows);
+  void Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome);
 
   store::Database* const database_;  // Borrowed.
   const EngineOptions options_;
@@ -111,10 +130,22 @@ Result<Instance*> EngineOverDuckDb::InstanceFor(bool trusted) {
   return owner_.get();
 }
 
-void EngineOverDuckDb::Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome, int64_t rows) {
-  if (log_id != 0) log_.Ended(log_id, outcome.ok() ? "done" : ErrorKindName(KindOf(outcome)), rows);
+void EngineOverDuckDb::Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome) {
   if (session) instance->GiveBack(std::move(session));
   admission_.Leave();
+  ReportStatement(log_.Ended(log_id, outcome), options_.slow_ms);
+}
+
+Status EngineOverDuckDb::Admit(Claim* claim) {
+  StatementCosts& costs = claim->record->costs;
+  const auto start = Clock::now();
+  costs.queued = true;
+  const bool entered = admission_.Enter(std::chrono::milliseconds(claim->timeout_ms));
+  costs.queued = false;
+  costs.queue_ns = NsSince(start);
+  if (entered) return Status::OK();
+  return MakeError(ErrorKind::kThrottled, "{} statements run already and none ended within {} ms: try again later",
+                   options_.concurrent_queries_max, claim->timeout_ms);
 }
 
 Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& request) {
@@ -125,17 +156,17 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   claim.timeout_ms = request.timeout_ms >= 0 ? request.timeout_ms : options_.timeout_ms;
   const auto expires = Clock::now() + std::chrono::milliseconds(claim.timeout_ms);
   SHEAF_ASSIGN_OR_RETURN(Instance* const instance, InstanceFor(request.trusted));
-  if (!admission_.Enter(std::chrono::milliseconds(claim.timeout_ms))) {
-    return MakeError(ErrorKind::kThrottled, "{} statements run already and none ended within {} ms: try again later",
-                     options_.concurrent_queries_max, claim.timeout_ms);
+  claim.log_id = log_.Started(request.sql, claim.record);
+  if (const Status admitted = Admit(&claim); !admitted.ok()) {
+    ReportStatement(log_.Ended(claim.log_id, admitted), options_.slow_ms);
+    return admitted;
   }
   auto session = instance->Borrow();
   if (!session.ok()) {
-    admission_.Leave();
+    Return(instance, nullptr, claim.log_id, session.status());
     return session.status();
   }
   claim.session = std::move(session).ValueUnsafe();
-  claim.log_id = log_.Started(request.sql, claim.record);
   claim.interrupter = std::make_shared<Interrupter>(claim.session->connection.get());
   if (claim.timeout_ms > 0) {
     claim.deadline = deadlines_.Add(expires, [interrupter = claim.interrupter] { interrupter->Interrupt(Interrupter::Reason::kTimeout); });
@@ -145,7 +176,7 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   const Status error = ExplainFailure(query.status(), *claim.interrupter, *claim.record, LimitsOf(claim));
   if (claim.deadline) deadlines_.Remove(*claim.deadline);
   claim.interrupter->Detach();
-  Return(instance, std::move(claim.session), claim.log_id, error, 0);
+  Return(instance, std::move(claim.session), claim.log_id, error);
   return error;
 }
 
@@ -180,25 +211,29 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   SHEAF_ASSIGN_OR_RETURN(const auto of_view, ParseViewStatement(&connection, request.sql));
   if (of_view) SHEAF_RETURN_NOT_OK(views_.Execute(*of_view));
   SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, of_view ? kNoRows : request.sql, request.trusted));
-  const double parse_seconds = SecondsSince(parse_start);
+  StatementCosts& costs = claim->record->costs;
+  costs.parse_ns = NsSince(parse_start);
+  claim->record->SetKind(of_view ? StatementKind::kDefinition : KindOfStatement(*statements.back()));
+  MemoryWatch memory(&duckdb::BufferManager::GetBufferManager(*connection.context), &costs);
   const auto plan_start = Clock::now();
   for (size_t i = 0; i + 1 < statements.size(); ++i) {
     SHEAF_ASSIGN_OR_RETURN(auto begun, Begin(std::move(statements[i]), {}, request.sql, claim));
     SHEAF_ASSIGN_OR_RETURN(auto result, RunToResult(std::move(begun.pending), begun.restart, &turn_, *claim->interrupter,
-                                                    claim->record.get()));
+                                                    claim->record.get(), &memory));
     while (auto chunk = result->Fetch()) {
       if (chunk->size() == 0) break;
     }
     if (result->HasError()) return FromDuckDb(result->GetErrorObject());
   }
   SHEAF_ASSIGN_OR_RETURN(auto begun, Begin(std::move(statements.back()), request.parameters, request.sql, claim));
+  costs.plan_ns = NsSince(plan_start);
   auto pending = std::move(begun.pending);
   // DuckDB forgets an interrupt that came before the statement began.
   if (claim->interrupter->reason() != Interrupter::Reason::kNone) {
     pending->Close();
     return MakeError(ErrorKind::kCancelled, "interrupted");
   }
-  RunningQuery::Parts parts;
+  RunningQuery::Parts parts{.memory = memory};
   parts.session = std::move(claim->session);
   parts.record = claim->record;
   parts.interrupter = claim->interrupter;
@@ -207,10 +242,8 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   parts.limits = LimitsOf(*claim);
   parts.restart = std::move(begun.restart);
   parts.turn = &turn_;
-  parts.parse_seconds = parse_seconds;
-  parts.plan_seconds = SecondsSince(plan_start);
-  parts.release = [this, instance, log_id = claim->log_id](std::unique_ptr<Session> session, const Status& outcome, int64_t rows) {
-    Return(instance, std::move(session), log_id, outcome, rows);
+  parts.release = [this, instance, log_id = claim->log_id](std::unique_ptr<Session> session, const Status& outcome) {
+    Return(instance, std::move(session), log_id, outcome);
   };
   return std::make_unique<RunningQuery>(std::move(parts), std::move(pending));
 }

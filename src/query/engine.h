@@ -25,6 +25,7 @@ struct EngineOptions {
   int64_t sql_bytes_max = int64_t{1} << 20;
   int64_t view_wait_ms = 10;                          // A statement waits this long for a view to have what its snapshot has.
   int read_ahead_granules = 0;                        // Of a scan, fetched from disk while others are read; 0: as the system does.
+  int64_t slow_ms = 1000;                             // Statements that take this long are written to the log; 0: none.
 };
 
 /// A parameter of a statement: NULL, boolean, integer, double or text.
@@ -42,7 +43,9 @@ struct QueryStats {
   int64_t rows = 0, rows_scanned = 0, bytes_read = 0;
   int64_t parts = 0, parts_pruned = 0, granules = 0, granules_pruned = 0;
   Lsn lsn;                       // Of what the statement wrote; 0: nothing. Known once its first batch or its end was read.
-  double parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;
+  double queue_seconds = 0, parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;  // Queue: waiting for its turn.
+  int64_t peak_memory_bytes = 0, spilled_bytes = 0;  // By how much DuckDB's memory and temporary files grew meanwhile, at most.
+  bool cache_hit = false;        // The answer was there already.
 };
 
 /// A running statement; one consumer. Destroying it cancels it.

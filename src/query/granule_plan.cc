@@ -57,6 +57,7 @@ Result<std::unique_ptr<GranulePlan>> GranulePlan::Make(const ScanBind& bind, con
   std::unique_ptr<GranulePlan> plan(new GranulePlan(bind, filters, record));
   for (size_t i = 0; i < bind.table.sources.size(); ++i) SHEAF_RETURN_NOT_OK(plan->AddSource(i));
   if (bind.order) plan->OrderByZones();
+  if (plan->index_lookups_ > 0) record->counters.indexes.fetch_or(kByFilter, std::memory_order_relaxed);
   return plan;
 }
 
@@ -162,6 +163,7 @@ void GranulePlan::OrderByZones() {
   }
   std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   for (size_t i = 0; i < keyed.size(); ++i) work_[i] = keyed[i].second;
+  record_->counters.indexes.fetch_or(kByTopN, std::memory_order_relaxed);
 }
 
 void GranulePlan::CountPruned(size_t source, int64_t granules) {

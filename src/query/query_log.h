@@ -1,4 +1,4 @@
-/// The statements that run and the last ones that ran: table sheaf.queries.
+/// The statements that run and the last ones that ran, with what they took and did: table sheaf.queries.
 
 #pragma once
 
@@ -20,19 +20,37 @@ struct LoggedQuery {
   uint64_t id = 0;
   std::string sql;              // Cut to kLoggedSqlBytesMax.
   int64_t started_ns = 0;       // Wall clock, UTC.
-  double seconds = 0;           // So far, where it runs.
-  std::string state;            // "running", "done", or the error's kind
+  double seconds = 0;           // So far, where it runs. With the time in which its answer was taken away.
+  std::string state;            // "queued", "running", "done", or the error's kind
+  std::string error;            // Its message; empty: none.
+  StatementKind kind = StatementKind::kOther;
+  bool cache_hit = false;
+  double queue_seconds = 0, parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;
   int64_t rows = 0, rows_scanned = 0, bytes_read = 0;
+  int64_t parts = 0, parts_pruned = 0, granules = 0, granules_pruned = 0;
+  uint32_t indexes = 0;         // Bits of IndexUse.
+  int64_t peak_memory_bytes = 0, spilled_bytes = 0;
+
+  /// What the server needed for it, waiting for its turn included; not the time in which its answer was taken away.
+  double worked_seconds() const { return queue_seconds + parse_seconds + plan_seconds + execute_seconds; }
 };
+
+/// "select", "lookup", "write", "definition", "other".
+const char* NameOf(StatementKind kind);
+/// The names of what is in `indexes`: "key, filter, top-n"; empty where nothing is.
+std::string NamesOfIndexes(uint32_t indexes);
+/// At most `bytes_max` of `text`, whole characters.
+std::string Shortened(const std::string& text, size_t bytes_max);
 
 /// Thread-safe.
 class QueryLog {
  public:
   static constexpr size_t kKeptMax = 200;
-  static constexpr size_t kLoggedSqlBytesMax = 2000;
+  static constexpr size_t kLoggedSqlBytesMax = 2000, kLoggedErrorBytesMax = 500;
 
   uint64_t Started(const std::string& sql, std::shared_ptr<const StatementRecord> record) SHEAF_EXCLUDES(mutex_);
-  void Ended(uint64_t id, const std::string& state, int64_t rows) SHEAF_EXCLUDES(mutex_);
+  /// Returns what is kept of it, for figures and the log.
+  LoggedQuery Ended(uint64_t id, const Status& outcome) SHEAF_EXCLUDES(mutex_);
   /// The newest first.
   std::vector<LoggedQuery> All() const SHEAF_EXCLUDES(mutex_);
 

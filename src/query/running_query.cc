@@ -1,6 +1,9 @@
 #include "query/running_query.h"
 
 #include <thread>
+#include <utility>
+
+#include "duckdb/storage/buffer_manager.hpp"
 
 #include "query/duckdb_to_arrow.h"
 #include "query/error_map.h"
@@ -12,12 +15,14 @@ namespace {
 constexpr int64_t kBatchRowsMax = 16'384;  // Chunks of 2,048 rows are gathered to this, where they are there already.
 constexpr int kYieldsMax = 200;            // About 0.1 ms where nobody else wants the processor.
 constexpr std::chrono::microseconds kPause(50);
+constexpr int64_t kLittleMemory = int64_t{1} << 20;  // What holds no more has not spilled, and asking for that takes a lock.
 
 /// Runs the statement's tasks on this thread until its result begins. DuckDB's own loop asks for the next task without a pause while
 /// its other threads have all there are, and where processors are few it takes theirs.
-void RunTasks(duckdb::PendingQueryResult* pending, const Interrupter& interrupter) {
+void RunTasks(duckdb::PendingQueryResult* pending, const Interrupter& interrupter, MemoryWatch* memory) {
   for (int idle = 0;;) {
     const auto state = pending->ExecuteTask();
+    memory->Look();
     if (duckdb::PendingQueryResult::IsResultReady(state)) return;
     if (state == duckdb::PendingExecutionResult::BLOCKED) {
       pending->WaitForTask();
@@ -47,6 +52,18 @@ Status ExplainMemory(const Status& error, const StatementLimits& limits) {
 }
 
 }  // namespace
+
+MemoryWatch::MemoryWatch(const duckdb::BufferManager* buffers, StatementCosts* costs)
+    : buffers_(buffers), costs_(costs), memory_before_(static_cast<int64_t>(buffers->GetUsedMemory())),
+      spilled_before_(static_cast<int64_t>(buffers->GetUsedSwap())) {}
+
+void MemoryWatch::Look() {
+  const int64_t memory = static_cast<int64_t>(buffers_->GetUsedMemory()) - memory_before_;
+  if (memory > costs_->peak_memory_bytes) costs_->peak_memory_bytes = memory;
+  if (costs_->peak_memory_bytes < kLittleMemory) return;
+  const int64_t spilled = static_cast<int64_t>(buffers_->GetUsedSwap()) - spilled_before_;
+  if (spilled > costs_->spilled_bytes) costs_->spilled_bytes = spilled;
+}
 
 void Interrupter::Interrupt(Reason reason) {
   MutexLock lock(&mutex_);
@@ -86,10 +103,10 @@ Status ExplainFailure(const Status& error, const Interrupter& interrupter, const
 
 Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<duckdb::PendingQueryResult> pending,
                                                             const Restart& restart, WriteTurn* turn, const Interrupter& interrupter,
-                                                            StatementRecord* record) {
+                                                            StatementRecord* record, MemoryWatch* memory) {
   std::optional<WriteTurn::Hold> hold;
   while (true) {
-    RunTasks(pending.get(), interrupter);
+    RunTasks(pending.get(), interrupter, memory);
     duckdb::ErrorData error;
     if (pending->HasError()) {
       error = pending->GetErrorObject();
@@ -108,6 +125,27 @@ Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<d
   }
 }
 
+QueryStats StatsOf(const StatementRecord& record) {
+  const StatementCounters& counters = record.counters;
+  const StatementCosts& costs = record.costs;
+  const auto seconds = [](int64_t ns) { return static_cast<double>(ns) * 1e-9; };
+  return {.rows = costs.rows,
+          .rows_scanned = counters.rows_scanned,
+          .bytes_read = counters.bytes_read,
+          .parts = counters.parts,
+          .parts_pruned = counters.parts_pruned,
+          .granules = counters.granules,
+          .granules_pruned = counters.granules_pruned,
+          .lsn = record.lsn(),
+          .queue_seconds = seconds(costs.queue_ns),
+          .parse_seconds = seconds(costs.parse_ns),
+          .plan_seconds = seconds(costs.plan_ns),
+          .execute_seconds = seconds(costs.execute_ns),
+          .peak_memory_bytes = costs.peak_memory_bytes,
+          .spilled_bytes = costs.spilled_bytes,
+          .cache_hit = costs.cache_hit};
+}
+
 RunningQuery::RunningQuery(Parts parts, duckdb::unique_ptr<duckdb::PendingQueryResult> pending)
     : parts_(std::move(parts)), pending_(std::move(pending)), schema_(ResultSchema(pending_->types, pending_->names)) {}
 
@@ -123,9 +161,10 @@ void RunningQuery::Cancel() { parts_.interrupter->Interrupt(Interrupter::Reason:
 Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
   if (!outcome_.ok()) return outcome_;
   if (ended_) return nullptr;
+  StatementCosts& costs = parts_.record->costs;
   const auto start = std::chrono::steady_clock::now();
   auto batch = WithoutExceptions([&] { return Fetch(); });
-  execute_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  costs.execute_ns += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
   if (!batch.ok()) {
     outcome_ = ExplainFailure(batch.status(), *parts_.interrupter, *parts_.record, parts_.limits);
     Finish(outcome_);
@@ -134,7 +173,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
   if (*batch == nullptr) {
     Finish(Status::OK());
   } else {
-    rows_ += (*batch)->num_rows();
+    costs.rows += (*batch)->num_rows();
   }
   return batch;
 }
@@ -142,12 +181,13 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
 Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Fetch() {
   if (pending_) {
     SHEAF_ASSIGN_OR_RETURN(result_, RunToResult(std::move(pending_), parts_.restart, parts_.turn, *parts_.interrupter,
-                                                parts_.record.get()));
+                                                parts_.record.get(), &parts_.memory));
   }
   arrow::RecordBatchVector batches;
   int64_t rows = 0;
   while (!drained_ && rows < kBatchRowsMax) {
     auto chunk = result_->Fetch();
+    parts_.memory.Look();
     if (result_->HasError()) return FromDuckDb(result_->GetErrorObject());
     if (!chunk || chunk->size() == 0) {
       drained_ = true;  // Asking a stream again after its end is an error.
@@ -176,22 +216,9 @@ void RunningQuery::Finish(const Status& outcome) {
   // A connection whose statement was stopped keeps what it had gathered until it runs another: it is not used again, and goes
   // before anybody hears of the end.
   if (!closed.ok() || !outcome.ok()) parts_.session.reset();
-  parts_.release(std::move(parts_.session), outcome, rows_);
+  parts_.release(std::move(parts_.session), outcome);
 }
 
-QueryStats RunningQuery::stats() const {
-  const StatementCounters& counters = parts_.record->counters;
-  return {.rows = rows_,
-          .rows_scanned = counters.rows_scanned,
-          .bytes_read = counters.bytes_read,
-          .parts = counters.parts,
-          .parts_pruned = counters.parts_pruned,
-          .granules = counters.granules,
-          .granules_pruned = counters.granules_pruned,
-          .lsn = parts_.record->lsn(),
-          .parse_seconds = parts_.parse_seconds,
-          .plan_seconds = parts_.plan_seconds,
-          .execute_seconds = execute_seconds_};
-}
+QueryStats RunningQuery::stats() const { return StatsOf(*parts_.record); }
 
 }  // namespace sheaf::query

@@ -97,6 +97,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     if (!plan.ok()) Throw(plan.status());
     plan_ = std::move(plan).ValueUnsafe();
     FindWantedId();
+    CountAccess();
   }
 
   idx_t MaxThreads() const override { return std::max<idx_t>(1, plan_->size()); }
@@ -171,6 +172,13 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     if (!numbered) return;
     auto& transaction = StoreTransaction::Get(context, bind_.entry->catalog);
     for (auto& row : (*found)->rows) found_numbers_.push_back(transaction.KeepFoundRow(std::move(row)));
+  }
+
+  void CountAccess() {
+    StatementCounters& counters = record_->counters;
+    counters.scans.fetch_add(1, std::memory_order_relaxed);
+    if (found_) counters.indexes.fetch_or(kByKey, std::memory_order_relaxed);
+    if (found_ || bind_.few_rows) counters.look_ups.fetch_add(1, std::memory_order_relaxed);
   }
 
   void FindWantedId() {

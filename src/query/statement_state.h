@@ -18,12 +18,43 @@ namespace sheaf::query {
 struct StatementCounters {
   std::atomic<int64_t> rows_scanned{0}, bytes_read{0};
   std::atomic<int64_t> parts{0}, parts_pruned{0}, granules{0}, granules_pruned{0};
+  std::atomic<int64_t> scans{0}, look_ups{0};  // Scans of tables, and those of them that found few rows by id or key.
+  std::atomic<uint32_t> indexes{0};            // What helped them: bits of IndexUse.
 };
+
+/// What may help a scan, as bits.
+enum IndexUse : uint32_t {
+  kByKey = 1,     // Rows were looked up by their primary key.
+  kByFilter = 2,  // An index over a column named the granules.
+  kByTopN = 4,    // Granules were read in the order of ORDER BY … LIMIT, so that its bound rules out the others.
+};
+
+/// What a statement took besides. Written by the thread that runs it, read by any.
+struct StatementCosts {
+  std::atomic<int64_t> queue_ns{0}, parse_ns{0}, plan_ns{0}, execute_ns{0};
+  std::atomic<bool> queued{false};                              // It waits for its turn now.
+  std::atomic<bool> cache_hit{false};
+  std::atomic<int64_t> rows{0};                                 // Of its answer, so far.
+  std::atomic<int64_t> peak_memory_bytes{0}, spilled_bytes{0};  // See MemoryWatch.
+};
+
+/// What kind of work a statement is, for figures.
+enum class StatementKind : uint8_t { kSelect, kLookUp, kWrite, kDefinition, kOther };
 
 /// One statement's counters and the first error of its scans, which DuckDB's own error would lose the kind of.
 class StatementRecord {
  public:
   StatementCounters counters;
+  StatementCosts costs;
+
+  /// kSelect stands for kLookUp as well: see kind_now().
+  void SetKind(StatementKind kind) { kind_.store(kind, std::memory_order_relaxed); }
+  /// A SELECT is a look-up where all its scans were.
+  StatementKind kind_now() const {
+    const StatementKind kind = kind_.load(std::memory_order_relaxed);
+    const bool looked_up = counters.scans > 0 && counters.look_ups == counters.scans;
+    return kind == StatementKind::kSelect && looked_up ? StatementKind::kLookUp : kind;
+  }
 
   void SetError(const Status& error) SHEAF_EXCLUDES(mutex_) {
     MutexLock lock(&mutex_);
@@ -49,6 +80,7 @@ class StatementRecord {
   }
 
  private:
+  std::atomic<StatementKind> kind_{StatementKind::kOther};
   mutable Mutex mutex_;
   Status error_ SHEAF_GUARDED_BY(mutex_);
   Lsn lsn_ SHEAF_GUARDED_BY(mutex_);

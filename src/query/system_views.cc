@@ -66,7 +66,8 @@ SystemTable SettingsTable(store::Database* database, const EngineOptions* engine
                 number("query.timeout_ms", engine->timeout_ms, "ms"),
                 number("query.concurrent_queries_max", engine->concurrent_queries_max, ""),
                 number("query.sql_bytes_max", engine->sql_bytes_max, "bytes"),
-                number("query.read_ahead_granules", engine->read_ahead_granules, "")};
+                number("query.read_ahead_granules", engine->read_ahead_granules, ""),
+                number("query.slow_ms", engine->slow_ms, "ms")};
   };
   return table;
 }
@@ -74,14 +75,25 @@ SystemTable SettingsTable(store::Database* database, const EngineOptions* engine
 SystemTable QueriesTable(const QueryLog* log) {
   SystemTable table;
   table.name = "queries";
-  table.columns = {"id", "state", "started_at", "duration_ms", "rows", "rows_scanned", "bytes_read", "sql"};
-  table.types = {LogicalType::UBIGINT, LogicalType::VARCHAR, LogicalType::TIMESTAMP_NS, LogicalType::DOUBLE,
-                 LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::BIGINT, LogicalType::VARCHAR};
+  table.columns = {"id", "state", "started_at", "duration_ms", "rows", "rows_scanned", "bytes_read", "kind", "queue_ms", "parse_ms",
+                   "plan_ms", "execute_ms", "parts_read", "parts_pruned", "granules_read", "granules_pruned", "index_used", "cache_hit",
+                   "peak_memory_bytes", "spilled_bytes", "error", "sql"};
+  const LogicalType text = LogicalType::VARCHAR, count = LogicalType::BIGINT, ms = LogicalType::DOUBLE;
+  table.types = {LogicalType::UBIGINT, text, LogicalType::TIMESTAMP_NS, ms, count, count, count, text, ms, ms, ms, ms,
+                 count, count, count, count, text, LogicalType::BOOLEAN, count, count, text, text};
   table.rows = [log] {
+    const auto milliseconds = [](double seconds) { return Value::DOUBLE(seconds * 1e3); };
+    const auto words = [](const std::string& words) { return words.empty() ? Value() : Value(words); };
     Rows rows;
     for (const LoggedQuery& query : log->All()) {
-      rows.push_back({Value::UBIGINT(query.id), Value(query.state), Time(query.started_ns), Value::DOUBLE(query.seconds * 1e3),
-                      Value::BIGINT(query.rows), Value::BIGINT(query.rows_scanned), Value::BIGINT(query.bytes_read), Value(query.sql)});
+      rows.push_back({Value::UBIGINT(query.id), Value(query.state), Time(query.started_ns), milliseconds(query.seconds),
+                      Value::BIGINT(query.rows), Value::BIGINT(query.rows_scanned), Value::BIGINT(query.bytes_read),
+                      Value(NameOf(query.kind)), milliseconds(query.queue_seconds), milliseconds(query.parse_seconds),
+                      milliseconds(query.plan_seconds), milliseconds(query.execute_seconds),
+                      Value::BIGINT(query.parts - query.parts_pruned), Value::BIGINT(query.parts_pruned),
+                      Value::BIGINT(query.granules - query.granules_pruned), Value::BIGINT(query.granules_pruned),
+                      words(NamesOfIndexes(query.indexes)), Value::BOOLEAN(query.cache_hit), Value::BIGINT(query.peak_memory_bytes),
+                      Value::BIGINT(query.spilled_bytes), words(query.error), Value(query.sql)});
     }
     return rows;
   };

@@ -131,6 +131,8 @@ std::vector<Setting> QueryAndLimitSettings() {
              "faster on fast disks; more on those that take long to answer and serve many requests at once."),
       Number("query.cold_read_memory_bytes", SHEAF_PLACE(query.cold_read_memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 40,
              "Decoded pieces of Parquet parts that statements read at one time, beside `memory_bytes`. Beyond, a statement fails."),
+      Number("query.slow_ms", SHEAF_PLACE(query.slow_ms), Unit::kMs, 0, kDay,
+             "Statements that take this long are written to the log, with what they read and took: `event=query.slow`. 0: none."),
 
       Text("tls.certificate", SHEAF_PLACE(tls.certificate), "PEM file with the server's certificate chain. Empty: no TLS."),
       Text("tls.key", SHEAF_PLACE(tls.key), "PEM file with its private key."),

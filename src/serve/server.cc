@@ -52,6 +52,7 @@ query::EngineOptions EngineOptionsOf(const Config& config) {
   options.concurrent_queries_max = static_cast<int>(query.concurrent_max);
   options.sql_bytes_max = query.sql_bytes;
   options.read_ahead_granules = static_cast<int>(query.read_ahead_granules);
+  options.slow_ms = query.slow_ms;
   return options;
 }
 
