@@ -23,7 +23,7 @@ struct ViewAggregate {
   std::string function;                  // "sum", as DuckDB names it.
   struct Argument {
     std::optional<size_t> column;        // Of the input; none: a constant.
-    duckdb::Value constant = {};
+    duckdb::Value constant = duckdb::Value();
     bool operator==(const Argument&) const = default;
   };
   std::vector<Argument> arguments;

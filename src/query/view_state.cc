@@ -54,7 +54,7 @@ bool IsUnharmedByResults(const ViewAggregate& aggregate) {
 }  // namespace
 
 ViewState::ViewState(ClientContext& context, const ViewPlan& plan, const duckdb::vector<LogicalType>& input)
-    : context_(context), columns_(plan.groups), all_(plan.aggregates.size()) {
+    : columns_(plan.groups), all_(plan.aggregates.size()) {
   std::iota(all_.begin(), all_.end(), idx_t{0});
   group_types_.assign(input.begin(), input.begin() + static_cast<int64_t>(columns_));
   if (columns_ == 0) group_types_.push_back(LogicalType::TINYINT);  // The table wants a group: it is always 0.

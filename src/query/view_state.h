@@ -44,7 +44,6 @@ class ViewState {
   std::unique_ptr<duckdb::ColumnDataCollection> Rows(bool known_only);
   void Results(duckdb::Vector& addresses, duckdb::idx_t count, duckdb::ArenaAllocator* arena, duckdb::DataChunk* results);
 
-  duckdb::ClientContext& context_;
   const size_t columns_;  // Of groups.
   duckdb::vector<duckdb::unique_ptr<duckdb::BoundAggregateExpression>> aggregates_;
   duckdb::vector<duckdb::LogicalType> group_types_, types_;
