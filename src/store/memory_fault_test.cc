@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -173,6 +174,9 @@ class Try {
                         }});
     static Try* const self = this;
     std::set_terminate([] { self->End(); });
+#ifndef __SANITIZE_ADDRESS__  // Which has a handler of its own.
+    std::signal(SIGSEGV, ShowCrash);
+#endif
     g_at = n;
     g_lasts = kind.lasts;
     g_shown = std::getenv("SHEAF_FAULT_AT") != nullptr;
@@ -198,6 +202,14 @@ class Try {
     story.set_up(&teller);
     story.tell(&teller);
     teller.Close();
+  }
+
+  /// Of a crash that may not come again: threads are not told to run as they did.
+  static void ShowCrash(int signal) {
+    void* frames[64];
+    backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
+    std::signal(signal, SIG_DFL);
+    raise(signal);
   }
 
   /// Instead of std::terminate().
@@ -270,7 +282,7 @@ class MemoryFault : public testing::TestWithParam<std::tuple<Story, MemoryFaultK
 
 TEST_P(MemoryFault, EachAllocationInTurn) {
   const uint64_t only = FromEnvironment("SHEAF_FAULT_AT", 0);
-  const uint64_t usual = std::get<1>(GetParam()).kind == Kind::kNew ? 2'000 : 60;
+  const uint64_t usual = std::get<1>(GetParam()).kind == Kind::kNew ? 10'000 : 60;
   const uint64_t stride = only != 0 ? 1 : FromEnvironment("SHEAF_FAULT_STRIDE", usual);
   uint64_t n = only != 0 ? only : 1 + std::random_device()() % stride;
   const auto began = std::chrono::steady_clock::now();
