@@ -1,5 +1,7 @@
 #include "query/catalog.h"
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "core/mutex.h"
@@ -351,6 +353,11 @@ struct StoreExtensionInfo : public duckdb::StorageExtensionInfo {
 };
 
 }  // namespace
+
+bool IsSearchedSchema(const std::string& name) {
+  return std::any_of(std::begin(kSearchedSchemas), std::end(kSearchedSchemas),
+                     [&](const char* known) { return duckdb::StringUtil::CIEquals(name, known); });
+}
 
 void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables, Views* views) {
   auto info = duckdb::make_shared_ptr<StoreExtensionInfo>();

@@ -21,6 +21,9 @@ inline constexpr char kCatalogName[] = "sheaf_db";
 /// Schemas whose tables can be named without them, in this order.
 inline constexpr const char* kSearchedSchemas[] = {"main", "otel", "trading", "memory"};
 
+/// Whether it is one of these, whatever the case of its letters.
+bool IsSearchedSchema(const std::string& name);
+
 /// Holds the system tables; nobody else's.
 inline constexpr const char* kSystemSchema = "sheaf";
 

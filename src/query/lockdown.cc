@@ -160,11 +160,7 @@ class Checker {
   /// Only our own catalog can be written: DuckDB's, in memory, would forget.
   void Target(const std::string& catalog, const std::string& schema, const std::string& table) {
     const auto is_ours = [](const std::string& name) {
-      if (name.empty() || duckdb::StringUtil::CIEquals(name, kCatalogName)) return true;
-      for (const char* known : kSearchedSchemas) {
-        if (duckdb::StringUtil::CIEquals(name, known)) return true;
-      }
-      return false;
+      return name.empty() || duckdb::StringUtil::CIEquals(name, kCatalogName) || IsSearchedSchema(name);
     };
     if (!catalog.empty() && !duckdb::StringUtil::CIEquals(catalog, kCatalogName)) Refuse("writing to the database " + catalog);
     if (!is_ours(schema)) Refuse("writing to the schema " + schema);

@@ -76,7 +76,8 @@ Status View::PlanIt() {
       types_ = planner.types;
       std::string columns;
       for (size_t i = 0; i < planner.names.size(); ++i) {
-        columns += fmt::format("{}\"#g{}\" AS {}", i == 0 ? "" : ", ", i, duckdb::KeywordHelper::WriteQuoted(planner.names[i], '"'));
+        columns += fmt::format("{}\"{}\" AS {}", i == 0 ? "" : ", ", GroupColumn(i),
+                               duckdb::KeywordHelper::WriteQuoted(planner.names[i], '"'));
       }
       output_sql_ = fmt::format("SELECT {} FROM {}({})", columns, kViewFunction, duckdb::Value(definition_.full_name()).ToSQLString());
       plan_.groups = types_.size();
@@ -118,9 +119,8 @@ Status View::Build(const std::shared_ptr<const store::Snapshot>& snapshot) {
   if (is_refreshed()) return Refresh(snapshot);
   std::unique_ptr<ViewState> state;
   int64_t rows = 0;
-  Status built = WithoutExceptions([&]() -> Status {
-    auto& context = *session_->connection->context;
-    context.RunFunctionInTransaction([&] { state = std::make_unique<ViewState>(context, plan_, plan_.input_types); });
+  const Status built = WithoutExceptions([&]() -> Status {
+    state = NewState(plan_);
     return Run(plan_.input_sql, snapshot, [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) {
       rows += static_cast<int64_t>(chunk->size());
       state->Add(*chunk);
@@ -131,20 +131,31 @@ Status View::Build(const std::shared_ptr<const store::Snapshot>& snapshot) {
     return built;
   }
   before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
+  LogInfo("view.built", {{"view", definition_.full_name()},
+                         {"lsn", snapshot->lsn()},
+                         {"rows", rows},
+                         {"groups", state->groups()},
+                         {"seconds", std::chrono::duration<double>(SteadyClock::now() - began).count()}});
+  Replace(std::move(state), nullptr, snapshot->lsn());
+  return Status::OK();
+}
+
+std::unique_ptr<ViewState> View::NewState(const ViewPlan& plan) {
+  std::unique_ptr<ViewState> state;
+  auto& context = *session_->connection->context;
+  context.RunFunctionInTransaction([&] { state = std::make_unique<ViewState>(context, plan, plan_.input_types); });
+  return state;
+}
+
+void View::Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::ColumnDataCollection> rows, Lsn lsn) {
   MutexLock lock(&mutex_);
-  std::swap(state_, state);
-  rows_ = nullptr;
-  lsn_ = snapshot->lsn();
+  std::swap(state_, state);  // The old one goes outside the lock.
+  rows_ = std::move(rows);
+  lsn_ = lsn;
   counts_.rebuilds += built_ ? 1 : 0;
   built_ = true;
   error_ = Status::OK();
   changed_.NotifyAll();
-  LogInfo("view.built", {{"view", definition_.full_name()},
-                         {"lsn", lsn_},
-                         {"rows", rows},
-                         {"groups", state_->groups()},
-                         {"seconds", std::chrono::duration<double>(SteadyClock::now() - began).count()}});
-  return Status::OK();
 }
 
 Status View::Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) {
@@ -155,13 +166,7 @@ Status View::Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) {
     Fail(run);
     return run;
   }
-  MutexLock lock(&mutex_);
-  rows_ = std::move(rows);
-  lsn_ = snapshot->lsn();
-  counts_.rebuilds += built_ ? 1 : 0;
-  built_ = true;
-  error_ = Status::OK();
-  changed_.NotifyAll();
+  Replace(nullptr, std::move(rows), snapshot->lsn());
   return Status::OK();
 }
 
@@ -233,7 +238,7 @@ Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
 }
 
 Status View::Apply(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot) {
-  Chunks forgotten, added;
+  Chunks added;
   std::unique_ptr<ViewState> touched;
   std::unique_ptr<duckdb::ColumnDataCollection> groups;
   if (!changes.keys.empty()) {
@@ -267,9 +272,7 @@ Result<std::unique_ptr<ViewState>> View::Touched(const Changes& changes, const s
   ViewPlan counting;
   counting.groups = plan_.groups;
   counting.aggregates.push_back({.function = "count_star", .arguments = {}});
-  std::unique_ptr<ViewState> touched;
-  auto& context = *session_->connection->context;
-  context.RunFunctionInTransaction([&] { touched = std::make_unique<ViewState>(context, counting, plan_.input_types); });
+  std::unique_ptr<ViewState> touched = NewState(counting);
   for (const auto& [table, keys] : changes.keys) {
     const columns::KeyColumn distinct = Distinct(keys);
     for (const auto& at : {before_, snapshot}) {
@@ -295,8 +298,8 @@ std::string View::InputOf(duckdb::ColumnDataCollection* groups) const {
         if (!value.IsNull()) values += (values.empty() ? "" : ", ") + value.ToSQLString();
       }
     }
-    std::string condition = values.empty() ? "" : fmt::format("\"#g{}\" IN ({})", column, values);
-    if (has_null) condition += fmt::format("{}\"#g{}\" IS NULL", condition.empty() ? "" : " OR ", column);
+    std::string condition = values.empty() ? "" : fmt::format("\"{}\" IN ({})", GroupColumn(column), values);
+    if (has_null) condition += fmt::format("{}\"{}\" IS NULL", condition.empty() ? "" : " OR ", GroupColumn(column));
     conditions += fmt::format("{}({})", conditions.empty() ? " WHERE " : " AND ", condition);
   }
   return fmt::format("SELECT * FROM ({}) AS input{}", plan_.input_sql, conditions);
@@ -322,7 +325,7 @@ Result<std::shared_ptr<duckdb::ColumnDataCollection>> View::Rows(Lsn lsn, std::c
 }
 
 std::string View::ColumnName(size_t column) const {
-  return column < plan_.groups ? fmt::format("#g{}", column) : fmt::format("#a{}", column - plan_.groups);
+  return column < plan_.groups ? GroupColumn(column) : AggregateColumn(column - plan_.groups);
 }
 
 Lsn View::lsn() const {

@@ -52,7 +52,7 @@ class View {
   const std::string& output_sql() const { return output_sql_; }
   const std::vector<TableId>& tables() const { return tables_; }
   const duckdb::vector<duckdb::LogicalType>& types() const { return types_; }
-  /// "#g0", "#a0": of the columns that kViewFunction gives.
+  /// Of the columns that kViewFunction gives.
   std::string ColumnName(size_t column) const;
 
   /// Computes it from what `snapshot` holds. On error the view keeps what it had, and tells.
@@ -88,6 +88,10 @@ class View {
   Status Run(const std::string& sql, std::shared_ptr<const store::Snapshot> snapshot,
              const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take);
   Status Refresh(const std::shared_ptr<const store::Snapshot>& snapshot);
+  /// An empty one, of input like this view's.
+  std::unique_ptr<ViewState> NewState(const ViewPlan& plan);
+  /// Readers see this from now on.
+  void Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::ColumnDataCollection> rows, Lsn lsn) SHEAF_EXCLUDES(mutex_);
   Result<Changes> ReadChanges(Lsn after, Lsn through) const;
   Status Apply(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot);
   /// The groups that rows of keyed tables have left or come to.

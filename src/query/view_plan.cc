@@ -158,7 +158,7 @@ class Splitter {
     const auto add = [&list](const ParsedExpression& expression, const std::string& name) {
       list += fmt::format("{}{} AS {}", list.empty() ? "" : ", ", expression.ToString(), Quoted(name));
     };
-    for (size_t i = 0; i < groups_.size(); ++i) add(*groups_[i], fmt::format("#g{}", i));
+    for (size_t i = 0; i < groups_.size(); ++i) add(*groups_[i], GroupColumn(i));
     for (size_t i = 0; i < inputs_.size(); ++i) add(*inputs_[i], fmt::format("#i{}", i));
     return list.empty() ? "1 AS \"#none\"" : list;
   }
@@ -168,7 +168,7 @@ class Splitter {
   bool Replace(ExpressionPtr* expression) {
     for (size_t i = 0; i < groups_.size(); ++i) {
       if (!SameExpression(*groups_[i], **expression)) continue;
-      *expression = Column(fmt::format("#g{}", i));
+      *expression = Column(GroupColumn(i));
       return true;
     }
     switch ((*expression)->GetExpressionClass()) {
@@ -230,10 +230,10 @@ class Splitter {
     for (const auto& child : children) wanted.arguments.push_back(HasColumn(*child) ? InputArgument(*child) : Constant(*child));
     for (size_t i = 0; i < plan_.aggregates.size(); ++i) {
       const auto& known = plan_.aggregates[i];
-      if (known.function == function && known.arguments == wanted.arguments) return Column(fmt::format("#a{}", i));
+      if (known.function == function && known.arguments == wanted.arguments) return Column(AggregateColumn(i));
     }
     plan_.aggregates.push_back(std::move(wanted));
-    return Column(fmt::format("#a{}", plan_.aggregates.size() - 1));
+    return Column(AggregateColumn(plan_.aggregates.size() - 1));
   }
   ViewAggregate::Argument InputArgument(const ParsedExpression& expression) {
     const auto known = std::find_if(inputs_.begin(), inputs_.end(), [&](const auto& input) { return input->Equals(expression); });
@@ -242,11 +242,7 @@ class Splitter {
     return {.column = at};  // Behind the groups, whose number is known at the end.
   }
   ViewAggregate::Argument Constant(const ParsedExpression& expression) {
-    auto binder = duckdb::Binder::CreateBinder(context_);
-    duckdb::ConstantBinder constants(*binder, context_, "an argument of an aggregate");
-    auto copy = expression.Copy();
-    const auto bound = constants.Bind(copy);
-    return {.column = std::nullopt, .constant = duckdb::ExpressionExecutor::EvaluateScalar(context_, *bound)};
+    return {.column = std::nullopt, .constant = EvaluateConstant(context_, expression, "an argument of an aggregate")};
   }
 
   ClientContext& context_;
@@ -439,6 +435,17 @@ ViewPlan Plan(ClientContext& context, const std::string& name, const duckdb::Sel
 }
 
 }  // namespace
+
+std::string GroupColumn(size_t group) { return fmt::format("#g{}", group); }
+std::string AggregateColumn(size_t aggregate) { return fmt::format("#a{}", aggregate); }
+
+duckdb::Value EvaluateConstant(ClientContext& context, const ParsedExpression& expression, const std::string& what) {
+  auto binder = duckdb::Binder::CreateBinder(context);
+  duckdb::ConstantBinder constants(*binder, context, what);
+  auto copy = expression.Copy();
+  const auto bound = constants.Bind(copy);
+  return duckdb::ExpressionExecutor::EvaluateScalar(context, *bound);
+}
 
 std::vector<TableId> ViewPlan::tables() const {
   auto all = keyed_tables;

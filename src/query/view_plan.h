@@ -41,8 +41,14 @@ struct ViewPlan {
   std::vector<TableId> tables() const;
 };
 
-/// The name of the table function that gives what a view keeps: groups "#g0"…, then aggregates "#a0"….
+/// The name of the table function that gives what a view keeps: groups, then aggregates.
 inline constexpr char kViewFunction[] = "sheaf_view";
+/// What its columns are called: "#g0", "#a0".
+std::string GroupColumn(size_t group);
+std::string AggregateColumn(size_t aggregate);
+
+/// The value of an expression without columns; `what` says in errors where it stands. Requires a transaction. Throws what DuckDB throws.
+duckdb::Value EvaluateConstant(duckdb::ClientContext& context, const duckdb::ParsedExpression& expression, const std::string& what);
 
 /// Plans `select`, whose view will be called `name` ("main.v"). Requires a transaction. Throws what DuckDB throws where the query is
 /// wrong. Error: Unsupported, with the reason why it cannot be kept row by row.

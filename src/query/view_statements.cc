@@ -36,12 +36,8 @@ void Blank(std::string* sql, size_t begin, size_t end) { std::fill_n(sql->begin(
 Result<int64_t> IntervalMs(duckdb::Connection* connection, const std::string& text) {
   auto expressions = duckdb::Parser::ParseExpressionList(text);
   duckdb::Value value;
-  connection->context->RunFunctionInTransaction([&] {
-    auto binder = duckdb::Binder::CreateBinder(*connection->context);
-    duckdb::ConstantBinder constants(*binder, *connection->context, "REFRESH EVERY");
-    const auto bound = constants.Bind(expressions.at(0));
-    value = duckdb::ExpressionExecutor::EvaluateScalar(*connection->context, *bound);
-  });
+  connection->context->RunFunctionInTransaction(
+      [&] { value = EvaluateConstant(*connection->context, *expressions.at(0), "REFRESH EVERY"); });
   if (expressions.size() != 1 || value.IsNull() || value.type().id() != duckdb::LogicalTypeId::INTERVAL) {
     return MakeError(ErrorKind::kInvalid, "REFRESH EVERY needs an interval, such as INTERVAL '10 seconds'; this is {}", text);
   }
@@ -57,9 +53,7 @@ void SetNames(const std::string& schema, const std::string& name, ViewDefinition
 }
 
 Status CheckSchema(const ViewDefinition& definition) {
-  for (const char* known : kSearchedSchemas) {
-    if (definition.schema_name == known) return Status::OK();
-  }
+  if (IsSearchedSchema(definition.schema_name)) return Status::OK();
   return MakeError(ErrorKind::kInvalid, "there is no schema {} for views: take main, otel, trading or memory", definition.schema_name);
 }
 

@@ -11,12 +11,13 @@
 
 #include "columns/key_codec.h"
 #include "core/log.h"
+#include "query/catalog.h"
 
 namespace sheaf::query {
 
 namespace {
 
-constexpr char kSchema[] = "sheaf", kTable[] = "definitions", kKind[] = "materialized view";
+constexpr char kTable[] = "definitions", kKind[] = "materialized view";
 constexpr auto kIdleWait = std::chrono::milliseconds(100);
 /// Entries of this long are taken together: planning a statement for each would cost more than it tells sooner.
 constexpr auto kTick = std::chrono::milliseconds(2);
@@ -118,9 +119,9 @@ Result<std::shared_ptr<View>> Views::Make(ViewDefinition definition) const {
 
 /// Made with the first definition.
 Result<TableId> Views::DefinitionsTable() {
-  const auto found = database_->FindTable(kSchema, kTable);
+  const auto found = database_->FindTable(kSystemSchema, kTable);
   if (found.ok()) return (*found)->id;
-  store::NewTable wanted{.schema_name = kSchema, .name = kTable, .schema = DefinitionsSchema(),
+  store::NewTable wanted{.schema_name = kSystemSchema, .name = kTable, .schema = DefinitionsSchema(),
                          .primary_key = {"kind", "schema_name", "name"}};
   wanted.if_not_exists = wanted.internal = true;
   SHEAF_ASSIGN_OR_RETURN(const auto made, database_->CreateTable(wanted));
@@ -128,7 +129,7 @@ Result<TableId> Views::DefinitionsTable() {
 }
 
 Status Views::LoadDefinitions() {
-  const auto found = database_->FindTable(kSchema, kTable);
+  const auto found = database_->FindTable(kSystemSchema, kTable);
   if (!found.ok()) return Status::OK();
   const auto snapshot = database_->GetSnapshot();
   SHEAF_ASSIGN_OR_RETURN(const auto rows, snapshot->Scan((*found)->id, {}, {}));
@@ -200,7 +201,7 @@ void Views::Install(const std::shared_ptr<View>& view, bool replaces) {
 
 Status Views::Drop(const ViewStatement& statement) {
   const auto view = Find(statement.definition.schema_name, statement.definition.name);
-  const auto table = database_->FindTable(kSchema, kTable);
+  const auto table = database_->FindTable(kSystemSchema, kTable);
   if (!view && statement.if_exists) return Status::OK();
   if (!view || !table.ok()) return MakeError(ErrorKind::kNotFound, "there is no materialized view {}", statement.definition.full_name());
   SHEAF_ASSIGN_OR_RETURN(const auto key, ToRow(view->definition(), true));
@@ -211,20 +212,19 @@ Status Views::Drop(const ViewStatement& statement) {
   return Status::OK();
 }
 
-std::shared_ptr<View> Views::Find(const std::string& schema_name, const std::string& name) const {
+template <typename Matches>
+std::shared_ptr<View> Views::FindWhere(const Matches& matches) const {
   MutexLock lock(&mutex_);
-  for (const auto& view : views_) {
-    if (IsNamed(*view, schema_name, name)) return view;
-  }
-  return nullptr;
+  const auto found = std::find_if(views_.begin(), views_.end(), [&](const auto& view) { return matches(*view); });
+  return found == views_.end() ? nullptr : *found;
+}
+
+std::shared_ptr<View> Views::Find(const std::string& schema_name, const std::string& name) const {
+  return FindWhere([&](const View& view) { return IsNamed(view, schema_name, name); });
 }
 
 std::shared_ptr<View> Views::Find(const std::string& full_name) const {
-  MutexLock lock(&mutex_);
-  for (const auto& view : views_) {
-    if (view->definition().full_name() == full_name) return view;
-  }
-  return nullptr;
+  return FindWhere([&](const View& view) { return view.definition().full_name() == full_name; });
 }
 
 std::vector<std::shared_ptr<View>> Views::All() const {
@@ -233,12 +233,10 @@ std::vector<std::shared_ptr<View>> Views::All() const {
 }
 
 std::shared_ptr<View> Views::MadeOf(TableId table) const {
-  MutexLock lock(&mutex_);
-  for (const auto& view : views_) {
-    const auto& tables = view->tables();
-    if (std::find(tables.begin(), tables.end(), table) != tables.end()) return view;
-  }
-  return nullptr;
+  return FindWhere([table](const View& view) {
+    const auto& tables = view.tables();
+    return std::find(tables.begin(), tables.end(), table) != tables.end();
+  });
 }
 
 /// The log keeps what some view has not taken in yet.
@@ -264,14 +262,14 @@ void Views::Follow() {
         continue;
       }
     }
-    const Lsn visible = failed ? seen : database_->WaitForVisible(seen, kIdleWait);
+    if (!failed) database_->WaitForVisible(seen, kIdleWait);
     const auto began = std::chrono::steady_clock::now();
     const auto snapshot = database_->GetSnapshot();
     failed = false;
     for (const auto& view : All()) {
       bool done = true;
       if (view->IsDue(began)) done = view->Build(snapshot).ok();
-      if (visible > seen || view->lsn() < snapshot->lsn()) done = view->CatchUp(snapshot).ok() && done;
+      done = view->CatchUp(snapshot).ok() && done;
       failed |= !done && !view->closed();
     }
     seen = snapshot->lsn();

@@ -53,6 +53,9 @@ class Views {
   std::shared_ptr<View> MadeOf(TableId table) const SHEAF_EXCLUDES(mutex_);
 
  private:
+  /// The first; null: there is none.
+  template <typename Matches>
+  std::shared_ptr<View> FindWhere(const Matches& matches) const SHEAF_EXCLUDES(mutex_);
   Status Create(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
   Status Drop(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
   Result<std::shared_ptr<View>> Make(ViewDefinition definition) const;
