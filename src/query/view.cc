@@ -94,7 +94,7 @@ Status View::PlanIt() {
   return planned;
 }
 
-/// Runs a statement on what `snapshot` holds.
+/// Runs a statement on what `snapshot` holds, in the session: whoever follows the log may.
 Status View::Run(const std::string& sql, std::shared_ptr<const store::Snapshot> snapshot,
                  const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take) {
   const auto record = std::make_shared<StatementRecord>();
@@ -115,6 +115,11 @@ Status View::Run(const std::string& sql, std::shared_ptr<const store::Snapshot> 
 }
 
 Status View::Build(const std::shared_ptr<const store::Snapshot>& snapshot) {
+  MutexLock following(&following_mutex_);
+  return BuildNow(snapshot);
+}
+
+Status View::BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) {
   const auto began = SteadyClock::now();
   if (is_refreshed()) return Refresh(snapshot);
   std::unique_ptr<ViewState> state;
@@ -171,7 +176,7 @@ Status View::Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) {
 }
 
 bool View::IsDue(SteadyClock::time_point now) const {
-  return is_refreshed() && now - refreshed_ >= std::chrono::milliseconds(*definition_.refresh_ms);
+  return is_refreshed() && now - refreshed_.load() >= std::chrono::milliseconds(*definition_.refresh_ms);
 }
 
 void View::Fail(const Status& why) {
@@ -204,6 +209,7 @@ Result<View::Changes> View::ReadChanges(Lsn after, Lsn through) const {
 
 Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
   if (is_refreshed()) return Status::OK();
+  MutexLock following(&following_mutex_);
   const auto began = SteadyClock::now();
   Lsn after;
   {
@@ -211,17 +217,18 @@ Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
     if (built_ && lsn_ >= snapshot->lsn()) return Status::OK();
     after = built_ && error_.ok() ? lsn_ : Lsn();
   }
-  if (after == Lsn()) return Build(snapshot);
-  const auto changes = ReadChanges(after, snapshot->lsn());
+  if (after == Lsn()) return BuildNow(snapshot);
+  auto changes = ReadChanges(after, snapshot->lsn());
   if (!changes.ok()) {
     LogInfo("view.rebuild", {{"view", definition_.full_name()}, {"reason", changes.status().message()}});
-    return Build(snapshot);
+    return BuildNow(snapshot);
   }
+  changes->before = before_;
   if (changes->rows > 0) {
     const Status applied = WithoutExceptions([&] { return Apply(*changes, snapshot); });
     if (!applied.ok()) {
       LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", applied.message()}});
-      return Build(snapshot);
+      return BuildNow(snapshot);
     }
   }
   before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
@@ -275,7 +282,7 @@ Result<std::unique_ptr<ViewState>> View::Touched(const Changes& changes, const s
   std::unique_ptr<ViewState> touched = NewState(counting);
   for (const auto& [table, keys] : changes.keys) {
     const columns::KeyColumn distinct = Distinct(keys);
-    for (const auto& at : {before_, snapshot}) {
+    for (const auto& at : {changes.before, snapshot}) {
       SHEAF_ASSIGN_OR_RETURN(const auto rows, RowsOf(*at, table, distinct));
       if (rows.empty()) continue;
       SHEAF_RETURN_NOT_OK(Run(plan_.input_sql, store::WithRows(at, table, rows),

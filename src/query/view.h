@@ -41,7 +41,7 @@ struct ViewStatus {
   std::string error;
 };
 
-/// One thread makes it follow the log (Build(), CatchUp()); any may read.
+/// Thread-safe. It follows the log on one thread at a time; readers do not wait for that.
 class View {
  public:
   /// Plans it. Borrows `database`; `session` is its own. Errors: Invalid (the query is wrong), Unsupported (says why it cannot be kept).
@@ -56,9 +56,9 @@ class View {
   std::string ColumnName(size_t column) const;
 
   /// Computes it from what `snapshot` holds. On error the view keeps what it had, and tells.
-  Status Build(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_EXCLUDES(mutex_);
+  Status Build(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_EXCLUDES(following_mutex_, mutex_);
   /// Takes in what the log has between what it knows and `snapshot`; computes it anew where it cannot.
-  Status CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_EXCLUDES(mutex_);
+  Status CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_EXCLUDES(following_mutex_, mutex_);
   /// Whether a view with REFRESH EVERY is to be built again.
   bool IsDue(std::chrono::steady_clock::time_point now) const;
   bool is_refreshed() const { return definition_.refresh_ms.has_value(); }
@@ -77,6 +77,7 @@ class View {
   using Chunks = std::vector<duckdb::unique_ptr<duckdb::DataChunk>>;
   /// What entries of the log did with the view's tables.
   struct Changes {
+    std::shared_ptr<const store::Snapshot> before;  // As the tables were; null where only rows came.
     std::vector<std::shared_ptr<arrow::RecordBatch>> appended;
     std::map<TableId, columns::KeyColumn> keys;
     int64_t rows = 0, bytes = 0;
@@ -87,7 +88,8 @@ class View {
   Status PlanIt();
   Status Run(const std::string& sql, std::shared_ptr<const store::Snapshot> snapshot,
              const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take);
-  Status Refresh(const std::shared_ptr<const store::Snapshot>& snapshot);
+  Status BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
+  Status Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
   /// An empty one, of input like this view's.
   std::unique_ptr<ViewState> NewState(const ViewPlan& plan);
   /// Readers see this from now on.
@@ -107,8 +109,11 @@ class View {
   std::string output_sql_;
   std::vector<TableId> tables_;
   duckdb::vector<duckdb::LogicalType> types_;
-  std::shared_ptr<const store::Snapshot> before_;  // As of lsn_, where rows of tables change. Of the one thread, as is the next.
-  std::chrono::steady_clock::time_point refreshed_{};
+  std::atomic<std::chrono::steady_clock::time_point> refreshed_{};
+
+  /// Held while the view is built or catches up, and its session with it; before mutex_. A REFRESH comes beside the thread that follows.
+  Mutex following_mutex_;
+  std::shared_ptr<const store::Snapshot> before_ SHEAF_GUARDED_BY(following_mutex_);  // As of lsn_, where rows of tables change.
 
   mutable Mutex mutex_;
   mutable CondVar changed_;

@@ -72,9 +72,8 @@ std::vector<ViewDefinition> FromRows(const arrow::RecordBatch& rows) {
   return definitions;
 }
 
-bool IsNamed(const View& view, const std::string& schema_name, const std::string& name) {
-  return duckdb::StringUtil::CIEquals(view.definition().schema_name, schema_name) &&
-         duckdb::StringUtil::CIEquals(view.definition().name, name);
+bool IsNamed(const ViewDefinition& definition, const std::string& schema_name, const std::string& name) {
+  return duckdb::StringUtil::CIEquals(definition.schema_name, schema_name) && duckdb::StringUtil::CIEquals(definition.name, name);
 }
 
 }  // namespace
@@ -128,25 +127,38 @@ Result<TableId> Views::DefinitionsTable() {
   return made->id;
 }
 
-Status Views::LoadDefinitions() {
-  const auto found = database_->FindTable(kSystemSchema, kTable);
-  if (!found.ok()) return Status::OK();
+Result<std::vector<ViewDefinition>> Views::Definitions() const {
+  std::vector<ViewDefinition> definitions;
+  const auto table = database_->FindTable(kSystemSchema, kTable);
+  if (!table.ok()) return definitions;
   const auto snapshot = database_->GetSnapshot();
-  SHEAF_ASSIGN_OR_RETURN(const auto rows, snapshot->Scan((*found)->id, {}, {}));
+  SHEAF_ASSIGN_OR_RETURN(const auto rows, snapshot->Scan((*table)->id, {}, {}));
   while (true) {
     SHEAF_ASSIGN_OR_RETURN(const auto batch, rows->Next());
-    if (!batch) return Status::OK();
-    for (ViewDefinition& definition : FromRows(*batch)) {
-      const std::string name = definition.full_name();
-      auto view = Make(std::move(definition));
-      // It stays defined, and can be dropped by name; reading it says that there is no such table.
-      if (!view.ok()) {
-        LogError("view.cannot_be_made", {{"view", name}, {"error", view.status().message()}});
-        continue;
-      }
-      Install(*view, false);
+    if (!batch) return definitions;
+    for (ViewDefinition& definition : FromRows(*batch)) definitions.push_back(std::move(definition));
+  }
+}
+
+Result<std::optional<ViewDefinition>> Views::FindDefinition(const ViewDefinition& named) const {
+  SHEAF_ASSIGN_OR_RETURN(auto definitions, Definitions());
+  for (ViewDefinition& definition : definitions) {
+    if (IsNamed(definition, named.schema_name, named.name)) return std::optional(std::move(definition));
+  }
+  return std::nullopt;
+}
+
+Status Views::LoadDefinitions() {
+  SHEAF_ASSIGN_OR_RETURN(const auto definitions, Definitions());
+  for (const ViewDefinition& definition : definitions) {
+    const auto view = Make(definition);
+    if (view.ok()) {
+      Install(definition, *view);
+    } else {  // It stays defined, and can be dropped by name; reading it says that there is no such table.
+      LogError("view.cannot_be_made", {{"view", definition.full_name()}, {"error", view.status().message()}});
     }
   }
+  return Status::OK();
 }
 
 Status Views::Execute(const ViewStatement& statement) {
@@ -162,7 +174,7 @@ Status Views::Execute(const ViewStatement& statement) {
 
 Status Views::Create(const ViewStatement& statement) {
   const ViewDefinition& wanted = statement.definition;
-  const bool known = Find(wanted.schema_name, wanted.name) != nullptr;
+  SHEAF_ASSIGN_OR_RETURN(const auto known, FindDefinition(wanted));
   if (known && statement.if_not_exists) return Status::OK();
   if (known && !statement.or_replace) {
     return MakeError(ErrorKind::kAlreadyExists, "the materialized view {} is there already", wanted.full_name());
@@ -181,34 +193,37 @@ Status Views::Create(const ViewStatement& statement) {
     const auto add = [&]() -> Status {
       SHEAF_ASSIGN_OR_RETURN(const TableId table, DefinitionsTable());
       SHEAF_ASSIGN_OR_RETURN(const auto row, ToRow(wanted, false));
-      return database_->Append({{.table = table, .batch = row}}).status();
+      if (!known || known->name == wanted.name) return database_->Append({{.table = table, .batch = row}}).status();
+      SHEAF_ASSIGN_OR_RETURN(const auto key, ToRow(*known, true));  // To the table a name in other letters is another one.
+      return database_->Append({{.table = table, .batch = key, .op = store::RowOp::kDelete}, {.table = table, .batch = row}}).status();
     };
     done = add();
   }
-  if (done.ok()) Install(view, known);
+  if (done.ok()) Install(wanted, view);
   MutexLock lock(&mutex_);
   building_after_.reset();
   return done;
 }
 
-void Views::Install(const std::shared_ptr<View>& view, bool replaces) {
+void Views::Install(const ViewDefinition& definition, const std::shared_ptr<View>& view) {
+  const auto before = Find(definition.schema_name, definition.name);
   MutexLock lock(&mutex_);
-  const ViewDefinition& added = view->definition();
-  if (replaces) std::erase_if(views_, [&](const auto& other) { return IsNamed(*other, added.schema_name, added.name); });
-  views_.push_back(view);
+  if (before) {
+    std::erase(views_, before);
+    before->Close();
+  }
+  if (view) views_.push_back(view);
   changed_.NotifyAll();
 }
 
 Status Views::Drop(const ViewStatement& statement) {
-  const auto view = Find(statement.definition.schema_name, statement.definition.name);
-  const auto table = database_->FindTable(kSystemSchema, kTable);
-  if (!view && statement.if_exists) return Status::OK();
-  if (!view || !table.ok()) return MakeError(ErrorKind::kNotFound, "there is no materialized view {}", statement.definition.full_name());
-  SHEAF_ASSIGN_OR_RETURN(const auto key, ToRow(view->definition(), true));
-  SHEAF_RETURN_NOT_OK(database_->Append({{.table = (*table)->id, .batch = key, .op = store::RowOp::kDelete}}).status());
-  MutexLock lock(&mutex_);
-  std::erase(views_, view);
-  view->Close();
+  SHEAF_ASSIGN_OR_RETURN(const auto known, FindDefinition(statement.definition));
+  if (!known && statement.if_exists) return Status::OK();
+  if (!known) return MakeError(ErrorKind::kNotFound, "there is no materialized view {}", statement.definition.full_name());
+  SHEAF_ASSIGN_OR_RETURN(const TableId table, DefinitionsTable());
+  SHEAF_ASSIGN_OR_RETURN(const auto key, ToRow(*known, true));
+  SHEAF_RETURN_NOT_OK(database_->Append({{.table = table, .batch = key, .op = store::RowOp::kDelete}}).status());
+  Install(*known, nullptr);
   return Status::OK();
 }
 
@@ -220,7 +235,7 @@ std::shared_ptr<View> Views::FindWhere(const Matches& matches) const {
 }
 
 std::shared_ptr<View> Views::Find(const std::string& schema_name, const std::string& name) const {
-  return FindWhere([&](const View& view) { return IsNamed(view, schema_name, name); });
+  return FindWhere([&](const View& view) { return IsNamed(view.definition(), schema_name, name); });
 }
 
 std::shared_ptr<View> Views::Find(const std::string& full_name) const {

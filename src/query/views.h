@@ -1,5 +1,8 @@
-/// All materialised views of a database: their definitions, kept in the table sheaf.definitions, and the thread that has them follow
-/// the log.
+/// All materialised views of a database: their definitions, and the thread that has them follow the log.
+///
+/// Definitions are rows of the keyed table sheaf.definitions, made with the first of them: kind ("materialized view"), schema_name, name
+/// (these three are the key), definition (the SELECT), refresh_ms (BIGINT; NULL: kept from the log), created_at (ns, UTC). Rows of other
+/// kinds are passed over.
 
 #pragma once
 
@@ -60,8 +63,13 @@ class Views {
   Status Drop(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
   Result<std::shared_ptr<View>> Make(ViewDefinition definition) const;
   Result<TableId> DefinitionsTable();
+  /// All that are stored, those of views that cannot be made any more, too.
+  Result<std::vector<ViewDefinition>> Definitions() const;
+  /// The one of that name, whatever the case of its letters.
+  Result<std::optional<ViewDefinition>> FindDefinition(const ViewDefinition& named) const;
   Status LoadDefinitions() SHEAF_REQUIRES(definitions_mutex_);
-  void Install(const std::shared_ptr<View>& view, bool replaces) SHEAF_EXCLUDES(mutex_);
+  /// Takes the view of the definition's name away, if there is one, and puts `view`, which may be null, in its place.
+  void Install(const ViewDefinition& definition, const std::shared_ptr<View>& view) SHEAF_EXCLUDES(mutex_);
   void Follow() SHEAF_EXCLUDES(mutex_);
   void KeepLog() SHEAF_EXCLUDES(mutex_);
 

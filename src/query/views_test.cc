@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -34,9 +35,9 @@ class ViewsTest : public testing::Test {
     EXPECT_FALSE(text.ok()) << sql << " answers " << text.ValueOr("");
     return text.ok() ? "" : text.status().message();
   }
-  void MakeTables() {
-    Ask("CREATE TABLE trips (time TIMESTAMP, driver INTEGER, city VARCHAR, price DECIMAL(12, 2), length DOUBLE)");
-    Ask("CREATE TABLE drivers (id INTEGER, name VARCHAR, team VARCHAR, PRIMARY KEY (id))");
+  void MakeTables(const std::string& if_not_exists = "") {
+    Ask("CREATE TABLE " + if_not_exists + "trips (time TIMESTAMP, driver INTEGER, city VARCHAR, price DECIMAL(12, 2), length DOUBLE)");
+    Ask("CREATE TABLE " + if_not_exists + "drivers (id INTEGER, name VARCHAR, team VARCHAR, PRIMARY KEY (id))");
   }
 
   io::SimFileSystem disk_;
@@ -86,6 +87,47 @@ TEST_F(ViewsTest, OutliveTheirDatabase) {
   Ask("DROP MATERIALIZED VIEW n");
   ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
   EXPECT_THAT(Refusal("FROM n"), HasSubstr("n does not exist"));
+}
+
+TEST_F(ViewsTest, ThatCannotBeMadeAnyMoreCanBeDropped) {
+  MakeTables();
+  Ask("CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM trips");
+  const auto trips = stored_.database()->FindTable("main", "trips").ValueOrDie();
+  ASSERT_TRUE(stored_.database()->DropTable(trips->id).ok());  // As only the library can.
+  ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
+  EXPECT_THAT(Refusal("FROM n"), HasSubstr("n does not exist"));
+  Ask("DROP MATERIALIZED VIEW n");
+  EXPECT_THAT(Refusal("DROP MATERIALIZED VIEW n"), HasSubstr("no materialized view main.n"));
+  MakeTables("IF NOT EXISTS ");
+  ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
+  EXPECT_EQ(Ask("SELECT count(*) AS n FROM sheaf.views"), "n\n0\n");
+}
+
+TEST_F(ViewsTest, AreReplacedWhateverTheCaseOfTheirLetters) {
+  MakeTables();
+  Ask("CREATE MATERIALIZED VIEW Trips_Made AS SELECT count(*) AS n FROM trips");
+  Ask("CREATE OR REPLACE MATERIALIZED VIEW trips_made AS SELECT count(*) AS n, max(price) AS most FROM trips");
+  ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
+  EXPECT_EQ(Ask("SELECT count(*) AS n FROM sheaf.views"), "n\n1\n");
+  EXPECT_EQ(Ask("FROM TRIPS_MADE"), "n,most\n0,\n");
+  Ask("DROP MATERIALIZED VIEW trips_MADE");
+  ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
+  EXPECT_EQ(Ask("SELECT count(*) AS n FROM sheaf.views"), "n\n0\n");
+}
+
+TEST_F(ViewsTest, AreRefreshedByOneAtATime) {
+  MakeTables();
+  Ask("INSERT INTO trips SELECT '2026-01-01', range % 7, 'Oslo', 1, 1 FROM range(2000)");
+  Ask("CREATE MATERIALIZED VIEW v REFRESH EVERY INTERVAL '100 ms' AS SELECT driver, row_number() OVER () AS r FROM trips");
+  std::vector<std::thread> askers;
+  for (int i = 0; i < 3; ++i) {
+    askers.emplace_back([this] {
+      for (int round = 0; round < 15; ++round) Ask("REFRESH MATERIALIZED VIEW v");
+    });
+  }
+  for (std::thread& asker : askers) asker.join();
+  EXPECT_EQ(Ask("SELECT count(*) AS n FROM v"), "n\n2000\n");
+  EXPECT_EQ(Ask("SELECT state FROM sheaf.views"), "state\nfresh\n");
 }
 
 TEST_F(ViewsTest, WrongStatementsSayWhatIsWrong) {
