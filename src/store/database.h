@@ -191,7 +191,7 @@ class Database {
   /// Waits until something after `lsn` is visible, or until `timeout`; returns what is visible then.
   virtual Lsn WaitForVisible(Lsn lsn, std::chrono::nanoseconds timeout) const;
   /// Reads from the log what entries with LSN in (after, through] did with rows of `tables`, in their order; `through` must be visible.
-  /// Waits until they are on disk, which buffered ones are a little later. Conditional writes that were refused are told, too.
+  /// Has buffered ones written to disk first. Conditional writes that were refused are told, too.
   /// Errors: NotFound (the log begins later, see KeepLogAfter()), Conflict (the columns of a table changed since), Corruption, Io, or
   /// what `visit` returned.
   virtual Status ReadLogged(Lsn after, Lsn through, const std::vector<TableId>& tables,
