@@ -133,7 +133,7 @@ Result<Instance*> EngineOverDuckDb::InstanceFor(bool trusted) {
 void EngineOverDuckDb::Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome) {
   if (session) instance->GiveBack(std::move(session));
   admission_.Leave();
-  ReportStatement(log_.Ended(log_id, outcome), options_.slow_ms);
+  ReportStatement(*log_.Ended(log_id, outcome), options_.slow_ms);
 }
 
 Status EngineOverDuckDb::Admit(Claim* claim) {
@@ -158,7 +158,7 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   SHEAF_ASSIGN_OR_RETURN(Instance* const instance, InstanceFor(request.trusted));
   claim.log_id = log_.Started(request.sql, claim.record);
   if (const Status admitted = Admit(&claim); !admitted.ok()) {
-    ReportStatement(log_.Ended(claim.log_id, admitted), options_.slow_ms);
+    ReportStatement(*log_.Ended(claim.log_id, admitted), options_.slow_ms);
     return admitted;
   }
   auto session = instance->Borrow();

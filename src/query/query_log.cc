@@ -7,12 +7,6 @@
 
 namespace sheaf::query {
 
-namespace {
-
-double Seconds(const std::atomic<int64_t>& ns) { return static_cast<double>(ns.load(std::memory_order_relaxed)) * 1e-9; }
-
-}  // namespace
-
 const char* NameOf(StatementKind kind) {
   switch (kind) {
     case StatementKind::kSelect: return "select";
@@ -53,49 +47,60 @@ uint64_t QueryLog::Started(const std::string& sql, std::shared_ptr<const Stateme
   return id;
 }
 
-LoggedQuery QueryLog::Now(const Running& running) {
-  const StatementCounters& counters = running.record->counters;
-  const StatementCosts& costs = running.record->costs;
-  LoggedQuery query = running.query;
-  query.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - running.started).count();
-  if (costs.queued) query.state = "queued";
-  query.kind = running.record->kind_now();
-  query.cache_hit = costs.cache_hit;
-  query.queue_seconds = Seconds(costs.queue_ns);
-  query.parse_seconds = Seconds(costs.parse_ns);
-  query.plan_seconds = Seconds(costs.plan_ns);
-  query.execute_seconds = Seconds(costs.execute_ns);
-  query.rows = costs.rows;
-  query.rows_scanned = counters.rows_scanned;
-  query.bytes_read = counters.bytes_read;
-  query.parts = counters.parts;
-  query.parts_pruned = counters.parts_pruned;
-  query.granules = counters.granules;
-  query.granules_pruned = counters.granules_pruned;
-  query.indexes = counters.indexes;
-  query.peak_memory_bytes = costs.peak_memory_bytes;
-  query.spilled_bytes = costs.spilled_bytes;
-  return query;
+QueryStats StatsOf(const StatementRecord& record) {
+  const StatementCounters& counters = record.counters;
+  const StatementCosts& costs = record.costs;
+  const auto seconds = [](int64_t ns) { return static_cast<double>(ns) * 1e-9; };
+  return {.rows = costs.rows,
+          .rows_scanned = counters.rows_scanned,
+          .bytes_read = counters.bytes_read,
+          .parts = counters.parts,
+          .parts_pruned = counters.parts_pruned,
+          .granules = counters.granules,
+          .granules_pruned = counters.granules_pruned,
+          .lsn = record.lsn(),
+          .queue_seconds = seconds(costs.queue_ns),
+          .parse_seconds = seconds(costs.parse_ns),
+          .plan_seconds = seconds(costs.plan_ns),
+          .execute_seconds = seconds(costs.execute_ns),
+          .peak_memory_bytes = costs.peak_memory_bytes,
+          .spilled_bytes = costs.spilled_bytes,
+          .cache_hit = costs.cache_hit};
 }
 
-LoggedQuery QueryLog::Ended(uint64_t id, const Status& outcome) {
+void QueryLog::Update(const Running& running, LoggedQuery* query) {
+  query->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - running.started).count();
+  if (running.record->costs.queued) query->state = "queued";
+  query->kind = running.record->kind_now();
+  query->indexes = running.record->counters.indexes;
+  query->stats = StatsOf(*running.record);
+}
+
+std::shared_ptr<const LoggedQuery> QueryLog::Ended(uint64_t id, const Status& outcome) {
+  std::shared_ptr<const LoggedQuery> oldest;  // Freed outside the lock.
   MutexLock lock(&mutex_);
-  const auto running = running_.find(id);
-  if (running == running_.end()) return {};
-  LoggedQuery query = Now(running->second);
-  query.state = outcome.ok() ? "done" : ErrorKindName(KindOf(outcome));
-  if (!outcome.ok()) query.error = Shortened(outcome.message(), kLoggedErrorBytesMax);
-  running_.erase(running);
+  auto node = running_.extract(id);
+  if (node.empty()) return std::make_shared<const LoggedQuery>();
+  auto query = std::make_shared<LoggedQuery>(std::move(node.mapped().query));
+  Update(node.mapped(), query.get());
+  query->state = outcome.ok() ? "done" : ErrorKindName(KindOf(outcome));
+  if (!outcome.ok()) query->error = Shortened(outcome.message(), kLoggedErrorBytesMax);
   ended_.push_front(query);
-  if (ended_.size() > kKeptMax) ended_.pop_back();
+  if (ended_.size() > kKeptMax) {
+    oldest = std::move(ended_.back());
+    ended_.pop_back();
+  }
   return query;
 }
 
 std::vector<LoggedQuery> QueryLog::All() const {
   MutexLock lock(&mutex_);
   std::vector<LoggedQuery> all;
-  for (auto running = running_.rbegin(); running != running_.rend(); ++running) all.push_back(Now(running->second));
-  all.insert(all.end(), ended_.begin(), ended_.end());
+  for (auto running = running_.rbegin(); running != running_.rend(); ++running) {
+    all.push_back(running->second.query);
+    Update(running->second, &all.back());
+  }
+  for (const auto& query : ended_) all.push_back(*query);
   return all;
 }
 

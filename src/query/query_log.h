@@ -24,15 +24,11 @@ struct LoggedQuery {
   std::string state;            // "queued", "running", "done", or the error's kind
   std::string error;            // Its message; empty: none.
   StatementKind kind = StatementKind::kOther;
-  bool cache_hit = false;
-  double queue_seconds = 0, parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;
-  int64_t rows = 0, rows_scanned = 0, bytes_read = 0;
-  int64_t parts = 0, parts_pruned = 0, granules = 0, granules_pruned = 0;
+  QueryStats stats;
   uint32_t indexes = 0;         // Bits of IndexUse.
-  int64_t peak_memory_bytes = 0, spilled_bytes = 0;
 
   /// What the server needed for it, waiting for its turn included; not the time in which its answer was taken away.
-  double worked_seconds() const { return queue_seconds + parse_seconds + plan_seconds + execute_seconds; }
+  double worked_seconds() const { return stats.queue_seconds + stats.parse_seconds + stats.plan_seconds + stats.execute_seconds; }
 };
 
 /// "select", "lookup", "write", "definition", "other".
@@ -42,6 +38,9 @@ std::string NamesOfIndexes(uint32_t indexes);
 /// At most `bytes_max` of `text`, whole characters.
 std::string Shortened(const std::string& text, size_t bytes_max);
 
+/// What the statement has done so far.
+QueryStats StatsOf(const StatementRecord& record);
+
 /// Thread-safe.
 class QueryLog {
  public:
@@ -50,7 +49,7 @@ class QueryLog {
 
   uint64_t Started(const std::string& sql, std::shared_ptr<const StatementRecord> record) SHEAF_EXCLUDES(mutex_);
   /// Returns what is kept of it, for figures and the log.
-  LoggedQuery Ended(uint64_t id, const Status& outcome) SHEAF_EXCLUDES(mutex_);
+  std::shared_ptr<const LoggedQuery> Ended(uint64_t id, const Status& outcome) SHEAF_EXCLUDES(mutex_);
   /// The newest first.
   std::vector<LoggedQuery> All() const SHEAF_EXCLUDES(mutex_);
 
@@ -60,12 +59,13 @@ class QueryLog {
     std::chrono::steady_clock::time_point started;
     std::shared_ptr<const StatementRecord> record;
   };
-  static LoggedQuery Now(const Running& running);
+  /// Brings `query`, which is that of `running`, to what it is now.
+  static void Update(const Running& running, LoggedQuery* query);
 
   mutable Mutex mutex_;
   uint64_t next_id_ SHEAF_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, Running> running_ SHEAF_GUARDED_BY(mutex_);
-  std::deque<LoggedQuery> ended_ SHEAF_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<const LoggedQuery>> ended_ SHEAF_GUARDED_BY(mutex_);
 };
 
 }  // namespace sheaf::query

@@ -3,10 +3,12 @@
 #include <thread>
 #include <utility>
 
+#include "duckdb/storage/buffer/buffer_pool.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 
 #include "query/duckdb_to_arrow.h"
 #include "query/error_map.h"
+#include "query/query_log.h"
 
 namespace sheaf::query {
 
@@ -16,6 +18,9 @@ constexpr int64_t kBatchRowsMax = 16'384;  // Chunks of 2,048 rows are gathered 
 constexpr int kYieldsMax = 200;            // About 0.1 ms where nobody else wants the processor.
 constexpr std::chrono::microseconds kPause(50);
 constexpr int64_t kLittleMemory = int64_t{1} << 20;  // What holds no more has not spilled, and asking for that takes a lock.
+
+/// Without what DuckDB counts apart for each processor, 32 KB at most: gathering that is 64 atomic operations.
+int64_t UsedMemory(const duckdb::BufferManager& buffers) { return static_cast<int64_t>(buffers.GetBufferPool().GetUsedMemory(false)); }
 
 /// Runs the statement's tasks on this thread until its result begins. DuckDB's own loop asks for the next task without a pause while
 /// its other threads have all there are, and where processors are few it takes theirs.
@@ -54,11 +59,11 @@ Status ExplainMemory(const Status& error, const StatementLimits& limits) {
 }  // namespace
 
 MemoryWatch::MemoryWatch(const duckdb::BufferManager* buffers, StatementCosts* costs)
-    : buffers_(buffers), costs_(costs), memory_before_(static_cast<int64_t>(buffers->GetUsedMemory())),
+    : buffers_(buffers), costs_(costs), memory_before_(UsedMemory(*buffers)),
       spilled_before_(static_cast<int64_t>(buffers->GetUsedSwap())) {}
 
 void MemoryWatch::Look() {
-  const int64_t memory = static_cast<int64_t>(buffers_->GetUsedMemory()) - memory_before_;
+  const int64_t memory = UsedMemory(*buffers_) - memory_before_;
   if (memory > costs_->peak_memory_bytes) costs_->peak_memory_bytes = memory;
   if (costs_->peak_memory_bytes < kLittleMemory) return;
   const int64_t spilled = static_cast<int64_t>(buffers_->GetUsedSwap()) - spilled_before_;
@@ -123,27 +128,6 @@ Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<d
     record->ClearError();
     SHEAF_ASSIGN_OR_RETURN(pending, restart());
   }
-}
-
-QueryStats StatsOf(const StatementRecord& record) {
-  const StatementCounters& counters = record.counters;
-  const StatementCosts& costs = record.costs;
-  const auto seconds = [](int64_t ns) { return static_cast<double>(ns) * 1e-9; };
-  return {.rows = costs.rows,
-          .rows_scanned = counters.rows_scanned,
-          .bytes_read = counters.bytes_read,
-          .parts = counters.parts,
-          .parts_pruned = counters.parts_pruned,
-          .granules = counters.granules,
-          .granules_pruned = counters.granules_pruned,
-          .lsn = record.lsn(),
-          .queue_seconds = seconds(costs.queue_ns),
-          .parse_seconds = seconds(costs.parse_ns),
-          .plan_seconds = seconds(costs.plan_ns),
-          .execute_seconds = seconds(costs.execute_ns),
-          .peak_memory_bytes = costs.peak_memory_bytes,
-          .spilled_bytes = costs.spilled_bytes,
-          .cache_hit = costs.cache_hit};
 }
 
 RunningQuery::RunningQuery(Parts parts, duckdb::unique_ptr<duckdb::PendingQueryResult> pending)

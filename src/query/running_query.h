@@ -72,8 +72,6 @@ Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<d
                                                             const Restart& restart, WriteTurn* turn, const Interrupter& interrupter,
                                                             StatementRecord* record, MemoryWatch* memory);
 
-QueryStats StatsOf(const StatementRecord& record);
-
 class RunningQuery : public Query {
  public:
   struct Parts {

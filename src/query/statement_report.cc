@@ -41,20 +41,20 @@ void LogSlow(const LoggedQuery& query) {
                          {"kind", NameOf(query.kind)},
                          {"state", query.state},
                          {"ms", Milliseconds(query.worked_seconds())},
-                         {"queue_ms", Milliseconds(query.queue_seconds)},
-                         {"parse_ms", Milliseconds(query.parse_seconds)},
-                         {"plan_ms", Milliseconds(query.plan_seconds)},
-                         {"execute_ms", Milliseconds(query.execute_seconds)},
-                         {"rows", query.rows},
-                         {"rows_scanned", query.rows_scanned},
-                         {"bytes_read", query.bytes_read},
-                         {"parts_read", query.parts - query.parts_pruned},
-                         {"parts_pruned", query.parts_pruned},
-                         {"granules_read", query.granules - query.granules_pruned},
-                         {"granules_pruned", query.granules_pruned},
+                         {"queue_ms", Milliseconds(query.stats.queue_seconds)},
+                         {"parse_ms", Milliseconds(query.stats.parse_seconds)},
+                         {"plan_ms", Milliseconds(query.stats.plan_seconds)},
+                         {"execute_ms", Milliseconds(query.stats.execute_seconds)},
+                         {"rows", query.stats.rows},
+                         {"rows_scanned", query.stats.rows_scanned},
+                         {"bytes_read", query.stats.bytes_read},
+                         {"parts_read", query.stats.parts - query.stats.parts_pruned},
+                         {"parts_pruned", query.stats.parts_pruned},
+                         {"granules_read", query.stats.granules - query.stats.granules_pruned},
+                         {"granules_pruned", query.stats.granules_pruned},
                          {"index_used", NamesOfIndexes(query.indexes)},
-                         {"peak_memory_bytes", query.peak_memory_bytes},
-                         {"spilled_bytes", query.spilled_bytes},
+                         {"peak_memory_bytes", query.stats.peak_memory_bytes},
+                         {"spilled_bytes", query.stats.spilled_bytes},
                          {"sql", Shortened(query.sql, kSlowSqlBytesMax)}});
 }
 
@@ -63,12 +63,12 @@ void LogSlow(const LoggedQuery& query) {
 void ReportStatement(const LoggedQuery& query, int64_t slow_ms) {
   static StatementMetrics metrics;
   metrics.seconds[static_cast<size_t>(query.kind)]->Observe(query.worked_seconds());
-  AddSome(&metrics.rows_scanned, query.rows_scanned);
-  AddSome(&metrics.bytes_read, query.bytes_read);
-  AddSome(&metrics.parts_read, query.parts - query.parts_pruned);
-  AddSome(&metrics.parts_pruned, query.parts_pruned);
-  AddSome(&metrics.spills, query.spilled_bytes > 0 ? 1 : 0);
-  AddSome(&metrics.spilled_bytes, query.spilled_bytes);
+  AddSome(&metrics.rows_scanned, query.stats.rows_scanned);
+  AddSome(&metrics.bytes_read, query.stats.bytes_read);
+  AddSome(&metrics.parts_read, query.stats.parts - query.stats.parts_pruned);
+  AddSome(&metrics.parts_pruned, query.stats.parts_pruned);
+  AddSome(&metrics.spills, query.stats.spilled_bytes > 0 ? 1 : 0);
+  AddSome(&metrics.spilled_bytes, query.stats.spilled_bytes);
   if (slow_ms <= 0 || query.worked_seconds() * 1e3 < static_cast<double>(slow_ms)) return;
   metrics.slow.Add();
   LogSlow(query);

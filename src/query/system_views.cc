@@ -86,14 +86,15 @@ SystemTable QueriesTable(const QueryLog* log) {
     const auto words = [](const std::string& words) { return words.empty() ? Value() : Value(words); };
     Rows rows;
     for (const LoggedQuery& query : log->All()) {
+      const QueryStats& stats = query.stats;
       rows.push_back({Value::UBIGINT(query.id), Value(query.state), Time(query.started_ns), milliseconds(query.seconds),
-                      Value::BIGINT(query.rows), Value::BIGINT(query.rows_scanned), Value::BIGINT(query.bytes_read),
-                      Value(NameOf(query.kind)), milliseconds(query.queue_seconds), milliseconds(query.parse_seconds),
-                      milliseconds(query.plan_seconds), milliseconds(query.execute_seconds),
-                      Value::BIGINT(query.parts - query.parts_pruned), Value::BIGINT(query.parts_pruned),
-                      Value::BIGINT(query.granules - query.granules_pruned), Value::BIGINT(query.granules_pruned),
-                      words(NamesOfIndexes(query.indexes)), Value::BOOLEAN(query.cache_hit), Value::BIGINT(query.peak_memory_bytes),
-                      Value::BIGINT(query.spilled_bytes), words(query.error), Value(query.sql)});
+                      Value::BIGINT(stats.rows), Value::BIGINT(stats.rows_scanned), Value::BIGINT(stats.bytes_read),
+                      Value(NameOf(query.kind)), milliseconds(stats.queue_seconds), milliseconds(stats.parse_seconds),
+                      milliseconds(stats.plan_seconds), milliseconds(stats.execute_seconds),
+                      Value::BIGINT(stats.parts - stats.parts_pruned), Value::BIGINT(stats.parts_pruned),
+                      Value::BIGINT(stats.granules - stats.granules_pruned), Value::BIGINT(stats.granules_pruned),
+                      words(NamesOfIndexes(query.indexes)), Value::BOOLEAN(stats.cache_hit), Value::BIGINT(stats.peak_memory_bytes),
+                      Value::BIGINT(stats.spilled_bytes), words(query.error), Value(query.sql)});
     }
     return rows;
   };
