@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,14 @@ class GranuleSource {
   /// binary, text or fixed-size binary column). Never leaves one out that does hold it. Reads only
   /// the index. Error: Corruption.
   virtual Status FindGranules(int column, std::string_view value, std::vector<int>* granules) const = 0;
+
+  /// Whether the column of texts keeps a token index (token_filter.h).
+  virtual bool has_tokens(int /*column*/) const { return false; }
+  /// Appends to `granules` those that may hold a row whose text has all of `needs` (tokens.h), ascending. Never leaves one out that does
+  /// hold it. Reads only the index. Requires: has_tokens(column). Error: Corruption.
+  virtual Status FindTokens(int /*column*/, std::span<const uint64_t> /*needs*/, std::vector<int>* /*granules*/) const {
+    return MakeError(ErrorKind::kInvalid, "{} has no token index", name());
+  }
 
   /// Reads the given columns (positions in schema(), any order) of one granule, in that order. Hot
   /// data comes without copying. Errors: Corruption (a checksum failed; names part and granule), Io.
