@@ -1,6 +1,7 @@
 #include "parts/conform_source.h"
 
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -105,6 +106,11 @@ class Conformed : public GranuleSource {
   Status FindGranules(int column, std::string_view value, std::vector<int>* granules) const override {
     SHEAF_CHECK(at(column).keeps_filter);
     return source_->FindGranules(at(column).from, value, granules);
+  }
+  bool has_tokens(int column) const override { return at(column).keeps_filter && source_->has_tokens(at(column).from); }
+  Status FindTokens(int column, std::span<const uint64_t> needs, std::vector<int>* granules) const override {
+    SHEAF_CHECK(at(column).keeps_filter);
+    return source_->FindTokens(at(column).from, needs, granules);
   }
   int64_t granule_bytes(int granule, const std::vector<int>& columns) const override {
     return source_->granule_bytes(granule, FromSource(columns));

@@ -56,6 +56,7 @@ struct Layout {
   bool cluster_traces = false;          // Spans: keep a trace together, traces ordered by root service, then time.
   int trace_column = -1, service_column = -1, parent_column = -1;
   int64_t granule_rows = 16'384;        // Of hot and cold parts; a row group of a cold one is a granule.
+  std::vector<int> token_columns = {};  // Text columns that get a token index (columns/token_filter.h).
   std::vector<int> key_columns = {};    // Keyed tables: in key order, and sort_columns the same. The index then finds keys,
                                         // and a part may hold each key once only.
 };

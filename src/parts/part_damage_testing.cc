@@ -176,6 +176,7 @@ IndexContents ContentsOf(const PartIndex& index) {
       zones.push_back(zone != nullptr ? *zone : columns::Zone());
     }
     if (index.has_filter(c)) out.filters.emplace_back(c, index.FilterBytes(c).ValueOrDie());
+    if (index.has_tokens(c)) out.token_filters.emplace_back(c, index.TokenFilterBytes(c).ValueOrDie());
   }
   if (index.keys() == nullptr) return out;
   out.keys = *index.keys();

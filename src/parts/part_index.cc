@@ -170,6 +170,11 @@ std::string EncodeIndex(const IndexContents& contents) {
     out.Raw(filter);
     end();
   }
+  for (const auto& [column, filter] : contents.token_filters) {
+    begin(PartIndex::SectionKind::kTokens, column);
+    out.Raw(filter);
+    end();
+  }
   if (contents.keys) {
     begin(PartIndex::SectionKind::kKeys, -1);
     WriteKeys(contents.info, *contents.keys, &out);
@@ -328,12 +333,14 @@ Status PartIndex::ReadKeys(std::string_view bytes) {
 Status PartIndex::ReadSections(const std::vector<Section>& sections) {
   zone_sections_.resize(static_cast<size_t>(columns_));
   filter_sections_.resize(static_cast<size_t>(columns_));
+  token_sections_.resize(static_cast<size_t>(columns_));
   zones_ = std::vector<ColumnZones>(static_cast<size_t>(columns_));
   bool found_granules = false;
   for (const Section& s : sections) {
     const std::string_view bytes(reinterpret_cast<const char*>(body_->data()) + s.offset, static_cast<size_t>(s.bytes));
-    if (s.kind != SectionKind::kFilter && s.kind != SectionKind::kKeyFilter) SHEAF_RETURN_NOT_OK(body_->Check(s.offset, s.bytes));
-    const bool of_column = s.kind == SectionKind::kZones || s.kind == SectionKind::kFilter;
+    const bool read_later = s.kind == SectionKind::kFilter || s.kind == SectionKind::kKeyFilter || s.kind == SectionKind::kTokens;
+    if (!read_later) SHEAF_RETURN_NOT_OK(body_->Check(s.offset, s.bytes));
+    const bool of_column = s.kind == SectionKind::kZones || s.kind == SectionKind::kFilter || s.kind == SectionKind::kTokens;
     if (of_column && (s.column < 0 || s.column >= columns_)) {
       return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: a section of column {} of {}", name_, s.column, columns_);
     }
@@ -349,6 +356,7 @@ Status PartIndex::ReadSections(const std::vector<Section>& sections) {
       case SectionKind::kFilter: filter_sections_[static_cast<size_t>(s.column)] = s; break;
       case SectionKind::kKeys: SHEAF_RETURN_NOT_OK(ReadKeys(bytes)); break;
       case SectionKind::kKeyFilter: key_filter_section_ = s; break;
+      case SectionKind::kTokens: token_sections_[static_cast<size_t>(s.column)] = s; break;
     }  // Kinds of a later minor version are skipped: they can only make things faster.
   }
   if (!found_granules) return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: it lists no granules", name_);
@@ -406,6 +414,46 @@ Status PartIndex::Find(int column, std::string_view value, std::vector<int>* gra
   for (size_t i = before; i < granules->size(); ++i) {
     if ((*granules)[i] >= this->granules())
       return MakeError(ErrorKind::kCorruption, "{}: an id filter names granule {}", name_, (*granules)[i]);
+  }
+  return Status::OK();
+}
+
+const PartIndex::Section* PartIndex::TokensOf(int column) const {
+  if (column < 0 || column >= columns_ || !token_sections_[static_cast<size_t>(column)]) return nullptr;
+  return &*token_sections_[static_cast<size_t>(column)];
+}
+
+Status PartIndex::FindTokens(int column, std::span<const uint64_t> needs, std::vector<int>* granules) const {
+  const Section* section = TokensOf(column);
+  if (section == nullptr) return MakeError(ErrorKind::kInvalid, "{}: column {} has no token index", name_, column);
+  const size_t before = granules->size();
+  const auto check = [&](size_t offset, size_t bytes) {
+    return body_->Check(section->offset + static_cast<int64_t>(offset), static_cast<int64_t>(bytes));
+  };
+  SHEAF_ASSIGN_OR_RETURN(const uint32_t covered, columns::FindInTokenFilter(Bytes(*section), needs, check, granules));
+  if (static_cast<int64_t>(covered) == this->granules()) return Status::OK();
+  granules->resize(before);
+  return MakeError(ErrorKind::kCorruption, "{}: the token index of column {} is of {} granules, the part of {}", name_, column, covered,
+                   this->granules());
+}
+
+Result<std::string_view> PartIndex::TokenFilterBytes(int column) const {
+  const Section* section = TokensOf(column);
+  SHEAF_CHECK(section != nullptr);
+  SHEAF_RETURN_NOT_OK(body_->Check(section->offset, section->bytes));
+  return std::string_view(reinterpret_cast<const char*>(body_->data()) + section->offset, static_cast<size_t>(section->bytes));
+}
+
+Status PartIndex::Verify() const {
+  SHEAF_RETURN_NOT_OK(body_->CheckAll());
+  for (int column = 0; column < columns_; ++column) {
+    const Section* section = TokensOf(column);
+    if (section == nullptr) continue;
+    const auto shape = columns::ShapeOfTokenFilter(Bytes(*section));
+    if (!shape.ok()) return WithContext(shape.status(), fmt::format("{}: column {}", name_, column));
+    if (static_cast<int64_t>(shape->granules) == granules()) continue;
+    return MakeError(ErrorKind::kCorruption, "{}: the token index of column {} is of {} granules, the part of {}", name_, column,
+                     shape->granules, granules());
   }
   return Status::OK();
 }

@@ -20,6 +20,7 @@
 #include "columns/granules.h"
 #include "columns/id_filter.h"
 #include "columns/key_codec.h"
+#include "columns/token_filter.h"
 #include "core/status.h"
 #include "parts/blocks.h"
 #include "parts/part.h"
@@ -48,6 +49,7 @@ struct IndexContents {
   std::vector<std::vector<int64_t>> column_bytes;  // [granule][column]
   std::vector<std::vector<columns::Zone>> zones;   // [column][0: the part; 1 + granule]
   std::vector<std::pair<int, std::string>> filters;  // Column, bytes.
+  std::vector<std::pair<int, std::string>> token_filters;  // Column, bytes.
   std::optional<PartKeys> keys;                    // Of keyed tables. Their bounds are in `info`.
   std::string key_filter;
 };
@@ -75,6 +77,12 @@ class PartIndex {
   /// As GranuleSource::FindGranules().
   Status Find(int column, std::string_view value, std::vector<int>* granules) const;
 
+  bool has_tokens(int column) const { return TokensOf(column) != nullptr; }
+  /// As GranuleSource::FindTokens(). Error: Corruption.
+  Status FindTokens(int column, std::span<const uint64_t> needs, std::vector<int>* granules) const;
+  /// The token filter's bytes, checked; for `inspect`. Requires: has_tokens(column).
+  Result<std::string_view> TokenFilterBytes(int column) const;
+
   /// Null where the part is of no keyed table.
   const PartKeys* keys() const { return keys_ ? &*keys_ : nullptr; }
   /// The one granule that may hold the encoded key, or -1: the part does not hold it. Allocates nothing. Requires: keys().
@@ -92,11 +100,11 @@ class PartIndex {
   /// The filter's bytes, checked; for `inspect`. Requires: has_filter(column).
   Result<std::string_view> FilterBytes(int column) const;
 
-  /// Checks every block of the index.
-  Status Verify() const { return body_->CheckAll(); }
+  /// Checks every block of the index, and that token filters are such.
+  Status Verify() const;
 
  private:
-  enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4, kKeys = 5, kKeyFilter = 6 };
+  enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4, kKeys = 5, kKeyFilter = 6, kTokens = 7 };
   struct Section {
     SectionKind kind;
     int column = -1;
@@ -118,6 +126,7 @@ class PartIndex {
     return {body_->data() + section.offset, static_cast<size_t>(section.bytes)};
   }
   const Section* FilterOf(int column) const;
+  const Section* TokensOf(int column) const;
 
   std::string name_;
   PartInfo info_;
@@ -126,8 +135,8 @@ class PartIndex {
   std::vector<GranulePlace> granules_;
   std::unique_ptr<CheckedBytes> body_;
   std::optional<Section> column_bytes_;
-  std::vector<std::optional<Section>> zone_sections_, filter_sections_;  // By column.
-  mutable std::vector<ColumnZones> zones_;                               // Parsed when first asked for.
+  std::vector<std::optional<Section>> zone_sections_, filter_sections_, token_sections_;  // By column.
+  mutable std::vector<ColumnZones> zones_;  // Parsed when first asked for.
   std::optional<PartKeys> keys_;
   std::optional<Section> key_filter_section_;
   std::optional<columns::IdFilterView> key_filter_;

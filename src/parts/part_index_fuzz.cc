@@ -14,12 +14,15 @@
 #include <xxhash.h>
 
 #include "columns/id_filter.h"
+#include "columns/tokens.h"
 #include "core/check.h"
 #include "parts/part_index.h"
 
 namespace {
 
 namespace parts = sheaf::parts;
+using sheaf::columns::HashOfGram;
+using sheaf::columns::HashOfToken;
 
 constexpr size_t kHeadBytesAt = 12, kBodyBytesAt = 136, kSectionCountAt = 152, kDataBlocksAt = 160, kSectionsAt = 168;
 constexpr size_t kSectionBytes = 24;
@@ -66,6 +69,14 @@ void AskAll(const parts::PartIndex& index) {
   for (int c = 0; c < index.columns(); ++c) {
     for (int g = -1; g < index.granules(); ++g) (void)index.zone(g, c);
     for (int g = 0; g < index.granules(); ++g) (void)index.column_bytes(g, c);
+    if (index.has_tokens(c)) {
+      const std::vector<uint64_t> needs = {HashOfToken("message"), HashOfGram("ssa")};
+      std::vector<int> found;
+      if (index.FindTokens(c, needs, &found).ok()) {
+        for (const int g : found) SHEAF_CHECK(g >= 0 && g < index.granules());
+      }
+      (void)index.TokenFilterBytes(c);
+    }
     if (!index.has_filter(c)) continue;
     for (const std::string_view value : {"", "cart", "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01"}) {
       std::vector<int> found;

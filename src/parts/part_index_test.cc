@@ -10,11 +10,14 @@
 #include <string>
 #include <vector>
 
+#include <arrow/array/builder_binary.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
 #include "columns/id_filter.h"
+#include "columns/token_filter.h"
+#include "columns/tokens.h"
 
 namespace sheaf::parts {
 namespace {
@@ -285,6 +288,75 @@ TEST(PartIndexFile, FiltersThatMakeNoSenseAreErrorsOfTheLookUp) {
                    }).ValueOrDie();
   EXPECT_EQ(KindOf(key->FindKey("d").status()), ErrorKind::kCorruption);
   EXPECT_THAT(key->FindKey("d").status().message(), HasSubstr("names a granule that is not there"));
+}
+
+std::string TokensOf(int granules) {
+  arrow::StringBuilder texts;
+  EXPECT_TRUE(texts.Append("a dog barks").ok());
+  const auto column = texts.Finish().ValueOrDie();
+  columns::TokenFilterBuilder filter;
+  for (int g = 0; g < granules; ++g) EXPECT_TRUE(filter.Add(*column->data()).ok());
+  return filter.Finish();
+}
+
+TEST(PartIndexFile, TokenIndexesAreAskedVerifiedAndRefused) {
+  columns::TextNeeds needs;
+  columns::AddNeedsOfToken("dog", &needs);
+  const int granules = static_cast<int>(Sound().granules.size());
+  const auto with = [](std::string tokens) {
+    return Open([&](IndexContents* c) { c->token_filters.emplace_back(1, std::move(tokens)); }).ValueOrDie();
+  };
+  const auto sound = with(TokensOf(granules));
+  std::vector<int> found;
+  ASSERT_TRUE(sound->FindTokens(1, needs, &found).ok());
+  EXPECT_EQ(std::ssize(found), granules);
+  EXPECT_TRUE(sound->Verify().ok());
+  EXPECT_EQ(sound->TokenFilterBytes(1).ValueOrDie(), TokensOf(granules));
+  for (const int column : {-1, 0, 2}) {
+    EXPECT_FALSE(sound->has_tokens(column));
+    EXPECT_EQ(KindOf(sound->FindTokens(column, needs, &found)), ErrorKind::kInvalid);
+  }
+  for (const std::string& other : {std::string("?"), TokensOf(granules + 1)}) {
+    found.clear();
+    const auto index = with(other);
+    EXPECT_EQ(KindOf(index->FindTokens(1, needs, &found)), ErrorKind::kCorruption);
+    EXPECT_TRUE(found.empty());
+    EXPECT_EQ(KindOf(index->Verify()), ErrorKind::kCorruption);
+  }
+}
+
+TEST(PartIndexFile, DamageOfATokenIndexIsAnErrorOfTheLookUpsThatReadIt) {
+  IndexContents contents = Sound();
+  arrow::StringBuilder texts;
+  constexpr int kTokens = 100'000;
+  for (int i = 0; i < kTokens; ++i) ASSERT_TRUE(texts.Append(std::to_string(i)).ok());
+  const auto column = texts.Finish().ValueOrDie();
+  columns::TokenFilterBuilder filter;
+  for (size_t g = 0; g < contents.granules.size(); ++g) ASSERT_TRUE(filter.Add(*column->data()).ok());
+  contents.token_filters.emplace_back(1, filter.Finish());
+  std::string file = EncodeIndex(contents);
+  const size_t at = file.find(contents.token_filters[0].second);
+  ASSERT_NE(at, std::string::npos);
+  ASSERT_GT(contents.token_filters[0].second.size(), 3 * static_cast<size_t>(kBlockBytes));
+  file[at + 2 * static_cast<size_t>(kBlockBytes)] ^= 1;
+  const auto index = Open(file).ValueOrDie();
+  int refused = 0;
+  for (int i = 0; i < 1000; ++i) {
+    columns::TextNeeds needs;
+    columns::AddNeedsOfToken(std::to_string(i), &needs);
+    std::vector<int> found;
+    const Status error = index->FindTokens(1, needs, &found);
+    if (error.ok()) {
+      EXPECT_THAT(found, ElementsAre(0, 1));
+      continue;
+    }
+    ++refused;
+    ASSERT_EQ(KindOf(error), ErrorKind::kCorruption);
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, 1000);
+  EXPECT_EQ(KindOf(index->TokenFilterBytes(1).status()), ErrorKind::kCorruption);
+  EXPECT_EQ(KindOf(index->Verify()), ErrorKind::kCorruption);
 }
 
 TEST(PartIndexFile, KeysAreFoundWithTheirFilterAndWithout) {

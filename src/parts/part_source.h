@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +30,10 @@ class PartSource : public columns::GranuleSource {
   bool has_filter(int column) const override { return index_->has_filter(column); }
   Status FindGranules(int column, std::string_view value, std::vector<int>* granules) const override {
     return index_->Find(column, value, granules);
+  }
+  bool has_tokens(int column) const override { return index_->has_tokens(column); }
+  Status FindTokens(int column, std::span<const uint64_t> needs, std::vector<int>* granules) const override {
+    return index_->FindTokens(column, needs, granules);
   }
   int64_t granule_bytes(int granule, const std::vector<int>& columns) const override {
     int64_t bytes = 0;

@@ -108,6 +108,7 @@ PartStream::PartStream(io::FileSystem* files, std::string directory, PartInfo in
                        std::shared_ptr<arrow::Schema> schema)
     : files_(files), directory_(std::move(directory)), info_(std::move(info)), layout_(layout), schema_(std::move(schema)) {
   filters_.resize(layout_.filter_columns.size());
+  token_filters_.resize(layout_.token_columns.size());
   contents_.columns = schema_->num_fields();
   contents_.zones.resize(static_cast<size_t>(contents_.columns), std::vector<columns::Zone>(1));
 }
@@ -175,6 +176,9 @@ Status PartStream::Measure(const arrow::RecordBatch& granule) {
   for (size_t f = 0; f < filters_.size(); ++f) {
     SHEAF_RETURN_NOT_OK(filters_[f].Add(*granule.column_data(layout_.filter_columns[f]), static_cast<uint32_t>(written_.size())));
   }
+  for (size_t t = 0; t < token_filters_.size(); ++t) {
+    SHEAF_RETURN_NOT_OK(token_filters_[t].Add(*granule.column_data(layout_.token_columns[t])));
+  }
   return key_codec_ ? MeasureKeys(granule) : Status::OK();
 }
 
@@ -209,6 +213,9 @@ Status PartStream::WriteIndex() {
     contents_.column_bytes.push_back(std::move(g.column_bytes));
   }
   for (size_t f = 0; f < filters_.size(); ++f) contents_.filters.emplace_back(layout_.filter_columns[f], filters_[f].Finish());
+  for (size_t t = 0; t < token_filters_.size(); ++t) {
+    contents_.token_filters.emplace_back(layout_.token_columns[t], token_filters_[t].Finish());
+  }
   const std::string bytes = EncodeIndex(contents_);
   info_.index_bytes = static_cast<int64_t>(bytes.size());
   return index_->file()->WriteAt(0, std::as_bytes(std::span(bytes.data(), bytes.size())));
@@ -249,6 +256,7 @@ Status CheckLayout(const Layout& layout, const arrow::Schema& schema) {
   }
   std::vector<int> all = layout.sort_columns;
   all.insert(all.end(), layout.filter_columns.begin(), layout.filter_columns.end());
+  all.insert(all.end(), layout.token_columns.begin(), layout.token_columns.end());
   if (layout.time_column >= 0) all.push_back(layout.time_column);
   if (layout.cluster_traces) all.insert(all.end(), {layout.trace_column, layout.parent_column, layout.service_column, layout.time_column});
   for (const int column : all) {
@@ -259,6 +267,11 @@ Status CheckLayout(const Layout& layout, const arrow::Schema& schema) {
   for (const int column : layout.filter_columns) {
     if (columns::CanFilter(*schema.field(column)->type())) continue;
     return MakeError(ErrorKind::kUnsupported, "column '{}' of type {} takes no id filter", schema.field(column)->name(),
+                     schema.field(column)->type()->ToString());
+  }
+  for (const int column : layout.token_columns) {
+    if (columns::CanFilterTokens(*schema.field(column)->type())) continue;
+    return MakeError(ErrorKind::kUnsupported, "column '{}' of type {} takes no token index", schema.field(column)->name(),
                      schema.field(column)->type()->ToString());
   }
   if (layout.granule_rows <= 0) return MakeError(ErrorKind::kInvalid, "granules of {} rows", layout.granule_rows);

@@ -13,6 +13,7 @@
 
 #include "columns/id_filter.h"
 #include "columns/key_codec.h"
+#include "columns/token_filter.h"
 #include "core/status.h"
 #include "io/file_system.h"
 #include "parts/blocks.h"
@@ -66,6 +67,7 @@ class PartStream {
 
   IndexContents contents_;
   std::vector<columns::IdFilterBuilder> filters_;
+  std::vector<columns::TokenFilterBuilder> token_filters_;
   std::shared_ptr<const columns::KeyCodec> key_codec_;  // Null: no keyed table.
   columns::IdFilterBuilder key_filter_;
   std::string last_key_;
