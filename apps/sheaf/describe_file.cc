@@ -6,6 +6,7 @@
 #include <parquet/file_reader.h>
 #include <parquet/metadata.h>
 
+#include "columns/token_filter.h"
 #include "core/hex.h"
 #include "file_kinds.h"
 #include "io/arrow_io.h"
@@ -159,6 +160,15 @@ Result<Json> DescribePartIndex(const std::string& path) {
     if (const columns::Zone* zone = index->zone(-1, column); zone != nullptr) {
       json["values"] = ZoneText(*zone);
       json["nulls"] = zone->null_count;
+    }
+    if (index->has_tokens(column)) {
+      SHEAF_ASSIGN_OR_RETURN(const std::string_view bytes, index->TokenFilterBytes(column));
+      const std::span filter(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+      SHEAF_ASSIGN_OR_RETURN(const columns::TokenFilterShape shape, columns::ShapeOfTokenFilter(filter));
+      json["token_index"] = {{"bytes", filter.size()},
+                             {"probes", shape.probes},
+                             {"stripe_blocks", shape.blocks},
+                             {"fill", columns::FillOfTokenFilter(filter, shape)}};
     }
     columns.push_back(json);
   }

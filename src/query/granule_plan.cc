@@ -33,6 +33,23 @@ bool MayHoldAny(const columns::Zone& zone, const std::vector<std::string>& keys)
          });
 }
 
+/// Leaves in `granules` (nothing: all) those that are in `found`, too, which is made a set.
+void Intersect(std::vector<int> found, std::optional<std::vector<int>>* granules) {
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  if (!*granules) {
+    *granules = std::move(found);
+    return;
+  }
+  std::vector<int> both;
+  std::set_intersection((*granules)->begin(), (*granules)->end(), found.begin(), found.end(), std::back_inserter(both));
+  *granules = std::move(both);
+}
+
+void AddName(const std::string& name, std::string* names) {
+  if (names->find(name) == std::string::npos) *names += (names->empty() ? "" : ", ") + name;
+}
+
 std::string Megabytes(int64_t bytes) { return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6); }
 
 }  // namespace
@@ -49,7 +66,12 @@ RowPlace PlaceOf(int64_t row_id) {
 
 GranulePlan::GranulePlan(const ScanBind& bind, const std::vector<PushedFilter>& filters, StatementRecord* record)
     : bind_(bind), filters_(filters), record_(record), live_(bind.table.sources.size()) {
-  for (const PushedFilter& filter : filters_) keys_.push_back(ImpliedKeys(*filter.filter, kKeysMax));
+  const std::vector<int>& searched = bind.table.info->layout.token_columns;
+  for (const PushedFilter& filter : filters_) {
+    keys_.push_back(ImpliedKeys(*filter.filter, kKeysMax));
+    const bool is_searched = std::find(searched.begin(), searched.end(), StoredColumn(filter.logical)) != searched.end();
+    texts_.push_back(is_searched ? ImpliedTexts(*filter.filter) : std::nullopt);
+  }
 }
 
 Result<std::unique_ptr<GranulePlan>> GranulePlan::Make(const ScanBind& bind, const std::vector<PushedFilter>& filters,
@@ -125,6 +147,7 @@ Result<std::optional<std::vector<int>>> GranulePlan::LookUp(size_t source) {
   std::optional<std::vector<int>> result;
   for (size_t i = 0; i < filters_.size(); ++i) {
     const int column = StoredColumn(filters_[i].logical);
+    if (column >= 0 && texts_[i] && granules.has_tokens(column)) SHEAF_RETURN_NOT_OK(SearchTexts(source, i, &result));
     if (column < 0 || !keys_[i] || !granules.has_filter(column)) continue;
     std::vector<int> found;
     for (const std::string& key : *keys_[i]) {
@@ -132,20 +155,25 @@ Result<std::optional<std::vector<int>>> GranulePlan::LookUp(size_t source) {
       if (!looked_up.ok()) return WithContext(looked_up, fmt::format("looking up {}", filters_[i].logical->name));
       ++index_lookups_;
     }
-    if (index_columns_.find(filters_[i].logical->name) == std::string::npos) {
-      index_columns_ += (index_columns_.empty() ? "" : ", ") + filters_[i].logical->name;
-    }
-    std::sort(found.begin(), found.end());
-    found.erase(std::unique(found.begin(), found.end()), found.end());
-    if (!result) {
-      result = std::move(found);
-    } else {
-      std::vector<int> both;
-      std::set_intersection(result->begin(), result->end(), found.begin(), found.end(), std::back_inserter(both));
-      result = std::move(both);
-    }
+    AddName(filters_[i].logical->name, &index_columns_);
+    Intersect(std::move(found), &result);
   }
   return result;
+}
+
+Status GranulePlan::SearchTexts(size_t source, size_t i, std::optional<std::vector<int>>* granules) {
+  const auto& searched = *bind_.table.sources[source].source;
+  std::vector<int> found;
+  for (const columns::TextNeeds& needs : *texts_[i]) {
+    const Status looked_up = searched.FindTokens(StoredColumn(filters_[i].logical), needs, &found);
+    if (!looked_up.ok()) return WithContext(looked_up, fmt::format("searching {}", filters_[i].logical->name));
+  }
+  AddName(filters_[i].logical->name, &token_columns_);
+  const int64_t before = *granules ? std::ssize(**granules) : searched.num_granules();
+  Intersect(std::move(found), granules);
+  token_granules_ += before;
+  token_granules_pruned_ += before - std::ssize(**granules);
+  return Status::OK();
 }
 
 void GranulePlan::OrderByZones() {
@@ -205,6 +233,10 @@ std::vector<std::pair<std::string, std::string>> GranulePlan::Explain() const {
   lines.emplace_back("Rows scanned", fmt::format("{}", counters_.rows_scanned.load()));
   lines.emplace_back("Bytes read", Megabytes(counters_.bytes_read.load()));
   lines.emplace_back("Index", index_columns_.empty() ? "none" : fmt::format("{} ({} look-ups)", index_columns_, index_lookups_));
+  if (!token_columns_.empty()) {
+    lines.emplace_back("Token index",
+                       fmt::format("{} (ruled out {} of {} row groups)", token_columns_, token_granules_pruned_, token_granules_));
+  }
   return lines;
 }
 

@@ -13,6 +13,7 @@
 
 #include "query/scan.h"
 #include "query/statement_state.h"
+#include "query/text_search.h"
 
 namespace sheaf::query {
 
@@ -76,7 +77,10 @@ class GranulePlan {
   Status AddSource(size_t source);
   bool SourceRuledOut(size_t source) const;
   bool GranuleRuledOut(const Work& work) const;
+  /// The source's granules that index look-ups leave; nothing: all.
   Result<std::optional<std::vector<int>>> LookUp(size_t source);
+  /// Leaves those of `granules` where the token index of filter `i` may have such a text.
+  Status SearchTexts(size_t source, size_t i, std::optional<std::vector<int>>* granules);
   void OrderByZones();
   void CountPruned(size_t source, int64_t granules);
 
@@ -84,12 +88,15 @@ class GranulePlan {
   const std::vector<PushedFilter>& filters_;
   StatementRecord* const record_;
   std::vector<std::optional<std::vector<std::string>>> keys_;  // For each filter: the values it asks for, if it does.
+  std::vector<std::optional<TextAlternatives>> texts_;           // For each filter: the texts it lets pass, on columns that are searched.
   std::vector<Work> work_;
   std::vector<std::atomic<int64_t>> live_;                      // Of each source: granules not ruled out.
   std::atomic<size_t> next_{0};
   StatementCounters counters_;
   std::string index_columns_;
   int64_t index_lookups_ = 0;
+  std::string token_columns_;
+  int64_t token_granules_ = 0, token_granules_pruned_ = 0;      // Asked for, and ruled out.
 };
 
 }  // namespace sheaf::query

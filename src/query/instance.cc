@@ -16,6 +16,7 @@
 #include "query/lookup_hint.h"
 #include "query/lookup_plan.h"
 #include "query/sampling.h"
+#include "query/text_search.h"
 #include "query/view_function.h"
 
 /// DuckDB brings an allocator of its own, jemalloc under other names, which looks for this variable in the program. A statement takes
@@ -87,6 +88,7 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
     RegisterIdTypes(&loader);
     RegisterArgumentCheck(&loader);
     RegisterSampling(&loader);
+    RegisterTextSearch(&loader);
     RegisterViewFunction(&loader, views, std::chrono::milliseconds(options.view_wait_ms));
     duckdb::OptimizerExtension extension;
     extension.pre_optimize_function = BeforeOptimizing;

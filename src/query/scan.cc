@@ -17,6 +17,7 @@
 #include "query/pruning.h"
 #include "query/statement_state.h"
 #include "query/store_transaction.h"
+#include "query/text_search.h"
 
 namespace sheaf::query {
 
@@ -517,6 +518,7 @@ duckdb::TableFunction MakeScanFunction(bool late_materialization) {
   function.projection_pushdown = true;
   function.filter_pushdown = true;
   function.filter_prune = true;
+  function.pushdown_expression = TakesTextFilter;
   function.late_materialization = late_materialization;
   function.cardinality = Cardinality;
   function.statistics = Statistics;

@@ -54,7 +54,7 @@ Result<std::optional<int64_t>> RetentionMs(const std::string& text) {
   return ms;
 }
 
-constexpr char kSettingNames[] = "retention, durability, sort, filters, time";
+constexpr char kSettingNames[] = "retention, durability, sort, filters, tokens, time";
 
 Status ApplySetting(const std::string& name, const std::string& text, store::TableSettings* settings) {
   const std::string key = duckdb::StringUtil::Lower(name);
@@ -70,6 +70,8 @@ Status ApplySetting(const std::string& name, const std::string& text, store::Tab
     settings->sort = SplitNames(text);
   } else if (key == "filters") {
     settings->filters = SplitNames(text);
+  } else if (key == "tokens") {
+    settings->tokens = SplitNames(text);
   } else if (key == "time") {
     settings->time_column = text;
   } else {
@@ -89,6 +91,8 @@ Status ResetSetting(const std::string& name, store::TableSettings* settings) {
     settings->sort = fresh.sort;
   } else if (key == "filters") {
     settings->filters = fresh.filters;
+  } else if (key == "tokens") {
+    settings->tokens = fresh.tokens;
   } else if (key == "time") {
     settings->time_column = fresh.time_column;
   } else {

@@ -99,6 +99,7 @@ parts::Layout SignalLayout(decode::Signal signal) {
       layout.time_column = ColumnOf(schema, "time");
       layout.sort_columns = ColumnsOf(schema, {"service_name", "time"});
       layout.filter_columns = ColumnsOf(schema, {"trace_id", "span_id", "service_name", "severity_text", "event_name"});
+      layout.token_columns = ColumnsOf(schema, {"body"});
       layout.trace_column = ColumnOf(schema, "trace_id");
       layout.service_column = ColumnOf(schema, "service_name");
       break;

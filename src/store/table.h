@@ -37,6 +37,7 @@ struct TableSettings {
   Durability durability = Durability::kLocal;
   std::vector<std::string> sort;                      // Append tables; empty: by time. Keyed ones are sorted by key.
   std::vector<std::string> filters;                   // Columns that get an id filter in parts.
+  std::vector<std::string> tokens;                    // Text columns that get a token index in parts.
   std::string time_column;                            // Timestamp or integer (ns); empty: none.
 };
 

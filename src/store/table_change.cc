@@ -12,6 +12,7 @@
 #include "columns/id_filter.h"
 #include "columns/key_codec.h"
 #include "columns/row_codec.h"
+#include "columns/token_filter.h"
 #include "parts/conform_source.h"
 #include "store/column_types.h"
 #include "store/names.h"
@@ -138,6 +139,12 @@ Status SetSettings(const TableSettings& settings, TableInfo* table) {
     return MakeError(ErrorKind::kInvalid, "column '{}' of type {} takes no filter; text, binary and ids do", field.name(),
                      field.type()->ToString());
   }
+  SHEAF_ASSIGN_OR_RETURN(table->layout.token_columns, FindColumns(*table, settings.tokens, "list of tokens"));
+  for (const int column : table->layout.token_columns) {
+    const arrow::Field& field = *table->schema->field(column);
+    if (columns::CanFilterTokens(*field.type())) continue;
+    return MakeError(ErrorKind::kInvalid, "column '{}' of type {} takes no token index; texts do", field.name(), field.type()->ToString());
+  }
   return Status::OK();
 }
 
@@ -187,7 +194,8 @@ class Draft {
     after_.defaults.erase(after_.defaults.begin() + column);
     after_.fills.erase(after_.fills.begin() + column);
     parts::Layout& layout = after_.layout;
-    for (std::vector<int>* list : {&layout.sort_columns, &layout.filter_columns, &layout.key_columns, &after_.key_columns}) {
+    for (std::vector<int>* list :
+         {&layout.sort_columns, &layout.filter_columns, &layout.token_columns, &layout.key_columns, &after_.key_columns}) {
       std::erase(*list, column);
       for (int& other : *list) other -= other > column ? 1 : 0;
     }
@@ -320,9 +328,9 @@ Result<TableInfo> ChangeSettings(const TableInfo& table, const TableSettings& se
   const parts::Layout& is = table.layout;
   const parts::Layout& wanted = after.layout;
   const bool same = is.time_column == wanted.time_column && is.sort_columns == wanted.sort_columns &&
-                    is.filter_columns == wanted.filter_columns;
+                    is.filter_columns == wanted.filter_columns && is.token_columns == wanted.token_columns;
   if (same || table.schema_name != kOtelSchema) return after;
-  return MakeError(ErrorKind::kDenied, "{} keeps its time column, sort order and filters; retention and durability can be chosen",
+  return MakeError(ErrorKind::kDenied, "{} keeps its time column, sort order, filters and tokens; retention and durability can be chosen",
                    FullName(table));
 }
 
@@ -382,6 +390,7 @@ TableSettings SettingsOf(const TableInfo& table) {
     for (const int column : table.layout.sort_columns) settings.sort.push_back(schema.field(column)->name());
   }
   for (const int column : table.layout.filter_columns) settings.filters.push_back(schema.field(column)->name());
+  for (const int column : table.layout.token_columns) settings.tokens.push_back(schema.field(column)->name());
   if (table.layout.time_column >= 0) settings.time_column = schema.field(table.layout.time_column)->name();
   return settings;
 }

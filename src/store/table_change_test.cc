@@ -61,6 +61,7 @@ TEST(MakeTable, SortsAnAppendTableByTimeUnlessToldOtherwise) {
   EXPECT_EQ(MakeTable(asked).ValueOrDie().layout.sort_columns, std::vector<int>{1});
   asked.settings.sort = {"WHO", "time"};
   asked.settings.filters = {"who"};
+  asked.settings.tokens = {"who"};
   asked.settings.retention_ms = 5;
   asked.settings.durability = Durability::kBuffered;
   const TableInfo table = MakeTable(asked).ValueOrDie();
@@ -70,6 +71,7 @@ TEST(MakeTable, SortsAnAppendTableByTimeUnlessToldOtherwise) {
   const TableSettings settings = SettingsOf(table);
   EXPECT_EQ(settings.sort, (std::vector<std::string>{"who", "Time"}));
   EXPECT_EQ(settings.filters, std::vector<std::string>{"who"});
+  EXPECT_EQ(settings.tokens, std::vector<std::string>{"who"});
   EXPECT_EQ(settings.time_column, "Time");
   EXPECT_EQ(settings.retention_ms, 5);
   EXPECT_EQ(settings.durability, Durability::kBuffered);
@@ -139,6 +141,7 @@ TEST(MakeTable, RefusesWhatCannotBe) {
       {"retention of nothing", [](NewTable* t) { t->settings.retention_ms = 0; }, ErrorKind::kInvalid, "positive"},
       {"durability of the table", [](NewTable* t) { t->settings.durability = Durability::kTable; }, ErrorKind::kInvalid,
        "buffered or local"},
+      {"tokens of numbers", [](NewTable* t) { t->settings.tokens = {"small"}; }, ErrorKind::kInvalid, "takes no token index"},
       {"filter on numbers", [](NewTable* t) { t->settings.filters = {"small"}; }, ErrorKind::kInvalid, "takes no filter"},
       {"default that does not fit",
        [](NewTable* t) { t->defaults = {nullptr, nullptr, nullptr, nullptr, arrow::MakeScalar(int64_t{70'000})}; },
@@ -243,15 +246,18 @@ TEST(ChangeTable, DropsAColumnAndMovesThoseBehindIt) {
   NewTable asked = Events();
   asked.settings.sort = {"who", "small"};
   asked.settings.filters = {"who"};
+  asked.settings.tokens = {"who"};
   asked.primary_key = {};
   const TableInfo before = MakeTable(asked).ValueOrDie();
   TableInfo after = ChangeTable(before, {.kind = Kind::kDropColumn, .column = "ID"}, Lsn(3)).ValueOrDie();
   EXPECT_EQ(after.layout.time_column, 0);
   EXPECT_EQ(after.layout.sort_columns, (std::vector<int>{1, 3}));
   EXPECT_EQ(after.layout.filter_columns, std::vector<int>{1});
+  EXPECT_EQ(after.layout.token_columns, std::vector<int>{1});
   after = ChangeTable(after, {.kind = Kind::kDropColumn, .column = "who"}, Lsn(4)).ValueOrDie();
   EXPECT_EQ(after.layout.sort_columns, std::vector<int>{2});
   EXPECT_TRUE(after.layout.filter_columns.empty());
+  EXPECT_TRUE(after.layout.token_columns.empty());
   after = ChangeTable(after, {.kind = Kind::kDropColumn, .column = "small"}, Lsn(5)).ValueOrDie();
   EXPECT_EQ(after.layout.sort_columns, std::vector<int>{0}) << "by time, where no other order is left";
   after = ChangeTable(after, {.kind = Kind::kAddColumn, .field = arrow::field("who", arrow::utf8())}, Lsn(6)).ValueOrDie();
@@ -455,6 +461,7 @@ TEST(CastScalar, LosesNothing) {
 TEST(TableRecord, KeepsEverythingOfADefinition) {
   NewTable asked = Orders();
   asked.settings.filters = {"who"};
+  asked.settings.tokens = {"who"};
   asked.settings.retention_ms = 77;
   asked.settings.durability = Durability::kBuffered;
   arrow::StringBuilder builder;
@@ -478,6 +485,7 @@ TEST(TableRecord, KeepsEverythingOfADefinition) {
   const TableInfo back = FromRecord(ToRecord(table).ValueOrDie()).ValueOrDie();
   EXPECT_EQ(back.id, table.id);
   EXPECT_EQ(back.name, table.name);
+  EXPECT_EQ(back.layout.token_columns, std::vector<int>{2});
   EXPECT_EQ(back.schema_name, table.schema_name);
   EXPECT_EQ(back.kind, TableKind::kKeyed);
   EXPECT_TRUE(back.schema->Equals(*table.schema, /*check_metadata=*/true));

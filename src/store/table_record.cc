@@ -196,6 +196,7 @@ Result<parts::TableRecord> ToRecord(const TableInfo& table) {
                    {"service", NameOf(schema, layout.service_column)},
                    {"parent", NameOf(schema, layout.parent_column)},
                    {"granule_rows", layout.granule_rows}};
+  if (!layout.token_columns.empty()) settings["tokens"] = NamesOf(schema, layout.token_columns);
   if (table.retention_ms) settings["retention_ms"] = *table.retention_ms;
   if (!table.key_columns.empty()) settings["key"] = NamesOf(schema, table.key_columns);
   settings["durability"] = table.durability == Durability::kBuffered ? "buffered" : "local";
@@ -235,6 +236,7 @@ Result<TableInfo> FromRecord(const parts::TableRecord& record) {
   table.layout.time_column = reader.Column("time");
   table.layout.sort_columns = reader.Columns("sort");
   table.layout.filter_columns = reader.Columns("filters");
+  table.layout.token_columns = reader.Columns("tokens");
   table.layout.cluster_traces = reader.Flag("cluster_traces");
   table.layout.trace_column = reader.Column("trace");
   table.layout.service_column = reader.Column("service");
