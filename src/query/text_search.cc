@@ -162,6 +162,29 @@ Alternatives OfKeys(const duckdb::TableFilter& filter) {
   return all;
 }
 
+/// The constant that a filter compares by `comparison`, where it does.
+std::optional<std::string> Bound(const duckdb::TableFilter& filter, ExpressionType comparison) {
+  if (filter.filter_type != duckdb::TableFilterType::CONSTANT_COMPARISON) return std::nullopt;
+  const auto& constant = filter.Cast<duckdb::ConstantFilter>();
+  if (constant.comparison_type != comparison || constant.constant.IsNull()) return std::nullopt;
+  if (constant.constant.type().id() != duckdb::LogicalTypeId::VARCHAR) return std::nullopt;
+  return duckdb::StringValue::Get(constant.constant);
+}
+
+/// Of the range that DuckDB makes of LIKE 'text%': from the text to the same with a last byte that is one higher.
+Alternatives OfPrefix(const duckdb::ConjunctionAndFilter& filter) {
+  std::optional<std::string> from, to;
+  for (const auto& child : filter.child_filters) {
+    if (auto low = Bound(*child, ExpressionType::COMPARE_GREATERTHANOREQUALTO)) from = std::move(low);
+    if (auto high = Bound(*child, ExpressionType::COMPARE_LESSTHAN)) to = std::move(high);
+  }
+  if (!from || !to || from->empty() || from->size() != to->size()) return std::nullopt;
+  const char last = from->back();
+  if (static_cast<uint8_t>(last) >= 0x7F || to->back() != last + 1) return std::nullopt;
+  if (std::string_view(*from).substr(0, from->size() - 1) != std::string_view(*to).substr(0, to->size() - 1)) return std::nullopt;
+  return OfLike(Escaped(*from) + "%", kEscape, false);
+}
+
 }  // namespace
 
 void RegisterTextSearch(duckdb::ExtensionLoader* loader) {
@@ -175,7 +198,7 @@ std::optional<TextAlternatives> ImpliedTexts(const duckdb::TableFilter& filter) 
   switch (filter.filter_type) {
     case duckdb::TableFilterType::EXPRESSION_FILTER: return OfExpression(*filter.Cast<duckdb::ExpressionFilter>().expr);
     case duckdb::TableFilterType::CONJUNCTION_AND: {
-      Alternatives all;
+      Alternatives all = OfPrefix(filter.Cast<duckdb::ConjunctionAndFilter>());
       for (const auto& child : filter.Cast<duckdb::ConjunctionAndFilter>().child_filters) all = And(std::move(all), ImpliedTexts(*child));
       return all;
     }
