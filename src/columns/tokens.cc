@@ -44,7 +44,8 @@ Result<std::string> ParseToken(std::string_view token) {
   for (const char c : token) {
     const uint8_t byte = TokenByte(c);
     if (byte == 0) {
-      return MakeError(ErrorKind::kInvalid, "'{}' is not one token: '{}' stands between tokens; a token has letters and digits only", token, c);
+      return MakeError(ErrorKind::kInvalid, "'{}' is not one token: '{}' stands between tokens; a token has letters and digits only", token,
+                       c);
     }
     out += static_cast<char>(byte);
   }

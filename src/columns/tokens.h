@@ -50,8 +50,8 @@ using TextNeeds = std::vector<uint64_t>;
 /// Adds what holds a text with this token.
 void AddNeedsOfToken(std::string_view token, TextNeeds* needs);
 
-/// Adds what holds a text in which `fragment` occurs, in whatever case. A token of the fragment is one of the text only where it ends in the
-/// fragment: `bounded_before` and `bounded_after` say whether the text begins before the fragment and ends behind it.
+/// Adds what holds a text in which `fragment` occurs, in whatever case. A token of the fragment is one of the text only where it ends in
+/// the fragment: `bounded_before` and `bounded_after` say whether the text begins before the fragment and ends behind it.
 void AddNeedsOfFragment(std::string_view fragment, bool bounded_before, bool bounded_after, TextNeeds* needs);
 
 /// Adds what holds a text that LIKE matches with the pattern (% any bytes, _ any character; `escape` 0: none), or ILIKE (`any_case`).

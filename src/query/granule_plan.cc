@@ -79,6 +79,7 @@ Result<std::unique_ptr<GranulePlan>> GranulePlan::Make(const ScanBind& bind, con
   std::unique_ptr<GranulePlan> plan(new GranulePlan(bind, filters, record));
   for (size_t i = 0; i < bind.table.sources.size(); ++i) SHEAF_RETURN_NOT_OK(plan->AddSource(i));
   if (bind.order) plan->OrderByZones();
+  if (!plan->token_columns_.empty()) record->counters.indexes.fetch_or(kByTokens, std::memory_order_relaxed);
   if (plan->index_lookups_ > 0) record->counters.indexes.fetch_or(kByFilter, std::memory_order_relaxed);
   return plan;
 }

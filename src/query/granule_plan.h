@@ -88,7 +88,7 @@ class GranulePlan {
   const std::vector<PushedFilter>& filters_;
   StatementRecord* const record_;
   std::vector<std::optional<std::vector<std::string>>> keys_;  // For each filter: the values it asks for, if it does.
-  std::vector<std::optional<TextAlternatives>> texts_;           // For each filter: the texts it lets pass, on columns that are searched.
+  std::vector<std::optional<TextAlternatives>> texts_;         // For each filter: the texts it lets pass, on columns that are searched.
   std::vector<Work> work_;
   std::vector<std::atomic<int64_t>> live_;                      // Of each source: granules not ruled out.
   std::atomic<size_t> next_{0};

@@ -20,7 +20,8 @@ const char* NameOf(StatementKind kind) {
 
 std::string NamesOfIndexes(uint32_t indexes) {
   std::string names;
-  for (const auto& [bit, name] : {std::pair(kByKey, "key"), std::pair(kByFilter, "filter"), std::pair(kByTopN, "top-n")}) {
+  for (const auto& [bit, name] : {std::pair(kByKey, "key"), std::pair(kByFilter, "filter"), std::pair(kByTokens, "tokens"),
+                                  std::pair(kByTopN, "top-n")}) {
     if ((indexes & bit) == 0) continue;
     if (!names.empty()) names += ", ";
     names += name;

@@ -33,7 +33,7 @@ struct LoggedQuery {
 
 /// "select", "lookup", "write", "definition", "other".
 const char* NameOf(StatementKind kind);
-/// The names of what is in `indexes`: "key, filter, top-n"; empty where nothing is.
+/// The names of what is in `indexes`: "key, filter, tokens, top-n"; empty where nothing is.
 std::string NamesOfIndexes(uint32_t indexes);
 /// At most `bytes_max` of `text`, whole characters.
 std::string Shortened(const std::string& text, size_t bytes_max);

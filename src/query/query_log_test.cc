@@ -120,6 +120,7 @@ TEST(Shortened, NeverCutsACharacter) {
   EXPECT_EQ(Shortened("abcdef", 3), "abc");
   EXPECT_EQ(Shortened("ab\xC3\xA9", 3), "ab");
   EXPECT_EQ(NamesOfIndexes(kByKey | kByTopN), "key, top-n");
+  EXPECT_EQ(NamesOfIndexes(kByFilter | kByTokens), "filter, tokens");
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ enum IndexUse : uint32_t {
   kByKey = 1,     // Rows were looked up by their primary key.
   kByFilter = 2,  // An index over a column named the granules.
   kByTopN = 4,    // Granules were read in the order of ORDER BY … LIMIT, so that its bound rules out the others.
+  kByTokens = 8,  // The token index of a text column named the granules.
 };
 
 /// What a statement took besides. Written by the thread that runs it, read by any.

@@ -103,8 +103,8 @@ class Words {
 
  private:
   std::string Pieces(uint64_t count) {
-    static constexpr const char* kPieces[] = {"a", "B", "k", "K", "time", "OUT", "oom", "7", "42", " ", " ", "-", "é", "É", "İ", "\xE2\x84\xAA",
-                                              "超", "i", "ß", "x1"};
+    static constexpr const char* kPieces[] = {"a", "B", "k", "K", "time", "OUT", "oom",          "7",  "42", " ",
+                                              " ", "-", "é", "É", "İ",    "i",   "\xE2\x84\xAA", "超", "ß",  "x1"};
     std::string out;
     while (count-- > 0) out += kPieces[Pick(std::size(kPieces))];
     return out;
