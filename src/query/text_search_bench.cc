@@ -1,10 +1,13 @@
 /// A rare word among made-up lines of logs, in a table with a token index and in one without, hot and cold: what the statement takes from
-/// its text to its answer. SHEAF_BENCH_ROWS: how many lines (default 5,000,000). Counters: rows that were scanned.
+/// its text to its answer. SHEAF_BENCH_ROWS: how many lines (default 5,000,000). Counters: rows that were scanned, and
+/// the time of the first such statement.
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -43,8 +46,8 @@ class Lines {
     SHEAF_CHECK(answer.ok());
   }
   void MakeCold() {
-    if (!is_cold_) SHEAF_CHECK(database_->MakeCold(std::nullopt).ok());
-    is_cold_ = true;
+    if (std::exchange(is_cold_, true)) return;
+    SHEAF_CHECK(database_->MakeCold(std::nullopt).ok());
     Report("cold");
   }
 
@@ -97,13 +100,23 @@ class Lines {
 };
 
 void Search(benchmark::State& state, const char* table, const char* condition) {
-  if (state.range(0) == 1) Lines::Get().MakeCold();
+  Lines& lines = Lines::Get();
+  if (state.range(0) == 1) lines.MakeCold();
   const std::string sql = fmt::format("SELECT time, body FROM {} WHERE {}", table, condition);
+  // The first one checks the blocks of the index that it reads. The library calls this function several times.
+  static std::map<std::string, double> first_ms;
+  const std::string name = fmt::format("{} {}", sql, state.range(0));
+  if (!first_ms.contains(name)) {
+    const int64_t began_ns = io::SystemClock()->NowNs();
+    lines.Run(sql);
+    first_ms[name] = static_cast<double>(io::SystemClock()->NowNs() - began_ns) * 1e-6;
+  }
   QueryStats stats;
   for (auto _ : state) {
     stats = {};
-    Lines::Get().Run(sql, &stats);
+    lines.Run(sql, &stats);
   }
+  state.counters["first_ms"] = first_ms[name];
   state.counters["rows_scanned"] = static_cast<double>(stats.rows_scanned);
 }
 
