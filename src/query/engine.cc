@@ -17,6 +17,7 @@
 #include "query/instance.h"
 #include "query/parsed_statements.h"
 #include "query/query_log.h"
+#include "query/result_cache.h"
 #include "query/running_query.h"
 #include "query/statement_report.h"
 #include "query/system_tables.h"
@@ -67,8 +68,12 @@ struct Claim {
   std::shared_ptr<StatementRecord> record = std::make_shared<StatementRecord>();
   std::shared_ptr<Interrupter> interrupter;
   std::optional<Deadlines::Ticket> deadline;
+  Admission::Place place = Admission::Place::kNone;
+  std::optional<Clock::time_point> expires;
   uint64_t log_id = 0;
   int64_t timeout_ms = 0;
+  std::string cache_key;         // Empty: its answer is not to be kept.
+  uint64_t definitions = 0;      // Before it was planned.
 };
 
 /// A statement that is planned, and how to plan it once more.
@@ -80,8 +85,11 @@ struct Begun {
 class EngineOverDuckDb : public Engine {
  public:
   EngineOverDuckDb(store::Database* database, const EngineOptions& options)
-      : database_(database), options_(options), admission_(std::max(1, options.concurrent_queries_max)),
-        views_(database), system_tables_(AllSystemTables()) {}
+      : database_(database), options_(options),
+        admission_(std::max(1, options.concurrent_queries_max), std::max(1, options.concurrent_queries_max / 4),
+                   options.waiting_queries_max),
+        views_(database), cache_(options.result_cache_bytes_max, database, [this] { return Definitions(); }),
+        system_tables_(AllSystemTables()) {}
   ~EngineOverDuckDb() override { views_.Stop(); }
 
   Status OpenClients() {
@@ -98,15 +106,32 @@ class EngineOverDuckDb : public Engine {
     return tables;
   }
   Result<Instance*> InstanceFor(bool trusted) SHEAF_EXCLUDES(mutex_);
+  /// Changes whenever a name may come to mean something else. Both summands only grow.
+  uint64_t Definitions() const { return database_->catalog_version() + views_.version(); }
+  Status NoTurn(const Claim& claim) const {
+    return MakeError(ErrorKind::kThrottled, "{} statements run already and none ended within {} ms: try again later",
+                     options_.concurrent_queries_max, claim.timeout_ms);
+  }
   /// Waits for the statement's turn. Throttled where it did not come in time.
-  Status Admit(Claim* claim);
+  Status Admit(bool look_up, Claim* claim);
+  /// Has a statement without a turn wait for it: a SELECT once its plan shows whether it is a look-up, anything else now.
+  Status AdmitOrPostpone(const duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>>& statements, Claim* claim);
   Result<std::unique_ptr<Query>> Run(const QueryRequest& request, Instance* instance, Claim* claim);
   StatementLimits LimitsOf(const Claim& claim) const {
     return {.timeout_ms = claim.timeout_ms, .memory_bytes_max = options_.memory_bytes_max, .temp_bytes_max = options_.temp_bytes_max};
   }
   Result<Begun> Begin(duckdb::unique_ptr<duckdb::SQLStatement> statement, const std::vector<Parameter>& parameters, const std::string& sql,
                       Claim* claim);
-  void Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome);
+  /// What a statement has taken goes back, and its end is told.
+  struct Taken {
+    Instance* instance = nullptr;
+    Admission::Place place = Admission::Place::kNone;
+    uint64_t log_id = 0;
+  };
+  std::unique_ptr<Query> AnswerAgain(std::shared_ptr<const KeptAnswer> answer, const Claim& claim);
+  /// What a planned statement's answer will be kept as, if it may be.
+  std::optional<AnswerDraft> DraftAnswer(const Claim& claim);
+  void Return(const Taken& taken, std::unique_ptr<Session> session, const Status& outcome);
 
   store::Database* const database_;  // Borrowed.
   const EngineOptions options_;
@@ -114,6 +139,7 @@ class EngineOverDuckDb : public Engine {
   WriteTurn turn_;
   QueryLog log_;
   Views views_;
+  ResultCache cache_;
   const SystemTables system_tables_;
   Deadlines deadlines_;
   std::unique_ptr<Instance> clients_;
@@ -130,22 +156,52 @@ Result<Instance*> EngineOverDuckDb::InstanceFor(bool trusted) {
   return owner_.get();
 }
 
-void EngineOverDuckDb::Return(Instance* instance, std::unique_ptr<Session> session, uint64_t log_id, const Status& outcome) {
-  if (session) instance->GiveBack(std::move(session));
-  admission_.Leave();
-  ReportStatement(*log_.Ended(log_id, outcome), options_.slow_ms);
+void EngineOverDuckDb::Return(const Taken& taken, std::unique_ptr<Session> session, const Status& outcome) {
+  if (session) taken.instance->GiveBack(std::move(session));
+  admission_.Leave(taken.place);
+  ReportStatement(*log_.Ended(taken.log_id, outcome), options_.slow_ms);
 }
 
-Status EngineOverDuckDb::Admit(Claim* claim) {
+Status EngineOverDuckDb::Admit(bool look_up, Claim* claim) {
   StatementCosts& costs = claim->record->costs;
   const auto start = Clock::now();
   costs.queued = true;
-  const bool entered = admission_.Enter(std::chrono::milliseconds(claim->timeout_ms));
+  const auto outcome = admission_.Enter(look_up, claim->expires, &claim->place);
   costs.queued = false;
   costs.queue_ns = NsSince(start);
-  if (entered) return Status::OK();
-  return MakeError(ErrorKind::kThrottled, "{} statements run already and none ended within {} ms: try again later",
-                   options_.concurrent_queries_max, claim->timeout_ms);
+  switch (outcome) {
+    case Admission::Outcome::kEntered: return Status::OK();
+    case Admission::Outcome::kTimedOut: return NoTurn(*claim);
+    case Admission::Outcome::kFull: break;
+  }
+  return MakeError(ErrorKind::kThrottled, "{} statements run and {} wait already: try again later", options_.concurrent_queries_max,
+                   options_.waiting_queries_max);
+}
+
+Status EngineOverDuckDb::AdmitOrPostpone(const duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>>& statements, Claim* claim) {
+  if (claim->place != Admission::Place::kNone) return Status::OK();
+  const bool planned_first = statements.size() == 1 && statements[0]->type == duckdb::StatementType::SELECT_STATEMENT;
+  if (!planned_first) return Admit(false, claim);
+  claim->session->state->SetAdmission([this, claim](bool look_up) { return Admit(look_up, claim); });
+  return Status::OK();
+}
+
+std::unique_ptr<Query> EngineOverDuckDb::AnswerAgain(std::shared_ptr<const KeptAnswer> answer, const Claim& claim) {
+  claim.record->costs.cache_hit = true;
+  claim.record->SetKind(StatementKind::kSelect);
+  return std::make_unique<KeptQuery>(std::move(answer), claim.record, [this, log_id = claim.log_id](const Status& outcome) {
+    ReportStatement(*log_.Ended(log_id, outcome), options_.slow_ms);
+  });
+}
+
+std::optional<AnswerDraft> EngineOverDuckDb::DraftAnswer(const Claim& claim) {
+  auto reads = claim.session->state->TakeReads();
+  // Definitions that changed while it was planned: which of them its names meant is not known.
+  if (!reads || Definitions() != claim.definitions) return std::nullopt;
+  KeptAnswer answer;
+  answer.definitions = claim.definitions;
+  answer.tables = std::move(*reads);
+  return AnswerDraft(&cache_, claim.cache_key, std::move(answer));
 }
 
 Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& request) {
@@ -154,29 +210,34 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   }
   Claim claim;
   claim.timeout_ms = request.timeout_ms >= 0 ? request.timeout_ms : options_.timeout_ms;
-  const auto expires = Clock::now() + std::chrono::milliseconds(claim.timeout_ms);
+  if (claim.timeout_ms > 0) claim.expires = Clock::now() + std::chrono::milliseconds(claim.timeout_ms);
   SHEAF_ASSIGN_OR_RETURN(Instance* const instance, InstanceFor(request.trusted));
   claim.log_id = log_.Started(request.sql, claim.record);
-  if (const Status admitted = Admit(&claim); !admitted.ok()) {
-    ReportStatement(*log_.Ended(claim.log_id, admitted), options_.slow_ms);
-    return admitted;
+  if (cache_.enabled() && !request.trusted) {  // The owner's connections have settings of their own.
+    claim.cache_key = ResultCache::KeyOf(request);
+    if (auto answer = cache_.Find(claim.cache_key)) return AnswerAgain(std::move(answer), claim);
+    claim.definitions = Definitions();
   }
+  claim.place = admission_.TryEnter();
   auto session = instance->Borrow();
   if (!session.ok()) {
-    Return(instance, nullptr, claim.log_id, session.status());
+    Return({.instance = instance, .place = claim.place, .log_id = claim.log_id}, nullptr, session.status());
     return session.status();
   }
   claim.session = std::move(session).ValueUnsafe();
   claim.interrupter = std::make_shared<Interrupter>(claim.session->connection.get());
-  if (claim.timeout_ms > 0) {
-    claim.deadline = deadlines_.Add(expires, [interrupter = claim.interrupter] { interrupter->Interrupt(Interrupter::Reason::kTimeout); });
+  if (claim.expires) {
+    claim.deadline = deadlines_.Add(*claim.expires,
+                                    [interrupter = claim.interrupter] { interrupter->Interrupt(Interrupter::Reason::kTimeout); });
   }
   auto query = WithoutExceptions([&] { return Run(request, instance, &claim); }, request.sql);
   if (query.ok()) return query;
-  const Status error = ExplainFailure(query.status(), *claim.interrupter, *claim.record, LimitsOf(claim));
+  Status error = ExplainFailure(query.status(), *claim.interrupter, *claim.record, LimitsOf(claim));
+  if (claim.place == Admission::Place::kNone && KindOf(error) == ErrorKind::kTimeout) error = NoTurn(claim);
   if (claim.deadline) deadlines_.Remove(*claim.deadline);
   claim.interrupter->Detach();
-  Return(instance, std::move(claim.session), claim.log_id, error);
+  if (claim.session) claim.session->state->SetAdmission(nullptr);
+  Return({.instance = instance, .place = claim.place, .log_id = claim.log_id}, std::move(claim.session), error);
   return error;
 }
 
@@ -209,12 +270,19 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   claim->session->state->Begin(claim->record);
   const auto parse_start = Clock::now();
   SHEAF_ASSIGN_OR_RETURN(const auto of_view, ParseViewStatement(&connection, request.sql));
-  if (of_view) SHEAF_RETURN_NOT_OK(views_.Execute(*of_view));
+  if (of_view) {
+    if (claim->place == Admission::Place::kNone) SHEAF_RETURN_NOT_OK(Admit(false, claim));
+    SHEAF_RETURN_NOT_OK(views_.Execute(*of_view));
+  }
   SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, of_view ? kNoRows : request.sql, request.trusted));
   StatementCosts& costs = claim->record->costs;
   costs.parse_ns = NsSince(parse_start);
   claim->record->SetKind(of_view ? StatementKind::kDefinition : KindOfStatement(*statements.back()));
   MemoryWatch memory(&duckdb::BufferManager::GetBufferManager(*connection.context), &costs);
+  SHEAF_RETURN_NOT_OK(AdmitOrPostpone(statements, claim));
+  claim->session->state->SetKeeping(!claim->cache_key.empty() && claim->record->kind_now() == StatementKind::kSelect &&
+                                    ResultCache::IsRepeatableText(request.sql));
+  const int64_t queued_before = costs.queue_ns;
   const auto plan_start = Clock::now();
   for (size_t i = 0; i + 1 < statements.size(); ++i) {
     SHEAF_ASSIGN_OR_RETURN(auto begun, Begin(std::move(statements[i]), {}, request.sql, claim));
@@ -226,14 +294,19 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
     if (result->HasError()) return FromDuckDb(result->GetErrorObject());
   }
   SHEAF_ASSIGN_OR_RETURN(auto begun, Begin(std::move(statements.back()), request.parameters, request.sql, claim));
-  costs.plan_ns = NsSince(plan_start);
   auto pending = std::move(begun.pending);
+  if (claim->session->state->waits_for_turn()) {  // It was planned without any optimizer.
+    const Status admitted = claim->session->state->Admit(false);
+    if (!admitted.ok()) pending->Close();
+    SHEAF_RETURN_NOT_OK(admitted);
+  }
+  costs.plan_ns = NsSince(plan_start) - (costs.queue_ns - queued_before);
   // DuckDB forgets an interrupt that came before the statement began.
   if (claim->interrupter->reason() != Interrupter::Reason::kNone) {
     pending->Close();
     return MakeError(ErrorKind::kCancelled, "interrupted");
   }
-  RunningQuery::Parts parts{.memory = memory};
+  RunningQuery::Parts parts{.draft = DraftAnswer(*claim), .keep_ns_min = options_.result_cache_work_min_us * 1000, .memory = memory};
   parts.session = std::move(claim->session);
   parts.record = claim->record;
   parts.interrupter = claim->interrupter;
@@ -242,9 +315,8 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   parts.limits = LimitsOf(*claim);
   parts.restart = std::move(begun.restart);
   parts.turn = &turn_;
-  parts.release = [this, instance, log_id = claim->log_id](std::unique_ptr<Session> session, const Status& outcome) {
-    Return(instance, std::move(session), log_id, outcome);
-  };
+  parts.release = [this, taken = Taken{.instance = instance, .place = claim->place, .log_id = claim->log_id}](
+                      std::unique_ptr<Session> session, const Status& outcome) { Return(taken, std::move(session), outcome); };
   return std::make_unique<RunningQuery>(std::move(parts), std::move(pending));
 }
 

@@ -21,10 +21,14 @@ struct EngineOptions {
   std::string temp_directory;                         // Empty: <data>/tmp.
   int64_t temp_bytes_max = int64_t{16} << 30;
   int64_t timeout_ms = 60'000;                        // Default per statement; 0: none.
-  int concurrent_queries_max = 16;                    // Beyond, statements wait (up to their time-out), then kThrottled.
+  int concurrent_queries_max = 16;                    // Beyond, statements wait (up to their time-out), then kThrottled. Look-ups by id
+                                                      // or key have a quarter as many places besides.
+  int waiting_queries_max = 0;                        // Beyond, statements that are no look-ups get kThrottled at once; 0: all wait.
   int64_t sql_bytes_max = int64_t{1} << 20;
   int64_t view_wait_ms = 10;                          // A statement waits this long for a view to have what its snapshot has.
   int read_ahead_granules = 0;                        // Of a scan, fetched from disk while others are read; 0: as the system does.
+  int64_t result_cache_bytes_max = 0;                 // Answers of clients' statements that are kept; 0: none. See result_cache.h.
+  int64_t result_cache_work_min_us = 2000;            // Those that took less work are not.
   int64_t slow_ms = 1000;                             // Statements that take this long are written to the log; 0: none.
 };
 

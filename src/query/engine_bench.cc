@@ -55,3 +55,5 @@ BENCHMARK(Constant)->Unit(benchmark::kMicrosecond)->MinTime(2);
 
 }  // namespace
 }  // namespace sheaf::query
+
+BENCHMARK_MAIN();

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "core/memory.h"
+#include "core/metrics.h"
 #include "query/testing.h"
 
 namespace sheaf::query {
@@ -176,6 +177,67 @@ TEST_F(EngineTest, StatementBeyondTheLimitWaitsAndIsThrottled) {
   EXPECT_EQ(KindOf((*engine)->Start({.sql = "SELECT 1", .timeout_ms = 20}).status()), ErrorKind::kThrottled);
   first->reset();
   EXPECT_TRUE((*engine)->Start({.sql = "SELECT 1", .timeout_ms = 1000}).ok());
+}
+
+TEST_F(EngineTest, ScansDoNotKeepLookUpsWaiting) {
+  database_.AddTradingTables();
+  auto opened = Engine::Open(&database_, {.threads = 2, .concurrent_queries_max = 8});
+  ASSERT_TRUE(opened.ok());
+  Engine* engine = opened->get();
+  ASSERT_TRUE(RunAll(engine, {.sql = "INSERT INTO trading.accounts (user_id, balance) SELECT 'u' || range, range FROM range(100)"}).ok());
+  std::vector<std::unique_ptr<Query>> scans;
+  for (int i = 0; i < 8; ++i) {
+    scans.push_back(engine->Start({.sql = "SELECT name, range FROM traces, range(1000000)"}).ValueOrDie());
+    ASSERT_TRUE(scans.back()->Next().ok());
+  }
+  const std::string id = "'4bf92f3577b34da6a3ce929d0e0e4736'";
+  const std::string look_ups[] = {
+      "SELECT name FROM traces WHERE trace_id = " + id,
+      "SELECT name FROM find_trace(" + id + ")",
+      "SELECT count(*) AS n FROM traces WHERE trace_id = " + id + " AND kind = 'SERVER'",
+      "SELECT balance FROM trading.accounts WHERE user_id = 'u7'",
+      "SELECT user_id, balance FROM trading.accounts WHERE user_id IN ('u7', 'u8') ORDER BY balance LIMIT 1",
+  };
+  for (int round = 0; round < 3; ++round) {
+    for (const std::string& sql : look_ups) {
+      QueryStats stats;
+      const auto rows = RunAll(engine, {.sql = sql, .timeout_ms = 20'000}, &stats);
+      ASSERT_TRUE(rows.ok()) << sql << ": " << rows.status().ToString();
+      EXPECT_GE((*rows)->num_rows(), 1) << sql;
+      EXPECT_LT(stats.queue_seconds, 1) << sql;
+    }
+  }
+  for (const char* scan : {"SELECT count(*) FROM traces WHERE name = 'SELECT'", "SELECT 1", "EXPLAIN SELECT 1",
+                           "SELECT a.balance FROM trading.accounts a, range(10) WHERE user_id = 'u7'",
+                           "DELETE FROM trading.accounts WHERE user_id = 'u8'"}) {
+    EXPECT_EQ(KindOf(RunAll(engine, {.sql = scan, .timeout_ms = 30}).status()), ErrorKind::kThrottled) << scan;
+  }
+  // Look-ups have two places of their own, and no more.
+  auto first = engine->Start({.sql = look_ups[0]}), second = engine->Start({.sql = look_ups[3]});
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(KindOf(engine->Start({.sql = look_ups[0], .timeout_ms = 30}).status()), ErrorKind::kThrottled);
+  scans.pop_back();
+  EXPECT_TRUE(RunAll(engine, {.sql = "SELECT 1", .timeout_ms = 20'000}).ok());
+}
+
+TEST_F(EngineTest, WhoWaitsIsServedInOrderAndSeenWaiting) {
+  auto opened = Engine::Open(&database_, {.threads = 2, .concurrent_queries_max = 1, .waiting_queries_max = 1});
+  ASSERT_TRUE(opened.ok());
+  Engine* engine = opened->get();
+  auto running = engine->Start({.sql = "SELECT * FROM range(1000000)"}).ValueOrDie();
+  QueryStats stats;
+  std::thread waiting([&] { EXPECT_TRUE(RunAll(engine, {.sql = "SELECT 7 AS seven"}, &stats).ok()); });
+  const Gauge& queue = Metrics().AddGauge("sheaf_query_queue_length", "");
+  while (queue.value() == 0) std::this_thread::yield();
+  // No place is free for another than the one that waits.
+  EXPECT_THAT(RunAll(engine, {.sql = "SELECT 1"}).status().message(), HasSubstr("1 statements run and 1 wait already"));
+  running.reset();
+  waiting.join();
+  EXPECT_GT(stats.queue_seconds, 0);
+  EXPECT_LT(stats.plan_seconds, stats.queue_seconds + 1);
+  const auto kept = RunToText(engine, {.sql = "SELECT state, queue_ms > 0 AS waited FROM sheaf.queries WHERE sql LIKE '%AS seven' "
+                                              "AND state <> 'running'"}, Format::kNdjson);
+  EXPECT_EQ(*kept, "{\"state\":\"done\",\"waited\":true}\n");
 }
 
 TEST_F(EngineTest, OwnerMayWriteFilesAndRunSeveralStatements) {

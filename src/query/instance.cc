@@ -15,6 +15,7 @@
 #include "query/lockdown.h"
 #include "query/lookup_hint.h"
 #include "query/lookup_plan.h"
+#include "query/repeatable_plan.h"
 #include "query/sampling.h"
 #include "query/text_search.h"
 #include "query/view_function.h"
@@ -63,13 +64,18 @@ void BeforeOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr
   if (!SessionState::Of(input.context).trusted()) CheckPlan(*plan);
   RewriteAttributeAccess(plan.get());
   MarkLookUps(plan.get());
+  if (SessionState& state = SessionState::Of(input.context); state.keeping()) state.SetReads(ReadsOfRepeatable(plan.get()));
   PlanLookUp(&input.optimizer, &plan);
 }
 
 /// Runs after DuckDB's own optimizers.
-void AfterOptimizing(duckdb::OptimizerExtensionInput&, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) {
+void AfterOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) {
   ShowLookUp(&plan);
   ReplaceOrders(&plan);
+  SessionState& state = SessionState::Of(input.context);
+  if (!state.waits_for_turn()) return;
+  const Status admitted = state.Admit(ReadsFewRows(*plan));
+  if (!admitted.ok()) ThrowStatus(input.context, admitted);
 }
 
 }  // namespace

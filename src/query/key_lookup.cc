@@ -119,6 +119,16 @@ Result<std::optional<FoundRows>> FindByKey(duckdb::ClientContext& context, const
   return found;
 }
 
+bool BindsKey(const duckdb::LogicalGet& get) {
+  const auto& bind = get.bind_data->Cast<ScanBind>();
+  if (bind.table.info->kind != store::TableKind::kKeyed) return false;
+  std::vector<PushedFilter> filters;
+  for (const auto& [column, filter] : get.table_filters.filters) {
+    filters.push_back({.column = column, .filter = filter.get(), .logical = bind.Find(column), .type = {}});
+  }
+  return BoundKey(*bind.table.info, filters).has_value();
+}
+
 const char* AccessName(const ScanBind& bind, const std::vector<PushedFilter>& filters, bool by_key) {
   if (by_key) return "point get by key";
   if (bind.table.info->kind != store::TableKind::kKeyed) return "scan";

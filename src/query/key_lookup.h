@@ -23,6 +23,9 @@ struct FoundRows {
 /// The filters must still be applied to what is found. Errors: the store's.
 Result<std::optional<FoundRows>> FindByKey(duckdb::ClientContext& context, const ScanBind& bind, const std::vector<PushedFilter>& filters);
 
+/// Whether a scan that is planned so will look rows up by key.
+bool BindsKey(const duckdb::LogicalGet& get);
+
 /// How EXPLAIN ANALYZE calls the way in which such a scan reads.
 const char* AccessName(const ScanBind& bind, const std::vector<PushedFilter>& filters, bool by_key);
 

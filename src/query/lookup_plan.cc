@@ -7,6 +7,7 @@
 #include "duckdb/optimizer/remove_unused_columns.hpp"
 #include "duckdb/optimizer/topn_optimizer.hpp"
 
+#include "query/key_lookup.h"
 #include "query/scan.h"
 
 namespace sheaf::query {
@@ -85,6 +86,25 @@ void PlanLookUp(duckdb::Optimizer* optimizer, Plan* plan) {
 
 void ShowLookUp(Plan* plan) {
   if (auto* hidden = dynamic_cast<HiddenPlan*>(plan->get())) *plan = hidden->Take();
+}
+
+bool ReadsFewRows(const LogicalOperator& plan) {
+  switch (plan.type) {
+    case LogicalOperatorType::LOGICAL_FILTER:
+    case LogicalOperatorType::LOGICAL_PROJECTION:
+    case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
+    case LogicalOperatorType::LOGICAL_DISTINCT:
+    case LogicalOperatorType::LOGICAL_ORDER_BY:
+    case LogicalOperatorType::LOGICAL_TOP_N:
+    case LogicalOperatorType::LOGICAL_LIMIT:
+    case LogicalOperatorType::LOGICAL_EXTENSION_OPERATOR:
+      return plan.children.size() == 1 && ReadsFewRows(*plan.children[0]);
+    case LogicalOperatorType::LOGICAL_GET: {
+      const auto& get = plan.Cast<duckdb::LogicalGet>();
+      return get.function.name == kScanName && (get.bind_data->Cast<ScanBind>().few_rows || BindsKey(get));
+    }
+    default: return false;
+  }
 }
 
 }  // namespace sheaf::query

@@ -17,4 +17,7 @@ void PlanLookUp(duckdb::Optimizer* optimizer, duckdb::unique_ptr<duckdb::Logical
 /// To be called after DuckDB's passes: shows a plan that PlanLookUp() hid.
 void ShowLookUp(duckdb::unique_ptr<duckdb::LogicalOperator>* plan);
 
+/// To be called last: whether the plan reads few rows of one table, by an id or by key, and joins them with nothing.
+bool ReadsFewRows(const duckdb::LogicalOperator& plan);
+
 }  // namespace sheaf::query

@@ -22,8 +22,8 @@ class QueryLogTest : public ::testing::Test {
   void SetUp() override {
     std::mt19937_64 random(5);
     for (int part = 0; part < 3; ++part) {
-    const int64_t time_ns = (1'700'000'000 + part * 10'000) * int64_t{1'000'000'000};
-    database_.Add(decode::Signal::kTraces, RandomSpans(80, 5, time_ns, &random), {}, 200);
+      const int64_t time_ns = (1'700'000'000 + part * 10'000) * int64_t{1'000'000'000};
+      database_.Add(decode::Signal::kTraces, RandomSpans(80, 5, time_ns, &random), {}, 200);
     }
     database_.AddTradingTables();
     Open({.threads = 2});

@@ -131,7 +131,9 @@ Result<duckdb::unique_ptr<duckdb::QueryResult>> RunToResult(duckdb::unique_ptr<d
 }
 
 RunningQuery::RunningQuery(Parts parts, duckdb::unique_ptr<duckdb::PendingQueryResult> pending)
-    : parts_(std::move(parts)), pending_(std::move(pending)), schema_(ResultSchema(pending_->types, pending_->names)) {}
+    : parts_(std::move(parts)), pending_(std::move(pending)), schema_(ResultSchema(pending_->types, pending_->names)) {
+  if (parts_.draft) parts_.draft->SetSchema(schema_);
+}
 
 RunningQuery::~RunningQuery() {
   if (!ended_) {
@@ -155,8 +157,10 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
     return outcome_;
   }
   if (*batch == nullptr) {
+    KeepAnswer();
     Finish(Status::OK());
   } else {
+    if (parts_.draft && !parts_.draft->Add(*batch)) parts_.draft.reset();
     costs.rows += (*batch)->num_rows();
   }
   return batch;
@@ -186,6 +190,12 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Fetch() {
   return batches.size() == 1 ? batches[0] : arrow::ConcatenateRecordBatches(batches);
 }
 
+void RunningQuery::KeepAnswer() {
+  const StatementCosts& costs = parts_.record->costs;
+  if (parts_.draft && costs.plan_ns + costs.execute_ns >= parts_.keep_ns_min) parts_.draft->Keep();
+  parts_.draft.reset();
+}
+
 void RunningQuery::Finish(const Status& outcome) {
   ended_ = true;
   if (parts_.deadline) parts_.deadlines->Remove(*parts_.deadline);
@@ -203,6 +213,21 @@ void RunningQuery::Finish(const Status& outcome) {
   parts_.release(std::move(parts_.session), outcome);
 }
 
+Result<std::shared_ptr<arrow::RecordBatch>> KeptQuery::Next() {
+  if (cancelled_) {
+    const Status cancelled = MakeError(ErrorKind::kCancelled, "the statement was cancelled");
+    End(cancelled);
+    return cancelled;
+  }
+  if (next_ == answer_->batches.size()) {
+    End(Status::OK());
+    return nullptr;
+  }
+  record_->costs.rows += answer_->batches[next_]->num_rows();
+  return answer_->batches[next_++];
+}
+
 QueryStats RunningQuery::stats() const { return StatsOf(*parts_.record); }
+QueryStats KeptQuery::stats() const { return StatsOf(*record_); }
 
 }  // namespace sheaf::query

@@ -2,16 +2,19 @@
 
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/mutex.h"
 #include "query/deadlines.h"
 #include "query/engine.h"
 #include "query/instance.h"
+#include "query/result_cache.h"
 #include "query/statement_state.h"
 #include "query/write_turn.h"
 
@@ -84,6 +87,8 @@ class RunningQuery : public Query {
     Release release;
     Restart restart;                 // Empty: the statement only reads.
     WriteTurn* turn = nullptr;       // Borrowed from the engine.
+    std::optional<AnswerDraft> draft;  // Where the answer is to be kept…
+    int64_t keep_ns_min = 0;         // …if it took this much work.
     MemoryWatch memory;              // Of the session that is borrowed.
   };
 
@@ -98,6 +103,7 @@ class RunningQuery : public Query {
  private:
   Result<std::shared_ptr<arrow::RecordBatch>> Fetch();
   void Finish(const Status& outcome);
+  void KeepAnswer();
 
   Parts parts_;
   duckdb::unique_ptr<duckdb::PendingQueryResult> pending_;  // Until the first Next().
@@ -105,6 +111,31 @@ class RunningQuery : public Query {
   std::shared_ptr<arrow::Schema> schema_;
   Status outcome_;           // Of the first Next() that failed.
   bool drained_ = false, ended_ = false;
+};
+
+/// A statement whose answer was there already.
+class KeptQuery : public Query {
+ public:
+  /// `ended` is called once.
+  KeptQuery(std::shared_ptr<const KeptAnswer> answer, std::shared_ptr<StatementRecord> record, std::function<void(const Status&)> ended)
+      : answer_(std::move(answer)), record_(std::move(record)), ended_(std::move(ended)) {}
+  ~KeptQuery() override { End(MakeError(ErrorKind::kCancelled, "the statement was dropped before its end")); }
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return answer_->schema; }
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override;
+  void Cancel() override { cancelled_ = true; }
+  QueryStats stats() const override;
+
+ private:
+  void End(const Status& outcome) {
+    if (ended_) std::exchange(ended_, nullptr)(outcome);
+  }
+
+  const std::shared_ptr<const KeptAnswer> answer_;
+  const std::shared_ptr<StatementRecord> record_;
+  std::function<void(const Status&)> ended_;
+  std::atomic<bool> cancelled_{false};
+  size_t next_ = 0;
 };
 
 /// The error to give for a statement that failed: what stopped it counts more than what DuckDB says of it.

@@ -4,12 +4,17 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/ids.h"
 #include "core/mutex.h"
 #include "core/status.h"
 #include "query/duckdb_headers.h"
+#include "query/result_cache.h"
 #include "store/database.h"
 
 namespace sheaf::query {
@@ -96,7 +101,24 @@ class SessionState : public duckdb::ClientContextState {
   bool trusted() const { return trusted_; }
   int read_ahead_granules() const { return read_ahead_granules_; }
   /// Set before a statement is planned, on the thread that plans it.
-  void Begin(std::shared_ptr<StatementRecord> record) { record_ = std::move(record); }
+  void Begin(std::shared_ptr<StatementRecord> record) {
+    record_ = std::move(record);
+    SetKeeping(false);
+  }
+  /// Whether the answer of the statement that is planned next may be kept, so that what it reads is noted.
+  void SetKeeping(bool keeping) {
+    keeping_ = keeping;
+    reads_.reset();
+  }
+  bool keeping() const { return keeping_; }
+  void SetReads(std::optional<std::vector<TableState>> reads) { reads_ = std::move(reads); }
+  /// The tables that the answer depends on, and nothing else; nothing where it is not so.
+  std::optional<std::vector<TableState>> TakeReads() { return std::exchange(reads_, std::nullopt); }
+  /// `admit` waits for the turn of the statement that is planned next, once its plan shows whether it is a look-up; empty: it has its
+  /// turn already.
+  void SetAdmission(std::function<Status(bool look_up)> admit) { admit_ = std::move(admit); }
+  bool waits_for_turn() const { return admit_ != nullptr; }
+  Status Admit(bool look_up) { return std::exchange(admit_, nullptr)(look_up); }
   /// What the statement that is planned next is: whether it changes rows, and whether its INSERT leaves out keys that are there.
   void SetWriting(bool writes, bool insert_missing) { writes_ = writes, insert_missing_ = insert_missing; }
   bool writes() const { return writes_; }
@@ -116,6 +138,9 @@ class SessionState : public duckdb::ClientContextState {
   const int read_ahead_granules_;
   bool writes_ = false, insert_missing_ = false;
   std::shared_ptr<const store::Snapshot> snapshot_;
+  std::function<Status(bool)> admit_;
+  bool keeping_ = false;
+  std::optional<std::vector<TableState>> reads_;
   std::shared_ptr<StatementRecord> record_ = std::make_shared<StatementRecord>();
 };
 

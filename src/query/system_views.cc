@@ -67,6 +67,7 @@ SystemTable SettingsTable(store::Database* database, const EngineOptions* engine
                 number("query.concurrent_queries_max", engine->concurrent_queries_max, ""),
                 number("query.sql_bytes_max", engine->sql_bytes_max, "bytes"),
                 number("query.read_ahead_granules", engine->read_ahead_granules, ""),
+                number("query.result_cache_bytes_max", engine->result_cache_bytes_max, "bytes"),
                 number("query.slow_ms", engine->slow_ms, "ms")};
   };
   return table;

@@ -213,6 +213,7 @@ void Views::Install(const ViewDefinition& definition, const std::shared_ptr<View
     before->Close();
   }
   if (view) views_.push_back(view);
+  ++version_;
   changed_.NotifyAll();
 }
 

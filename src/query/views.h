@@ -48,6 +48,8 @@ class Views {
   /// store's.
   Status Execute(const ViewStatement& statement) SHEAF_EXCLUDES(mutex_, definitions_mutex_);
 
+  /// Changes whenever a view comes or goes.
+  uint64_t version() const { return version_.load(std::memory_order_acquire); }
   /// Null where there is none.
   std::shared_ptr<View> Find(const std::string& schema_name, const std::string& name) const SHEAF_EXCLUDES(mutex_);
   std::shared_ptr<View> Find(const std::string& full_name) const SHEAF_EXCLUDES(mutex_);
@@ -79,6 +81,7 @@ class Views {
   mutable Mutex mutex_;
   mutable CondVar changed_;
   std::vector<std::shared_ptr<View>> views_ SHEAF_GUARDED_BY(mutex_);
+  std::atomic<uint64_t> version_{0};  // Changed under mutex_, together with views_.
   std::optional<Lsn> building_after_ SHEAF_GUARDED_BY(mutex_);  // Where the log of the view that is being built begins.
   bool stopping_ SHEAF_GUARDED_BY(mutex_) = false, following_ SHEAF_GUARDED_BY(mutex_) = false;
   std::thread follower_;

@@ -113,6 +113,8 @@ std::vector<Setting> ServerAndStorageSettings() {
 
 std::vector<Setting> QueryAndLimitSettings() {
   return {
+      Choice("query.profile", SHEAF_PLACE(query.profile), "recommended large low-latency",
+             "Defaults of the settings below, for what the server is there for (see Profiles). One that is given itself counts."),
       Number("query.threads", SHEAF_PLACE(query.threads), Unit::kNone, 0, 1024,
              "Threads of all statements together. 0: one a core."),
       Number("query.memory_bytes", SHEAF_PLACE(query.memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 44,
@@ -124,13 +126,17 @@ std::vector<Setting> QueryAndLimitSettings() {
       Number("query.timeout_ms", SHEAF_PLACE(query.timeout_ms), Unit::kMs, 0, kDay,
              "Longest time of a statement; a request may ask for less. 0: none."),
       Number("query.concurrent_max", SHEAF_PLACE(query.concurrent_max), Unit::kNone, 1, 1024,
-             "Statements at once. Others wait for their turn; when as many wait as run, more get 429."),
+             "Statements at once. Others wait for their turn; when as many wait as run, more get 429. Look-ups by id or key "
+             "have a quarter as many places of their own."),
       Number("query.sql_bytes", SHEAF_PLACE(query.sql_bytes), Unit::kBytes, 1 << 10, 64 << 20, "Longest statement."),
       Number("query.read_ahead_granules", SHEAF_PLACE(query.read_ahead_granules), Unit::kNone, 0, 1024,
              "Pieces of 16,384 rows of a scan that are fetched from disk while earlier ones are read. 0: as the system does, which is "
              "faster on fast disks; more on those that take long to answer and serve many requests at once."),
       Number("query.cold_read_memory_bytes", SHEAF_PLACE(query.cold_read_memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 40,
              "Decoded pieces of Parquet parts that statements read at one time, beside `memory_bytes`. Beyond, a statement fails."),
+      Number("query.result_cache_bytes", SHEAF_PLACE(query.result_cache_bytes), Unit::kBytes, 0, int64_t{1} << 40,
+             "Answers that are kept for when the same is asked again and no table it reads has changed. One takes at most an eighth. "
+             "0: none are."),
       Number("query.slow_ms", SHEAF_PLACE(query.slow_ms), Unit::kMs, 0, kDay,
              "Statements that take this long are written to the log, with what they read and took: `event=query.slow`. 0: none."),
 
@@ -427,14 +433,45 @@ LogLevel Config::log_level() const {
   return LogLevel::kInfo;
 }
 
-Result<Config> LoadConfig(io::FileSystem* files, const ConfigSources& sources) {
+namespace {
+
+/// The defaults of a profile; docs/settings.md tells of them.
+Config ProfileDefaults(const std::string& profile) {
   Config config;
-  if (!sources.file.empty()) SHEAF_RETURN_NOT_OK(ReadToml(files, sources.file, &config));
-  SHEAF_RETURN_NOT_OK(ReadEnvironment(sources.environment, &config));
+  Config::Query& query = config.query;
+  query.profile = profile;
+  if (profile == "large") {
+    query.memory_bytes = int64_t{8} << 30;
+    query.concurrent_max = 4;
+    query.result_cache_bytes = int64_t{256} << 20;
+  } else if (profile == "low-latency") {
+    query.threads = 1;
+    query.concurrent_max = 64;
+    query.result_cache_bytes = int64_t{64} << 20;
+  }
+  return config;
+}
+
+Status ReadSources(io::FileSystem* files, const ConfigSources& sources, Config* config) {
+  if (!sources.file.empty()) SHEAF_RETURN_NOT_OK(ReadToml(files, sources.file, config));
+  SHEAF_RETURN_NOT_OK(ReadEnvironment(sources.environment, config));
   for (const auto& [key, text] : sources.flags) {
     const Setting* setting = FindSetting(key);
     if (setting == nullptr) return Unknown("flags", key, [](std::string_view known) { return std::string(known); });
-    SHEAF_RETURN_NOT_OK(SetText(*setting, key, text, &config));
+    SHEAF_RETURN_NOT_OK(SetText(*setting, key, text, config));
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+Result<Config> LoadConfig(io::FileSystem* files, const ConfigSources& sources) {
+  Config config;
+  SHEAF_RETURN_NOT_OK(ReadSources(files, sources, &config));
+  if (config.query.profile != Config().query.profile) {
+    // Read once more: what is given counts more than the profile, wherever that stands.
+    config = ProfileDefaults(config.query.profile);
+    SHEAF_RETURN_NOT_OK(ReadSources(files, sources, &config));
   }
   if (config.tls.certificate.empty() != config.tls.key.empty()) {
     return MakeError(ErrorKind::kInvalid, "tls.certificate and tls.key must both be set, or neither");

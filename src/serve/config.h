@@ -41,10 +41,12 @@ struct Config {
     int64_t log_cpu = -1;
   } storage;
   struct Query {
+    std::string profile = "recommended";  // Other defaults of what follows; see ProfileDefaults() in config.cc.
     int64_t threads = 0, memory_bytes = int64_t{1} << 30;
     std::string temp_directory;
     int64_t temp_bytes = int64_t{16} << 30, timeout_ms = 60'000, concurrent_max = 16, sql_bytes = int64_t{1} << 20;
     int64_t read_ahead_granules = 0, cold_read_memory_bytes = int64_t{1} << 30, slow_ms = 1'000;
+    int64_t result_cache_bytes = int64_t{32} << 20;
   } query;
   struct Tls {
     std::string certificate, key, client_ca;

@@ -115,6 +115,24 @@ TEST(Config, MissingFileIsAnError) {
   EXPECT_EQ(KindOf(config.status()), ErrorKind::kNotFound);
 }
 
+TEST(Config, ProfilesAreDefaultsThatSingleSettingsOverride) {
+  const auto low = FromToml("[query]\nconcurrent_max = 5\nprofile = \"low-latency\"\n");
+  ASSERT_TRUE(low.ok()) << low.status().ToString();
+  EXPECT_EQ(low->query.concurrent_max, 5);
+  EXPECT_EQ(low->query.threads, 1);
+  EXPECT_EQ(low->query.memory_bytes, Config().query.memory_bytes);
+  const auto large = LoadConfig(io::PosixFileSystem(), {.environment = {"SHEAF_QUERY_MEMORY_BYTES=2GiB"},
+                                                           .flags = {{"query.profile", "large"}}});
+  ASSERT_TRUE(large.ok()) << large.status().ToString();
+  EXPECT_EQ(large->query.memory_bytes, int64_t{2} << 30);
+  EXPECT_EQ(large->query.concurrent_max, 4);
+  const auto again = FromToml(ConfigToToml(*large));
+  ASSERT_TRUE(again.ok()) << again.status().ToString();
+  EXPECT_EQ(ConfigToToml(*again), ConfigToToml(*large));
+  EXPECT_THAT(FromToml("[query]\nprofile = \"fast\"\n").status().message(),
+              HasSubstr("query.profile must be one of recommended large low-latency, not 'fast'"));
+}
+
 TEST(Config, PrintedSettingsReadBackTheSame) {
   Config config;
   config.storage.data = "/a \"b\" \\c\n\x7f";

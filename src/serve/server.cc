@@ -50,9 +50,11 @@ query::EngineOptions EngineOptionsOf(const Config& config) {
   options.temp_bytes_max = query.temp_bytes;
   options.timeout_ms = query.timeout_ms;
   options.concurrent_queries_max = static_cast<int>(query.concurrent_max);
+  options.waiting_queries_max = options.concurrent_queries_max;
   options.sql_bytes_max = query.sql_bytes;
   options.read_ahead_granules = static_cast<int>(query.read_ahead_granules);
   options.slow_ms = query.slow_ms;
+  options.result_cache_bytes_max = query.result_cache_bytes;
   return options;
 }
 
@@ -98,7 +100,7 @@ HttpApiOptions HttpApiOptionsOf(const Config& config) {
   HttpApiOptions options;
   options.sql.sql_bytes_max = config.query.sql_bytes;
   options.sql.timeout_ms_max = config.query.timeout_ms;
-  options.statements_max = 2 * config.query.concurrent_max;
+  options.statements_max = 4 * config.query.concurrent_max;  // The engine refuses sooner, but for look-ups.
   options.retry_after_ms = config.limits.retry_after_ms;
   return options;
 }
