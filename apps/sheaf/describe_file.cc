@@ -177,6 +177,13 @@ Result<Json> DescribePartIndex(const std::string& path) {
             {"data_blocks", index->data_sums().size()},
             {"granules", granules},
             {"columns", columns}};
+  if (const columns::AttributeKeys* attributes = index->attributes(); attributes != nullptr) {
+    Json keys = Json::array();
+    for (const columns::AttributeKey& key : attributes->keys) {
+      keys.push_back({{"list", key.column}, {"key", key.key}, {"values", key.values}, {"column", key.position}});
+    }
+    json["attributes"] = {{"complete", attributes->complete}, {"keys", keys}};
+  }
   if (const parts::PartKeys* keys = index->keys(); keys != nullptr) {
     Json separators = Json::array();
     for (int64_t i = 0; i < keys->separators.size(); ++i) separators.push_back(ToHex(keys->separators[i]));

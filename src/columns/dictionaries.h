@@ -26,6 +26,9 @@ class DictionaryUnion {
   /// Errors: Unsupported (a type without bytes), TooLarge (2^31 distinct values).
   Status Add(const arrow::ArrayData& values, std::vector<int32_t>* numbers);
 
+  /// The value's number. For up to 2^31 distinct values.
+  int32_t NumberOf(std::string_view value);
+
   int32_t size() const { return static_cast<int32_t>(values_.size()); }
   const std::vector<std::string_view>& values() const { return values_; }
   /// The distinct values as an array, by number. Error: TooLarge (over 2 GiB of text with 32-bit offsets).
@@ -36,7 +39,6 @@ class DictionaryUnion {
     uint32_t hash = 0;
     int32_t number = -1;
   };
-  int32_t NumberOf(std::string_view value);
   void Grow();
 
   const std::shared_ptr<arrow::DataType> value_type_;

@@ -16,6 +16,7 @@
 #include <arrow/scalar.h>
 #include <arrow/type.h>
 
+#include "columns/attribute_keys.h"
 #include "core/ids.h"
 #include "core/status.h"
 
@@ -71,7 +72,11 @@ class GranuleSource {
     return MakeError(ErrorKind::kInvalid, "{} has no token index", name());
   }
 
-  /// Reads the given columns (positions in schema(), any order) of one granule, in that order. Hot
+  /// What is known of keys in lists of attributes; null: nothing. A key's own column has a position behind schema()'s columns, at which
+  /// it can be read, and has zones and filters, as those.
+  virtual const AttributeKeys* attributes() const { return nullptr; }
+
+  /// Reads the given columns (positions in schema() or of attributes(), any order) of one granule, in that order. Hot
   /// data comes without copying. Errors: Corruption (a checksum failed; names part and granule), Io.
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const = 0;
   /// Read() of these columns of the granule will follow soon: starts to fetch what is on disk, where that is worth it. Advice only;

@@ -260,7 +260,7 @@ Status ColdWriter::Finish() {
 
 std::vector<WrittenGranule> ColdWriter::FinalGranules() { return std::move(granules_); }
 
-ColdPart::ColdPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index,
+ColdPart::ColdPart(PartInfo info, PartSchema schema, std::unique_ptr<PartIndex> index,
                    std::unique_ptr<CheckedBytes> data)
     : PartSource(std::move(info), std::move(schema), std::move(index), std::move(data)) {}
 

@@ -40,7 +40,7 @@ class ColdWriter : public PartWriter {
 
 class ColdPart : public PartSource {
  public:
-  ColdPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data);
+  ColdPart(PartInfo info, PartSchema schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data);
 
   Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override SHEAF_EXCLUDES(mutex_);
 

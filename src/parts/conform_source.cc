@@ -1,5 +1,6 @@
 #include "parts/conform_source.h"
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
@@ -86,7 +87,9 @@ struct Column {
 class Conformed : public GranuleSource {
  public:
   Conformed(std::shared_ptr<const GranuleSource> source, std::shared_ptr<arrow::Schema> schema, std::vector<Column> columns)
-      : source_(std::move(source)), schema_(std::move(schema)), columns_(std::move(columns)) {}
+      : source_(std::move(source)), schema_(std::move(schema)), columns_(std::move(columns)), all_columns_(schema_) {
+    if (source_->attributes() != nullptr) ConformAttributes(*source_->attributes());
+  }
 
   const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
   const std::string& name() const override { return source_->name(); }
@@ -96,6 +99,7 @@ class Conformed : public GranuleSource {
   Lsn max_lsn() const override { return source_->max_lsn(); }
   int num_granules() const override { return source_->num_granules(); }
   int64_t granule_rows(int granule) const override { return source_->granule_rows(granule); }
+  const columns::AttributeKeys* attributes() const override { return attributes_ ? &*attributes_ : nullptr; }
   const columns::Zone* source_zone(int column) const override {
     return at(column).keeps_zones ? source_->source_zone(at(column).from) : nullptr;
   }
@@ -124,10 +128,11 @@ class Conformed : public GranuleSource {
     arrow::ArrayVector arrays;
     int next = 0;
     for (const int column : columns) {
-      fields.push_back(schema_->field(column));
+      fields.push_back(all_columns_->field(column));
       auto array = at(column).from < 0 ? Fill(column, read->num_rows()) : Cast(column, read->column(next++));
       if (!array.ok()) {
-        return WithContext(array.status(), fmt::format("{}: granule {}, column '{}'", name(), granule, schema_->field(column)->name()));
+        const std::string& of = all_columns_->field(column)->name();
+        return WithContext(array.status(), fmt::format("{}: granule {}, column '{}'", name(), granule, of));
       }
       arrays.push_back(std::move(*array));
     }
@@ -137,10 +142,29 @@ class Conformed : public GranuleSource {
  private:
   const Column& at(int column) const { return columns_[static_cast<size_t>(column)]; }
 
+  /// Keys of lists that are still there, and their columns behind those of the schema.
+  void ConformAttributes(const columns::AttributeKeys& older) {
+    columns::AttributeKeys& keys = attributes_.emplace();
+    keys.complete = older.complete;
+    for (columns::AttributeKey key : older.keys) {
+      const auto now = std::find_if(columns_.begin(), columns_.begin() + schema_->num_fields(),
+                                    [&](const Column& column) { return column.from == key.column && !column.cast; });
+      if (now == columns_.begin() + schema_->num_fields()) continue;
+      key.column = static_cast<int>(now - columns_.begin());
+      if (key.position >= 0) {
+        Column column{.from = key.position, .keeps_zones = true, .keeps_filter = true};
+        key.position = static_cast<int>(columns_.size());
+        columns_.push_back(std::move(column));
+      }
+      keys.keys.push_back(std::move(key));
+    }
+    all_columns_ = columns::WithAttributeColumns(*schema_, keys.keys);
+  }
+
   std::vector<int> FromSource(const std::vector<int>& columns) const {
     std::vector<int> out;
     for (const int column : columns) {
-      SHEAF_CHECK(column >= 0 && column < schema_->num_fields());
+      SHEAF_CHECK(column >= 0 && column < all_columns_->num_fields());
       if (at(column).from >= 0) out.push_back(at(column).from);
     }
     return out;
@@ -158,7 +182,9 @@ class Conformed : public GranuleSource {
 
   const std::shared_ptr<const GranuleSource> source_;
   const std::shared_ptr<arrow::Schema> schema_;
-  const std::vector<Column> columns_;
+  std::vector<Column> columns_;                        // Of all_columns_.
+  std::shared_ptr<arrow::Schema> all_columns_;         // Those of attributes, too.
+  std::optional<columns::AttributeKeys> attributes_;
 };
 
 Result<Column> MakeFilled(const arrow::Field& field, std::shared_ptr<arrow::Scalar> fill) {

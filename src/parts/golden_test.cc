@@ -23,6 +23,7 @@
 #include "columns/tokens.h"
 #include "core/check.h"
 #include "core/crc32c.h"
+#include "decode/schemas.h"
 #include "io/posix.h"
 #include "io/sim_testing.h"
 #include "parts/delete_vector.h"
@@ -31,6 +32,7 @@
 #include "parts/part.h"
 #include "parts/part_damage_testing.h"
 #include "parts/part_index.h"
+#include "parts/spans_testing.h"
 
 namespace sheaf::parts {
 namespace {
@@ -42,7 +44,8 @@ constexpr const char* kFiles[] = {"MANIFEST-000001", "CURRENT", "part-1.arrow", 
 constexpr const char* kFilesOfKeyedTables[] = {"part-3.arrow",   "part-3.idx", "part-3-1.del",  // Since version 2.
                                                "part-4.parquet", "part-4.idx", "part-4-1.del"};
 constexpr const char* kFilesWithTokens[] = {"part-5.arrow", "part-5.idx", "part-6.parquet", "part-6.idx"};  // Since version 3.
-constexpr int kVersion = 3;          // Of the golden files: what is written now.
+constexpr const char* kFilesWithAttributes[] = {"part-7.arrow", "part-7.idx", "part-8.parquet", "part-8.idx"};  // Since version 4.
+constexpr int kVersion = 4;          // Of the golden files: what is written now.
 constexpr int kManifestVersion = 2;  // A token index is a new section, which older programs skip, and no new version.
 constexpr const char* kServices[] = {"cart", "checkout", "payment"};
 constexpr int kRows = 10;
@@ -62,6 +65,7 @@ std::vector<std::string> FilesOf(int version) {
   std::vector<std::string> out(std::begin(kFiles), std::end(kFiles));
   if (version > 1) out.insert(out.end(), std::begin(kFilesOfKeyedTables), std::end(kFilesOfKeyedTables));
   if (version > 2) out.insert(out.end(), std::begin(kFilesWithTokens), std::end(kFilesWithTokens));
+  if (version > 3) out.insert(out.end(), std::begin(kFilesWithAttributes), std::end(kFilesWithAttributes));
   return out;
 }
 
@@ -149,13 +153,31 @@ PartInfo WriteKeyed(io::SimFileSystem* disk, Format format, const std::string& d
   return info;
 }
 
-/// The hot and the cold part of GoldenRows().
-void WriteParts(io::SimFileSystem* disk, const Layout& layout, uint64_t first_id, ManifestState* state) {
+/// A table of attributes: all rows have a route, each second one a status.
+std::shared_ptr<arrow::Schema> AttributesGoldenSchema() {
+  return arrow::schema({arrow::field("number", arrow::int64(), false), arrow::field("attributes", decode::AttributesType(), false)});
+}
+
+std::shared_ptr<arrow::RecordBatch> AttributesGoldenRows() {
+  arrow::Int64Builder number;
+  AttributeLists attributes;
+  for (int i = 0; i < kRows; ++i) {
+    SHEAF_CHECK(number.Append(i).ok());
+    attributes.String("http.route", "/route/" + std::to_string(i / 4));
+    if (i % 2 == 0) attributes.Int("status", 200 + i);
+    attributes.EndRow();
+  }
+  return arrow::RecordBatch::Make(AttributesGoldenSchema(), kRows, {number.Finish().ValueOrDie()->data(), attributes.Finish()});
+}
+
+/// The hot and the cold part of `rows`.
+void WriteParts(io::SimFileSystem* disk, const Layout& layout, uint64_t first_id, TableId table,
+                const std::shared_ptr<arrow::RecordBatch>& rows, ManifestState* state) {
   for (const Format format : {Format::kHot, Format::kCold}) {
     PartInfo info;
     info.id = PartId(format == Format::kHot ? first_id : first_id + 1);
-    info.table = TableId(7);
-    info.schema_version = 2;
+    info.table = table;
+    info.schema_version = table == TableId(7) ? 2 : 1;
     info.format = format;
     info.level = format == Format::kHot ? 0 : 1;
     info.file_uuid = format == Format::kHot ? "golden hot part!" : "golden cold part";
@@ -163,7 +185,7 @@ void WriteParts(io::SimFileSystem* disk, const Layout& layout, uint64_t first_id
     info.min_lsn = Lsn(1);
     info.max_lsn = Lsn(20);
     info.created_ns = 1'700'000'000'000'000'000;
-    state->parts.push_back(WritePart(disk, kFolder, info, layout, GoldenSchema(), {GoldenRows()}).ValueOrDie());
+    state->parts.push_back(WritePart(disk, kFolder, info, layout, rows->schema(), {rows}).ValueOrDie());
   }
 }
 
@@ -180,17 +202,21 @@ ManifestState WriteDatabase(io::SimFileSystem* disk) {
   state.epoch = Epoch(3);
   state.covered = Lsn(20);
   state.durable = Lsn(25);
-  state.next_part = PartId(7);
-  state.next_table = TableId(9);
+  state.next_part = PartId(9);
+  state.next_table = TableId(10);
   state.extra_json = R"({"sealed":{"7":20}})";
   state.tables.push_back({TableId(7), "otel", "golden", 2, arrow::ipc::SerializeSchema(*GoldenSchema()).ValueOrDie()->ToString(),
                           R"({"retention":"30d"})"});
-  WriteParts(disk, layout, 1, &state);
+  WriteParts(disk, layout, 1, TableId(7), GoldenRows(), &state);
   state.tables.push_back({TableId(8), "trading", "golden", 1,
                           arrow::ipc::SerializeSchema(*KeyedGoldenSchema()).ValueOrDie()->ToString(), R"({"kind":"keyed"})"});
   for (const Format format : {Format::kHot, Format::kCold}) state.parts.push_back(WriteKeyed(disk, format, state.database_uuid));
   layout.token_columns = {kMessage};
-  WriteParts(disk, layout, 5, &state);
+  WriteParts(disk, layout, 5, TableId(7), GoldenRows(), &state);
+  state.tables.push_back({TableId(9), "otel", "attributes", 1,
+                          arrow::ipc::SerializeSchema(*AttributesGoldenSchema()).ValueOrDie()->ToString(), "{}"});
+  layout = {.sort_columns = {0}, .granule_rows = 4};
+  WriteParts(disk, layout, 7, TableId(9), AttributesGoldenRows(), &state);
   SHEAF_CHECK(CommitManifest(disk, kFolder, state).ok());
   return state;
 }
@@ -217,6 +243,7 @@ void SaveSeeds(const io::SimFileSystem& disk) {
   Save(indexes, "cold_mended", with(1, file("part-2.idx")));
   Save(indexes, "keyed_mended", with(1, file("part-3.idx")));
   Save(indexes, "tokens_mended", with(1, file("part-5.idx")));
+  Save(indexes, "attributes_mended", with(1, file("part-7.idx")));
   Save(SourcePath("src/parts/corpus/delete_vector"), "as_written", with(0, file("part-3-1.del")));
   Save(SourcePath("src/parts/corpus/delete_vector"), "mended", with(1, file("part-4-1.del")));
   for (const Format format : {Format::kHot, Format::kCold}) {
@@ -256,7 +283,7 @@ INSTANTIATE_TEST_SUITE_P(Golden, EachVersion, testing::Range(1, kVersion + 1), t
 TEST_P(EachVersion, OpensWithItsTableAndItsRows) {
   const ManifestLoad load = Load().ValueOrDie();
   EXPECT_FALSE(load.fell_back);
-  ASSERT_EQ(load.state.tables.size(), GetParam() == 1 ? 1u : 2u);
+  ASSERT_EQ(load.state.tables.size(), GetParam() == 1 ? 1u : GetParam() < 4 ? 2u : 3u);
   ASSERT_EQ(load.state.parts.size(), 2u * static_cast<size_t>(GetParam()));
   EXPECT_EQ(load.state.covered, Lsn(20));
   EXPECT_EQ(load.state.extra_json, R"({"sealed":{"7":20}})");
@@ -333,10 +360,35 @@ TEST_F(Golden, PartsWithATokenIndexFindTheirGranulesByIt) {
   EXPECT_EQ(searched, 2);
 }
 
+TEST_F(Golden, PartsWithColumnsOfAttributesReadThem) {
+  int read = 0;
+  for (const PartInfo& info : Load().ValueOrDie().state.parts) {
+    if (info.table != TableId(9)) continue;
+    const auto source = OpenPart(&disk_, kFolder, info, AttributesGoldenSchema()).ValueOrDie();
+    ASSERT_NE(source->attributes(), nullptr);
+    EXPECT_TRUE(source->attributes()->complete);
+    const columns::AttributeKey* route = source->attributes()->Find(1, "http.route");
+    const columns::AttributeKey* status = source->attributes()->Find(1, "status");
+    ASSERT_TRUE(route != nullptr && status != nullptr);
+    EXPECT_EQ(route->values, kRows);
+    EXPECT_EQ(status->values, kRows / 2);
+    const std::vector<std::string> rows = columns::RowTexts({source->Read(1, {status->position, route->position, 0}).ValueOrDie()});
+    const std::string route_1 = "2f726f7574652f31";
+    EXPECT_THAT(rows, ElementsAre("323034|" + route_1 + "|0400000000000000|", "NULL|" + route_1 + "|0500000000000000|",
+                                  "323036|" + route_1 + "|0600000000000000|", "NULL|" + route_1 + "|0700000000000000|"));
+    std::vector<int> found;
+    ASSERT_TRUE(source->FindGranules(route->position, "/route/2", &found).ok());
+    EXPECT_THAT(found, ElementsAre(2));
+    ++read;
+  }
+  EXPECT_EQ(read, 2);
+}
+
 TEST_F(Golden, FilesAreStillWrittenTheSame) {
   const auto golden = [](const std::string& name) { return ReadGolden(kVersion, name); };
   EXPECT_EQ(EncodeManifest(DecodeManifest(golden("MANIFEST-000001")).ValueOrDie()), golden("MANIFEST-000001"));
-  for (const char* name : {"part-1.idx", "part-2.idx", "part-3.idx", "part-4.idx", "part-5.idx", "part-6.idx"}) {
+  for (const char* name : {"part-1.idx", "part-2.idx", "part-3.idx", "part-4.idx", "part-5.idx", "part-6.idx", "part-7.idx",
+                           "part-8.idx"}) {
     const std::string bytes = golden(name);
     const auto index = PartIndex::Open(arrow::Buffer::FromString(bytes), name).ValueOrDie();
     EXPECT_EQ(EncodeIndex(ContentsOf(*index)), bytes) << name;
@@ -411,7 +463,7 @@ TEST_F(Golden, ANewerPartIsRefusedAsUnsupported) {
   for (const PartInfo& info : load.state.parts) {
     const std::string path = io::Join(kFolder, IndexFileName(info.id));
     std::string bytes = disk_.Contents(path).ValueOrDie();
-    bytes[8] = 2;
+    bytes[8] = 3;
     uint32_t head_bytes = 0;
     std::memcpy(&head_bytes, bytes.data() + 12, sizeof head_bytes);
     const uint64_t sum = XXH3_64bits(bytes.data(), head_bytes - sizeof(uint64_t));

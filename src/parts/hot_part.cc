@@ -54,7 +54,7 @@ Result<WrittenGranule> HotWriter::Write(const std::shared_ptr<arrow::RecordBatch
 
 Status HotWriter::Finish() { return writer_->Close(); }
 
-HotPart::HotPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
+HotPart::HotPart(PartInfo info, PartSchema schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
     : PartSource(std::move(info), std::move(schema), std::move(index), std::move(data)),
       batches_(static_cast<size_t>(index_->granules())) {}
 

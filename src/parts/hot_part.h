@@ -34,7 +34,7 @@ class HotWriter : public PartWriter {
 
 class HotPart : public PartSource, public columns::FewRowsSource {
  public:
-  HotPart(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data);
+  HotPart(PartInfo info, PartSchema schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data);
 
   Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override SHEAF_EXCLUDES(mutex_);
   /// Checks, and so reads, only the blocks that hold the rows: of a granule's 4 MB, a trace's spans need half or less.

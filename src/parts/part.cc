@@ -8,6 +8,7 @@
 #include "columns/row_union.h"
 #include "core/hex.h"
 #include "core/memory.h"
+#include "parts/attribute_columns.h"
 #include "parts/cold_part.h"
 #include "parts/delete_vector.h"
 #include "parts/hot_part.h"
@@ -63,10 +64,18 @@ Result<OpenedFiles> OpenFiles(io::FileSystem* files, const std::string& director
   return out;
 }
 
-std::shared_ptr<const PartSource> MakeSource(const PartInfo& info, const std::shared_ptr<arrow::Schema>& schema,
-                                                         OpenedFiles files) {
-  if (info.format == Format::kHot) return std::make_shared<HotPart>(info, schema, std::move(files.index), std::move(files.data));
-  return std::make_shared<ColdPart>(info, schema, std::move(files.index), std::move(files.data));
+std::shared_ptr<const PartSource> MakeSource(const PartInfo& info, PartSchema schema, OpenedFiles files) {
+  if (info.format == Format::kHot) return std::make_shared<HotPart>(info, std::move(schema), std::move(files.index), std::move(files.data));
+  return std::make_shared<ColdPart>(info, std::move(schema), std::move(files.index), std::move(files.data));
+}
+
+/// What the data file holds: the table's columns, and those of attributes.
+std::shared_ptr<arrow::Schema> StoredSchema(const std::shared_ptr<arrow::Schema>& table, const PartIndex& index) {
+  const columns::AttributeKeys* attributes = index.attributes();
+  if (attributes == nullptr) return table;
+  const bool sound = std::all_of(attributes->keys.begin(), attributes->keys.end(),
+                                 [&](const auto& key) { return key.column < table->num_fields(); });
+  return sound ? columns::WithAttributeColumns(*table, attributes->keys) : table;
 }
 
 }  // namespace
@@ -74,15 +83,20 @@ std::shared_ptr<const PartSource> MakeSource(const PartInfo& info, const std::sh
 std::string IndexFileName(PartId id) { return fmt::format("part-{}.idx", id); }
 std::string DataFileName(PartId id, Format format) { return fmt::format("part-{}.{}", id, format == Format::kHot ? "arrow" : "parquet"); }
 
-Result<PartInfo> WritePart(io::FileSystem* files, const std::string& directory, PartInfo info, const Layout& layout,
-                           const std::shared_ptr<arrow::Schema>& schema,
+Result<PartInfo> WritePart(io::FileSystem* files, const std::string& directory, PartInfo info, const Layout& table_layout,
+                           const std::shared_ptr<arrow::Schema>& table_schema,
                            const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
-  SHEAF_RETURN_NOT_OK(CheckLayout(layout, *schema));
-  SHEAF_ASSIGN_OR_RETURN(const auto rows, columns::RowUnion::Make(schema, batches, &NamedPool("seal")));
+  SHEAF_RETURN_NOT_OK(CheckLayout(table_layout, *table_schema));
+  SHEAF_ASSIGN_OR_RETURN(auto with, AddAttributeColumns(table_schema, batches, &NamedPool("seal")));
+  const std::shared_ptr<arrow::Schema> schema = with.schema;
+  Layout layout = table_layout;
+  for (int c = table_schema->num_fields(); c < schema->num_fields(); ++c) layout.filter_columns.push_back(c);
+  SHEAF_ASSIGN_OR_RETURN(const auto rows, columns::RowUnion::Make(schema, std::move(with.batches), &NamedPool("seal")));
   if (rows->rows() == 0) return MakeError(ErrorKind::kInvalid, "a part needs at least one row");
   SHEAF_ASSIGN_OR_RETURN(const std::vector<uint32_t> order, Order(*rows, layout));
 
   SHEAF_ASSIGN_OR_RETURN(const auto part, PartStream::Open(files, directory, std::move(info), layout, schema));
+  if (!with.keys.keys.empty()) part->SetAttributes(std::move(with.keys));
   const std::span<const uint32_t> all(order);
   const size_t at_once = static_cast<size_t>(layout.granule_rows) * kGranulesGatheredAtOnce;
   for (size_t at = 0; at < all.size(); at += at_once) {
@@ -101,12 +115,13 @@ Result<std::shared_ptr<const PartSource>> OpenPartSource(io::FileSystem* files, 
                                                          const std::shared_ptr<arrow::Schema>& schema) {
   auto opened = OpenFiles(files, directory, info);
   if (!opened.ok()) return WithContext(opened.status(), fmt::format("opening part {}", info.id));
-  if (opened->index->columns() != schema->num_fields()) {
+  auto stored = StoredSchema(schema, *opened->index);
+  if (opened->index->columns() != stored->num_fields()) {
     return MakeError(ErrorKind::kCorruption, "part {} has {} columns, its table's schema version {} has {}", info.id,
-                     opened->index->columns(), info.schema_version, schema->num_fields());
+                     opened->index->columns(), info.schema_version, stored->num_fields());
   }
   SHEAF_RETURN_NOT_OK(opened->data->Check(0, std::min<int64_t>(1, opened->data->size())));
-  return MakeSource(info, schema, std::move(*opened));
+  return MakeSource(info, {.table = schema, .stored = std::move(stored)}, std::move(*opened));
 }
 
 Status VerifyPart(io::FileSystem* files, const std::string& directory, const PartInfo& info,

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::string_view kMagic = "SHEAFIDX";
 constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersionOfAttributes = 2;  // Its data file has columns that the table has not.
 constexpr size_t kSectionBytes = 24;
 constexpr size_t kGranuleBytes = 24;
 constexpr size_t kZoneBytesMin = 10;
@@ -129,6 +130,23 @@ void WriteKeys(const PartInfo& info, const PartKeys& keys, ByteWriter* out) {
   out->Raw(keys.separators.bytes);
 }
 
+bool HasColumns(const std::optional<columns::AttributeKeys>& attributes) {
+  return attributes && std::any_of(attributes->keys.begin(), attributes->keys.end(), [](const auto& key) { return key.position >= 0; });
+}
+
+void WriteAttributes(const columns::AttributeKeys& attributes, ByteWriter* out) {
+  out->Number(static_cast<uint32_t>(attributes.complete ? 1 : 0));
+  out->Number(static_cast<uint32_t>(attributes.keys.size()));
+  for (const columns::AttributeKey& key : attributes.keys) {
+    out->Number(static_cast<int32_t>(key.column));
+    out->Number(static_cast<int32_t>(key.position));
+    out->Number(static_cast<uint32_t>(key.form));
+    out->Number(key.types);
+    out->Number(key.values);
+    out->Text(key.key);
+  }
+}
+
 std::vector<uint64_t> ReadSums(ByteReader* in, uint64_t count) {
   const std::string_view raw = in->Raw(count * sizeof(uint64_t));
   std::vector<uint64_t> sums(raw.size() / sizeof(uint64_t));
@@ -138,57 +156,68 @@ std::vector<uint64_t> ReadSums(ByteReader* in, uint64_t count) {
 
 }  // namespace
 
-std::string EncodeIndex(const IndexContents& contents) {
+std::string PartIndex::EncodeBody(const IndexContents& contents, std::vector<Section>* listed) {
   std::string body;
   ByteWriter out(&body);
-  std::vector<PartIndex::Section> sections;
-  const auto begin = [&](PartIndex::SectionKind kind, int column) {
+  std::vector<Section>& sections = *listed;
+  const auto begin = [&](SectionKind kind, int column) {
     body.append((kBodyAlignment - body.size() % kBodyAlignment) % kBodyAlignment, '\0');
     sections.push_back({kind, column, static_cast<int64_t>(body.size()), 0});
   };
   const auto end = [&] { sections.back().bytes = static_cast<int64_t>(body.size()) - sections.back().offset; };
 
-  begin(PartIndex::SectionKind::kGranules, -1);
+  begin(SectionKind::kGranules, -1);
   for (const GranulePlace& g : contents.granules) {
     out.Number(g.rows);
     out.Number(g.offset);
     out.Number(g.bytes);
   }
   end();
-  begin(PartIndex::SectionKind::kColumnBytes, -1);
+  begin(SectionKind::kColumnBytes, -1);
   for (const auto& row : contents.column_bytes) {
     for (const int64_t bytes : row) out.Number(bytes);
   }
   end();
   for (size_t c = 0; c < contents.zones.size(); ++c) {
-    begin(PartIndex::SectionKind::kZones, static_cast<int>(c));
+    begin(SectionKind::kZones, static_cast<int>(c));
     for (const Zone& zone : contents.zones[c]) WriteZone(zone, &out);
     end();
   }
   for (const auto& [column, filter] : contents.filters) {
-    begin(PartIndex::SectionKind::kFilter, column);
+    begin(SectionKind::kFilter, column);
     out.Raw(filter);
     end();
   }
   for (const auto& [column, filter] : contents.token_filters) {
-    begin(PartIndex::SectionKind::kTokens, column);
+    begin(SectionKind::kTokens, column);
     out.Raw(filter);
     end();
   }
   if (contents.keys) {
-    begin(PartIndex::SectionKind::kKeys, -1);
+    begin(SectionKind::kKeys, -1);
     WriteKeys(contents.info, *contents.keys, &out);
     end();
-    begin(PartIndex::SectionKind::kKeyFilter, -1);
+    begin(SectionKind::kKeyFilter, -1);
     out.Raw(contents.key_filter);
     end();
   }
 
+  if (contents.attributes) {
+    begin(SectionKind::kAttributes, -1);
+    WriteAttributes(*contents.attributes, &out);
+    end();
+  }
+  return body;
+}
+
+std::string EncodeIndex(const IndexContents& contents) {
+  std::vector<PartIndex::Section> sections;
+  const std::string body = PartIndex::EncodeBody(contents, &sections);
   const std::vector<uint64_t> body_sums = BlockSums(body);
   std::string head;
   ByteWriter header(&head);
   header.Raw(kMagic);
-  header.Number(kVersion);
+  header.Number(HasColumns(contents.attributes) ? kVersionOfAttributes : kVersion);
   header.Number(uint32_t{0});  // Bytes of the head, below.
   WriteIdentity(contents.info, &header);
   header.Number(static_cast<uint64_t>(body.size()));
@@ -230,8 +259,9 @@ Result<std::unique_ptr<PartIndex>> PartIndex::Open(std::shared_ptr<arrow::Buffer
       sum != XXH3_64bits(file.data(), head_bytes - sizeof sum)) {
     return MakeError(ErrorKind::kCorruption, "{}: the index's head is damaged; restore it from a copy", out->name_);
   }
-  if (version != kVersion) {
-    return MakeError(ErrorKind::kUnsupported, "{}: index version {}; this program reads {}", out->name_, version, kVersion);
+  if (version != kVersion && version != kVersionOfAttributes) {
+    return MakeError(ErrorKind::kUnsupported, "{}: index version {}; this program reads up to {}", out->name_, version,
+                     kVersionOfAttributes);
   }
   out->info_.index_bytes = bytes->size();
   SHEAF_RETURN_NOT_OK(out->ReadHead(bytes, file.substr(0, head_bytes - sizeof sum)));
@@ -330,6 +360,38 @@ Status PartIndex::ReadKeys(std::string_view bytes) {
   return Status::OK();
 }
 
+Status PartIndex::ReadAttributes(std::string_view bytes) {
+  const auto damaged = [this](const char* what) { return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: {}", name_, what); };
+  ByteReader in(bytes);
+  columns::AttributeKeys attributes;
+  attributes.complete = in.Number<uint32_t>() != 0;
+  const auto count = in.Number<uint32_t>();
+  constexpr size_t kBytesMin = 28;
+  if (!in.ok() || count > in.left() / kBytesMin) return damaged("it has too many attributes");
+  int own = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    columns::AttributeKey key;
+    key.column = in.Number<int32_t>();
+    key.position = in.Number<int32_t>();
+    const auto form = in.Number<uint32_t>();
+    key.form = static_cast<columns::AttributeForm>(form);
+    key.types = in.Number<uint32_t>();
+    key.values = in.Number<int64_t>();
+    key.key = in.Text();
+    if (!in.ok() || form > static_cast<uint32_t>(columns::AttributeForm::kText)) return damaged("its attributes make no sense");
+    if ((key.position >= 0) != (key.form != columns::AttributeForm::kNone)) return damaged("an attribute's column has no form");
+    if (key.position >= 0) ++own;
+    attributes.keys.push_back(std::move(key));
+  }
+  int next = columns_ - own;  // Columns of their own are the last ones, in this order.
+  for (const columns::AttributeKey& key : attributes.keys) {
+    if (key.column < 0 || key.column >= columns_ - own) return damaged("an attribute is of a column that is not there");
+    if (key.position >= 0 && key.position != next++) return damaged("an attribute's column is not where it belongs");
+  }
+  attributes_ = std::move(attributes);
+  return Status::OK();
+}
+
 Status PartIndex::ReadSections(const std::vector<Section>& sections) {
   zone_sections_.resize(static_cast<size_t>(columns_));
   filter_sections_.resize(static_cast<size_t>(columns_));
@@ -357,6 +419,7 @@ Status PartIndex::ReadSections(const std::vector<Section>& sections) {
       case SectionKind::kKeys: SHEAF_RETURN_NOT_OK(ReadKeys(bytes)); break;
       case SectionKind::kKeyFilter: key_filter_section_ = s; break;
       case SectionKind::kTokens: token_sections_[static_cast<size_t>(s.column)] = s; break;
+      case SectionKind::kAttributes: SHEAF_RETURN_NOT_OK(ReadAttributes(bytes)); break;
     }  // Kinds of a later minor version are skipped: they can only make things faster.
   }
   if (!found_granules) return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: it lists no granules", name_);

@@ -17,6 +17,7 @@
 #include <arrow/buffer.h>
 #include <arrow/memory_pool.h>
 
+#include "columns/attribute_keys.h"
 #include "columns/granules.h"
 #include "columns/id_filter.h"
 #include "columns/key_codec.h"
@@ -43,7 +44,7 @@ struct PartKeys {
 /// What WritePart() collects and EncodeIndex() turns into bytes.
 struct IndexContents {
   PartInfo info;                                   // index_bytes and digest are ignored.
-  int columns = 0;
+  int columns = 0;                                 // Those of attributes included.
   std::vector<uint64_t> data_sums;
   std::vector<GranulePlace> granules;
   std::vector<std::vector<int64_t>> column_bytes;  // [granule][column]
@@ -52,6 +53,7 @@ struct IndexContents {
   std::vector<std::pair<int, std::string>> token_filters;  // Column, bytes.
   std::optional<PartKeys> keys;                    // Of keyed tables. Their bounds are in `info`.
   std::string key_filter;
+  std::optional<columns::AttributeKeys> attributes;
 };
 
 std::string EncodeIndex(const IndexContents& contents);
@@ -66,6 +68,8 @@ class PartIndex {
   /// As written, with index_bytes and the digest of the data's blocks; file_name is empty.
   const PartInfo& info() const { return info_; }
   int columns() const { return columns_; }
+  /// Null where the part was written without.
+  const columns::AttributeKeys* attributes() const { return attributes_ ? &*attributes_ : nullptr; }
   const std::vector<uint64_t>& data_sums() const { return data_sums_; }
   int granules() const { return static_cast<int>(granules_.size()); }
   const GranulePlace& granule(int i) const { return granules_[static_cast<size_t>(i)]; }
@@ -104,7 +108,8 @@ class PartIndex {
   Status Verify() const;
 
  private:
-  enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4, kKeys = 5, kKeyFilter = 6, kTokens = 7 };
+  enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4, kKeys = 5, kKeyFilter = 6, kTokens = 7,
+                                    kAttributes = 8 };
   struct Section {
     SectionKind kind;
     int column = -1;
@@ -117,10 +122,12 @@ class PartIndex {
   friend std::string EncodeIndex(const IndexContents& contents);
 
   PartIndex() = default;
+  static std::string EncodeBody(const IndexContents& contents, std::vector<Section>* sections);
   /// `head` is the beginning of `file`, which the body keeps alive.
   Status ReadHead(const std::shared_ptr<arrow::Buffer>& file, std::string_view head);
   Status ReadGranules(std::string_view bytes, int64_t count);
   Status ReadKeys(std::string_view bytes);
+  Status ReadAttributes(std::string_view bytes);
   Status ReadSections(const std::vector<Section>& sections);
   std::span<const uint8_t> Bytes(const Section& section) const {
     return {body_->data() + section.offset, static_cast<size_t>(section.bytes)};
@@ -138,6 +145,7 @@ class PartIndex {
   std::vector<std::optional<Section>> zone_sections_, filter_sections_, token_sections_;  // By column.
   mutable std::vector<ColumnZones> zones_;  // Parsed when first asked for.
   std::optional<PartKeys> keys_;
+  std::optional<columns::AttributeKeys> attributes_;
   std::optional<Section> key_filter_section_;
   std::optional<columns::IdFilterView> key_filter_;
 };

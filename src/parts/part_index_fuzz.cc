@@ -86,6 +86,11 @@ void AskAll(const parts::PartIndex& index) {
     const auto filter = index.FilterBytes(c);
     if (filter.ok()) (void)sheaf::columns::ShapeOfFilter({reinterpret_cast<const uint8_t*>(filter->data()), filter->size()});
   }
+  if (index.attributes() != nullptr) {
+    for (const auto& key : index.attributes()->keys) {
+      SHEAF_CHECK(key.column >= 0 && key.column < index.columns() && key.position < index.columns());
+    }
+  }
   if (index.keys() == nullptr) return;
   for (const std::string_view key : {"", "bid", "bid\x80", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"}) {
     const int bound = index.granules() > 0 ? index.GranuleOfLowerBound(key) : 0;

@@ -173,9 +173,54 @@ TEST(PartIndexFile, WhatIsNoIndexIsRefused) {
     EXPECT_THAT(refusal(bad).message(), HasSubstr("the index's head is damaged"));
   }
   bad = good;
-  Store<uint32_t>(2, 8, &bad);
+  Store<uint32_t>(3, 8, &bad);
   Seal(&bad);
   EXPECT_EQ(KindOf(refusal(bad)), ErrorKind::kUnsupported) << "a newer version is no damage";
+}
+
+TEST(PartIndexFile, AttributesComeBackAndMakeAnOlderProgramRefuseThePart) {
+  const auto with = [](IndexContents* contents) {
+    contents->attributes = {.keys = {{.column = 0, .key = "rare", .values = 1, .types = 2},
+                                     {.column = 0, .key = "route", .values = 5, .types = 2,
+                                      .form = columns::AttributeForm::kText, .position = 1}},
+                            .complete = true};
+  };
+  const auto index = Open(with).ValueOrDie();
+  ASSERT_NE(index->attributes(), nullptr);
+  EXPECT_TRUE(index->attributes()->complete);
+  const columns::AttributeKey* route = index->attributes()->Find(0, "route");
+  ASSERT_NE(route, nullptr);
+  EXPECT_EQ(route->position, 1);
+  EXPECT_EQ(route->values, 5);
+  EXPECT_EQ(route->form, columns::AttributeForm::kText);
+  EXPECT_EQ(index->attributes()->Find(1, "route"), nullptr);
+  IndexContents contents = Sound();
+  EXPECT_EQ(EncodeIndex(contents)[8], 1);
+  contents.attributes = {.keys = {{.column = 0, .key = "rare", .values = 1, .types = 2}}, .complete = true};
+  EXPECT_EQ(EncodeIndex(contents)[8], 1) << "the data file is as it was";
+  with(&contents);
+  EXPECT_EQ(EncodeIndex(contents)[8], 2);
+}
+
+TEST(PartIndexFile, AttributesThatMakeNoSenseAreRefused) {
+  struct Row {
+    columns::AttributeKey key;
+    const char* refusal;
+  };
+  const auto form = columns::AttributeForm::kDictionary;
+  const Row rows[] = {
+      {{.column = 0, .key = "k", .position = 1}, "an attribute's column has no form"},
+      {{.column = 0, .key = "k", .form = form}, "an attribute's column has no form"},
+      {{.column = 0, .key = "k", .form = static_cast<columns::AttributeForm>(9), .position = 1}, "its attributes make no sense"},
+      {{.column = 1, .key = "k", .form = form, .position = 1}, "an attribute is of a column that is not there"},
+      {{.column = -1, .key = "k"}, "an attribute is of a column that is not there"},
+      {{.column = 0, .key = "k", .form = form, .position = 0}, "an attribute's column is not where it belongs"},
+  };
+  for (const Row& row : rows) {
+    const auto index = Open([&](IndexContents* contents) { contents->attributes = {.keys = {row.key}, .complete = true}; });
+    EXPECT_EQ(KindOf(index.status()), ErrorKind::kCorruption);
+    EXPECT_THAT(index.status().message(), HasSubstr(row.refusal));
+  }
 }
 
 TEST(PartIndexFile, GranulesAndKeysThatMakeNoSenseAreRefused) {

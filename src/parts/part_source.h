@@ -15,9 +15,15 @@
 
 namespace sheaf::parts {
 
+struct PartSchema {
+  std::shared_ptr<arrow::Schema> table;
+  std::shared_ptr<arrow::Schema> stored;  // The same, and columns of attributes behind.
+};
+
 class PartSource : public columns::GranuleSource {
  public:
-  const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
+  const std::shared_ptr<arrow::Schema>& schema() const override { return table_schema_; }
+  const columns::AttributeKeys* attributes() const override { return index_->attributes(); }
   const std::string& name() const override { return info_.file_name; }
   uint64_t ordinal() const override { return info_.id.value; }
   int64_t rows() const override { return info_.rows; }
@@ -46,11 +52,13 @@ class PartSource : public columns::GranuleSource {
   const PartIndex& index() const { return *index_; }
 
  protected:
-  PartSource(PartInfo info, std::shared_ptr<arrow::Schema> schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
-      : info_(std::move(info)), schema_(std::move(schema)), index_(std::move(index)), data_(std::move(data)) {}
+  PartSource(PartInfo info, PartSchema schema, std::unique_ptr<PartIndex> index, std::unique_ptr<CheckedBytes> data)
+      : info_(std::move(info)), table_schema_(std::move(schema.table)), schema_(std::move(schema.stored)), index_(std::move(index)),
+        data_(std::move(data)) {}
 
   const PartInfo info_;
-  const std::shared_ptr<arrow::Schema> schema_;
+  const std::shared_ptr<arrow::Schema> table_schema_;
+  const std::shared_ptr<arrow::Schema> schema_;  // As stored.
   const std::unique_ptr<PartIndex> index_;
   const std::unique_ptr<CheckedBytes> data_;
 };

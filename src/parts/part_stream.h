@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <arrow/record_batch.h>
@@ -37,6 +38,8 @@ class PartStream {
   /// dictionaries. After an error the part cannot be finished any more.
   /// Errors: Invalid (another schema, no rows, keys that do not rise), Unsupported, TooLarge, Io, Unavailable.
   Status Write(const std::shared_ptr<arrow::RecordBatch>& granule);
+  /// What the index tells of attributes; those with columns of their own are the last ones of the schema (attribute_columns.h).
+  void SetAttributes(columns::AttributeKeys keys) { contents_.attributes = std::move(keys); }
   int64_t rows() const { return info_.rows; }
   /// Bytes of data so far.
   int64_t bytes() const;

@@ -69,31 +69,6 @@ ArrayDataPtr List(const std::shared_ptr<arrow::DataType>& type, std::vector<int3
   return out;
 }
 
-/// Collects attributes row by row.
-struct Attributes {
-  std::vector<int32_t> offsets{0};
-  std::vector<std::string> keys, vals;
-  std::vector<uint8_t> types;
-  std::vector<int64_t> nums;
-
-  void String(const char* key, std::string value) { Add(key, 1, 0, std::move(value)); }
-  void Int(const char* key, int64_t value) { Add(key, 3, value, ""); }
-  void Add(const char* key, uint8_t type, int64_t num, std::string value) {
-    keys.emplace_back(key);
-    types.push_back(type);
-    nums.push_back(num);
-    vals.push_back(std::move(value));
-  }
-  void EndRow() { offsets.push_back(static_cast<int32_t>(keys.size())); }
-  ArrayDataPtr Finish() {
-    const auto& type = decode::AttributesType();
-    const auto item = type->field(0)->type();
-    const auto elements = static_cast<int64_t>(keys.size());
-    return List(type, std::move(offsets), {Words(keys, item->field(0)->type()), Numbers(std::move(types), item->field(1)->type()),
-                                           Numbers(std::move(nums), item->field(2)->type()), Text(vals, item->field(3)->type())}, elements);
-  }
-};
-
 struct OpenTrace {
   std::string id, root;
   int64_t start = 0;
@@ -194,10 +169,18 @@ class SpanBatch {
   std::vector<int64_t> starts_, ends_, durations_, event_times_;
   std::vector<std::string> link_traces_, link_spans_;
   std::vector<int32_t> event_offsets_{0}, link_offsets_{0};
-  Attributes attributes_, event_attributes_, link_attributes_;
+  AttributeLists attributes_, event_attributes_, link_attributes_;
 };
 
 }  // namespace
+
+std::shared_ptr<arrow::ArrayData> AttributeLists::Finish() {
+  const auto& type = decode::AttributesType();
+  const auto item = type->field(0)->type();
+  const auto elements = static_cast<int64_t>(keys.size());
+  return List(type, std::move(offsets), {Words(keys, item->field(0)->type()), Numbers(std::move(types), item->field(1)->type()),
+                                         Numbers(std::move(nums), item->field(2)->type()), Text(vals, item->field(3)->type())}, elements);
+}
 
 Layout SpanLayout() {
   const auto& schema = decode::SignalSchema(decode::Signal::kTraces);

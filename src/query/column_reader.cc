@@ -128,10 +128,19 @@ class DictionaryReader : public ColumnReader {
 
 class AttributesReader : public ColumnReader {
  public:
-  explicit AttributesReader(const LogicalColumn& column) : form_(column.form), key_(column.key) {}
+  explicit AttributesReader(const LogicalColumn& column) : form_(column.form), key_(column.key), coded_(duckdb::LogicalType::VARCHAR) {}
 
-  void Load(std::shared_ptr<arrow::Array> array) override { view_.emplace(array); }
+  /// The list, or the key's own column.
+  void Load(std::shared_ptr<arrow::Array> array) override {
+    own_ = array->type_id() == arrow::Type::DICTIONARY ? static_cast<ColumnReader*>(&coded_)
+           : array->type_id() == arrow::Type::STRING   ? &texts_
+                                                       : nullptr;
+    if (own_ != nullptr) return own_->Load(std::move(array));
+    view_.emplace(array);
+  }
+  bool ConvertLiving(const Window& window, duckdb::Vector* out) override { return own_ != nullptr && own_->ConvertLiving(window, out); }
   void Convert(const Rows& rows, duckdb::Vector* out) override {
+    if (own_ != nullptr) return own_->Convert(rows, out);
     switch (form_) {
       case Form::kPlain: return view_->ToMap(rows, AttributeText::kValue, out);
       case Form::kTypes: return view_->ToMap(rows, AttributeText::kType, out);
@@ -144,6 +153,9 @@ class AttributesReader : public ColumnReader {
   const Form form_;
   const std::string key_;
   std::optional<AttributesView> view_;
+  DictionaryReader coded_;
+  PlainReader texts_;
+  ColumnReader* own_ = nullptr;  // The one of these that has the array; null: view_ has.
 };
 
 /// What one envelope says for the reader's column.

@@ -19,6 +19,17 @@ int StoredColumn(const LogicalColumn* column) {
   return column != nullptr && column->field == Field::kWhole && column->form == Form::kPlain ? column->physical : -1;
 }
 
+constexpr int kNoColumn = -1, kNoRowHasIt = -2;
+
+/// Where the attribute has a column of its own in `source`, kNoRowHasIt where it is known not to occur, or kNoColumn.
+int AttributeIn(const columns::GranuleSource& source, const LogicalColumn& column) {
+  const columns::AttributeKeys* attributes = source.attributes();
+  if (attributes == nullptr) return kNoColumn;
+  const columns::AttributeKey* key = attributes->Find(column.physical, column.key);
+  if (key == nullptr) return attributes->complete ? kNoRowHasIt : kNoColumn;
+  return key->position;
+}
+
 columns::Zone RowIdZone(int64_t first, int64_t last) {
   columns::Zone zone;
   zone.kind = columns::Zone::Kind::kInt64;
@@ -72,6 +83,23 @@ GranulePlan::GranulePlan(const ScanBind& bind, const std::vector<PushedFilter>& 
     const bool is_searched = std::find(searched.begin(), searched.end(), StoredColumn(filter.logical)) != searched.end();
     texts_.push_back(is_searched ? ImpliedTexts(*filter.filter) : std::nullopt);
   }
+  FindAttributes();
+}
+
+void GranulePlan::FindAttributes() {
+  const auto on_attribute = [](const PushedFilter& filter) { return filter.logical != nullptr && IsOwnAttribute(*filter.logical); };
+  if (std::none_of(filters_.begin(), filters_.end(), on_attribute)) return;
+  for (const auto& view : bind_.table.sources) {
+    for (const PushedFilter& filter : filters_) {
+      attributes_.push_back(on_attribute(filter) ? AttributeIn(*view.source, *filter.logical) : kNoColumn);
+    }
+  }
+}
+
+int GranulePlan::StoredIn(size_t source, size_t filter) const {
+  const LogicalColumn* logical = filters_[filter].logical;
+  if (logical == nullptr || !IsOwnAttribute(*logical)) return StoredColumn(logical);
+  return std::max(kNoColumn, attributes_[source * filters_.size() + filter]);
 }
 
 Result<std::unique_ptr<GranulePlan>> GranulePlan::Make(const ScanBind& bind, const std::vector<PushedFilter>& filters,
@@ -118,7 +146,12 @@ bool GranulePlan::SourceRuledOut(size_t source) const {
       }
       continue;
     }
-    const int column = StoredColumn(filter.logical);
+    if (!attributes_.empty() && attributes_[source * filters_.size() + i] == kNoRowHasIt) {
+      const columns::Zone nulls{.null_count = granules.rows()};
+      if (ZoneRulesOut(*filter.filter, filter.type, nulls, granules.rows())) return true;
+      continue;
+    }
+    const int column = StoredIn(source, i);
     const columns::Zone* zone = column < 0 ? nullptr : granules.source_zone(column);
     // Bytes are compared at once: statistics of DuckDB take longer to make than it takes to look the value up.
     if (zone != nullptr && keys_[i] && MayHoldAny(*zone, *keys_[i])) continue;
@@ -130,13 +163,14 @@ bool GranulePlan::SourceRuledOut(size_t source) const {
 bool GranulePlan::GranuleRuledOut(const Work& work) const {
   const auto& granules = *bind_.table.sources[work.source].source;
   const int64_t rows = granules.granule_rows(work.granule);
-  for (const PushedFilter& filter : filters_) {
+  for (size_t i = 0; i < filters_.size(); ++i) {
+    const PushedFilter& filter = filters_[i];
     if (filter.logical == nullptr) {
       const auto zone = RowIdZone(RowId(work.source, work.granule, 0), RowId(work.source, work.granule, rows - 1));
       if (ZoneRulesOut(*filter.filter, filter.type, zone, rows)) return true;
       continue;
     }
-    const int column = StoredColumn(filter.logical);
+    const int column = StoredIn(work.source, i);
     const columns::Zone* zone = column < 0 ? nullptr : granules.granule_zone(work.granule, column);
     if (zone != nullptr && ZoneRulesOut(*filter.filter, filter.type, *zone, rows)) return true;
   }
@@ -147,7 +181,7 @@ Result<std::optional<std::vector<int>>> GranulePlan::LookUp(size_t source) {
   const auto& granules = *bind_.table.sources[source].source;
   std::optional<std::vector<int>> result;
   for (size_t i = 0; i < filters_.size(); ++i) {
-    const int column = StoredColumn(filters_[i].logical);
+    const int column = StoredIn(source, i);
     if (column >= 0 && texts_[i] && granules.has_tokens(column)) SHEAF_RETURN_NOT_OK(SearchTexts(source, i, &result));
     if (column < 0 || !keys_[i] || !granules.has_filter(column)) continue;
     std::vector<int> found;

@@ -74,6 +74,10 @@ class GranulePlan {
   };
 
   GranulePlan(const ScanBind& bind, const std::vector<PushedFilter>& filters, StatementRecord* record);
+  /// For each source and filter: where the attribute that the filter is on has a column of its own.
+  void FindAttributes();
+  /// Position in the source of the column whose stored values filter `filter` compares; -1: there is none.
+  int StoredIn(size_t source, size_t filter) const;
   Status AddSource(size_t source);
   bool SourceRuledOut(size_t source) const;
   bool GranuleRuledOut(const Work& work) const;
@@ -89,6 +93,7 @@ class GranulePlan {
   StatementRecord* const record_;
   std::vector<std::optional<std::vector<std::string>>> keys_;  // For each filter: the values it asks for, if it does.
   std::vector<std::optional<TextAlternatives>> texts_;         // For each filter: the texts it lets pass, on columns that are searched.
+  std::vector<int> attributes_;                                 // [source × filters + filter]; empty: no filter is on an attribute.
   std::vector<Work> work_;
   std::vector<std::atomic<int64_t>> live_;                      // Of each source: granules not ruled out.
   std::atomic<size_t> next_{0};

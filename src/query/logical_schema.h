@@ -45,6 +45,9 @@ struct LogicalColumn {
   bool holds_attributes = false;
 };
 
+/// Whether the column is one key of a physical list of attributes, which parts may keep as a column of its own (columns/attribute_keys.h).
+inline bool IsOwnAttribute(const LogicalColumn& column) { return column.form == Form::kExtract && column.field == Field::kWhole; }
+
 struct LogicalTable {
   std::vector<LogicalColumn> columns;  // In the order of SELECT *.
   std::vector<LogicalColumn> hidden;   // x_json and x_types for each attributes column x.

@@ -63,12 +63,32 @@ LogicalType ColumnType(const ScanBind& bind, column_t id, const LogicalColumn* c
   return LogicalColumnType(*column, *bind.table.info->schema).ValueOrDie();
 }
 
-/// Adds the physical column to a read's list, once, and returns its position.
-int SlotOf(int physical, std::vector<int>* columns) {
-  const auto found = std::find(columns->begin(), columns->end(), physical);
+/// One column of a read.
+struct StoredColumn {
+  int physical = -1;  // In the table's schema…
+  std::string key;    // …and the attribute in it that is wanted alone; empty: all of it.
+
+  bool operator==(const StoredColumn&) const = default;
+};
+
+/// Adds what `column` is made of to a read's list, once, and returns its position.
+int SlotOf(const LogicalColumn& column, std::vector<StoredColumn>* columns) {
+  const StoredColumn wanted{.physical = column.physical, .key = IsOwnAttribute(column) ? column.key : std::string()};
+  const auto found = std::find(columns->begin(), columns->end(), wanted);
   if (found != columns->end()) return static_cast<int>(found - columns->begin());
-  columns->push_back(physical);
+  columns->push_back(wanted);
   return static_cast<int>(columns->size()) - 1;
+}
+
+/// Where `source` has them: an attribute that has no column of its own there is read with its list.
+std::vector<int> PositionsIn(const columns::GranuleSource& source, const std::vector<StoredColumn>& columns) {
+  std::vector<int> positions;
+  for (const StoredColumn& column : columns) {
+    const auto* attributes = column.key.empty() ? nullptr : source.attributes();
+    const auto* own = attributes == nullptr ? nullptr : attributes->Find(column.physical, column.key);
+    positions.push_back(own != nullptr && own->position >= 0 ? own->position : column.physical);
+  }
+  return positions;
 }
 
 /// Shared by the threads of one scan. Immutable but for the plan, which is thread-safe.
@@ -92,7 +112,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     for (size_t i = 0; i < columns_.size(); ++i) {
       ScanColumn& column = columns_[i];
       column.delivered = projection_.empty() || std::find(projection_.begin(), projection_.end(), i) != projection_.end();
-      if (column.logical != nullptr) column.slot = SlotOf(column.logical->physical, column.filtered ? &early_ : &late_);
+      if (column.logical != nullptr) column.slot = SlotOf(*column.logical, column.filtered ? &early_ : &late_);
     }
     auto plan = GranulePlan::Make(*scanned_, filters_, record_.get());
     if (!plan.ok()) Throw(plan.status());
@@ -109,25 +129,27 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     throw duckdb::IOException("%s", error.message());
   }
 
-  std::shared_ptr<arrow::RecordBatch> Read(const GranulePlan::Granule& granule, const std::vector<int>& columns) const {
+  std::shared_ptr<arrow::RecordBatch> Read(const GranulePlan::Granule& granule, const std::vector<StoredColumn>& columns) const {
     const auto& source = *scanned_->table.sources[granule.source].source;
-    auto batch = source.Read(granule.granule, columns);
+    auto batch = source.Read(granule.granule, PositionsIn(source, columns));
     if (!batch.ok()) Throw(batch.status());
     return std::move(batch).ValueUnsafe();
   }
 
   /// Read() of columns of which only `rows` will be looked at; null where the source can only read whole granules.
-  std::shared_ptr<arrow::RecordBatch> ReadRows(const GranulePlan::Granule& granule, const std::vector<int>& columns,
+  std::shared_ptr<arrow::RecordBatch> ReadRows(const GranulePlan::Granule& granule, const std::vector<StoredColumn>& columns,
                                                std::span<const int64_t> rows) const {
-    const auto* source = dynamic_cast<const columns::FewRowsSource*>(scanned_->table.sources[granule.source].source.get());
+    const auto& granules = *scanned_->table.sources[granule.source].source;
+    const auto* source = dynamic_cast<const columns::FewRowsSource*>(&granules);
     if (source == nullptr) return nullptr;
-    auto batch = source->ReadRows(granule.granule, columns, rows);
+    auto batch = source->ReadRows(granule.granule, PositionsIn(granules, columns), rows);
     if (!batch.ok()) Throw(batch.status());
     return std::move(batch).ValueUnsafe();
   }
 
-  void CountBytes(const GranulePlan::Granule& granule, const std::vector<int>& columns) const {
-    plan_->CountRead(0, scanned_->table.sources[granule.source].source->granule_bytes(granule.granule, columns));
+  void CountBytes(const GranulePlan::Granule& granule, const std::vector<StoredColumn>& columns) const {
+    const auto& source = *scanned_->table.sources[granule.source].source;
+    plan_->CountRead(0, source.granule_bytes(granule.granule, PositionsIn(source, columns)));
   }
 
   /// Has the granules fetched that will be read after `granule`, each once.
@@ -135,7 +157,9 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     const size_t ahead = static_cast<size_t>(read_ahead_);
     for (size_t order = granule.order == 0 ? 1 : granule.order + ahead; ahead > 0 && order <= granule.order + ahead; ++order) {
       const auto next = plan_->At(order);
-      if (next) scanned_->table.sources[next->source].source->ReadAhead(next->granule, early_.empty() ? late_ : early_);
+      if (!next) continue;
+      const auto& source = *scanned_->table.sources[next->source].source;
+      source.ReadAhead(next->granule, PositionsIn(source, early_.empty() ? late_ : early_));
     }
   }
 
@@ -148,10 +172,10 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   const std::vector<ScanColumn>& columns() const { return columns_; }
   const std::vector<PushedFilter>& filters() const { return filters_; }
   const std::vector<idx_t>& projection() const { return projection_; }
-  const std::vector<int>& early() const { return early_; }
+  const std::vector<StoredColumn>& early() const { return early_; }
   /// The id that a filter lets pass alone, where there is one.
   const std::optional<WantedId>& wanted_id() const { return wanted_id_; }
-  const std::vector<int>& late() const { return late_; }
+  const std::vector<StoredColumn>& late() const { return late_; }
   GranulePlan& plan() const { return *plan_; }
 
  private:
@@ -212,7 +236,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   std::optional<WantedId> wanted_id_;
   std::vector<idx_t> projection_;
   std::vector<PushedFilter> filters_;
-  std::vector<int> early_, late_;  // Physical columns read before and after the filters.
+  std::vector<StoredColumn> early_, late_;  // Read before and after the filters.
   std::unique_ptr<GranulePlan> plan_;
 };
 
@@ -492,7 +516,7 @@ duckdb::unique_ptr<duckdb::FunctionData> ScanBind::Copy() const {
   copy->extracts = extracts;
   copy->order = order;
   copy->few_rows = few_rows;
-  return std::move(copy);
+  return copy;
 }
 
 bool ScanBind::Equals(const duckdb::FunctionData& other) const {

@@ -4,6 +4,7 @@
 
 #include "core/hex.h"
 #include "core/memory.h"
+#include "query/attribute_views.h"
 
 namespace sheaf::query {
 
@@ -124,7 +125,7 @@ SystemTable MemoryTable() {
 }  // namespace
 
 SystemTables MakeSystemTables(store::Database* database, const EngineOptions* options, const QueryLog* log) {
-  return {PartsTable(database), SettingsTable(database, options), QueriesTable(log), MemoryTable()};
+  return {PartsTable(database), SettingsTable(database, options), QueriesTable(log), MemoryTable(), AttributesTable(database)};
 }
 
 }  // namespace sheaf::query
