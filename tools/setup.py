@@ -12,6 +12,7 @@ Only the package managers' own commands fetch anything; what they bring is check
   setup.py print        prints the folder of the dependencies; installs nothing, like those below
   setup.py print-arrow  prints the folder of Arrow's libraries
   setup.py print-peers  prints the folder of the tests' peers
+  setup.py print-bench  prints the folder of the benchmarks' Python environment
 """
 
 import hashlib
@@ -34,6 +35,8 @@ HIDE = ROOT / "tools" / "hide_foreign_symbols.py"
 ARROW_LIBRARIES = PREFIX / f"arrow-lib-{hashlib.sha256(HIDE.read_bytes()).hexdigest()[:12]}"
 TEST_KEY = hashlib.sha256(json.dumps(LOCK["test"], sort_keys=True).encode()).hexdigest()[:12]
 PEERS = CACHE / f"peers-{TEST_KEY}"
+BENCH_KEY = hashlib.sha256(json.dumps(LOCK["bench"]["python"]).encode()).hexdigest()[:12]
+BENCH_PEERS = CACHE / f"bench-{BENCH_KEY}"
 
 
 def say(text):
@@ -178,12 +181,17 @@ def make_protos(made, scratch):
     shutil.copytree(tree / "opentelemetry", made / "opentelemetry")
 
 
-def make_venv(made, _):
-    say("Python environment for the tests")
-    run(sys.executable, "-m", "venv", made)
-    run(made / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        *LOCK["test"]["python"])
-    run(made / "bin" / "python", "-m", "pip", "check", "--disable-pip-version-check")
+def make_venv(venv, packages):
+    """A virtual environment holds its own path, so it is made in place and marked when it is whole."""
+    if (venv / "whole").exists():
+        return
+    shutil.rmtree(venv, ignore_errors=True)
+    venv.mkdir(parents=True)
+    say(f"Python environment of {len(packages)} packages")
+    run(sys.executable, "-m", "venv", venv)
+    run(venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+    run(venv / "bin" / "python", "-m", "pip", "check", "--disable-pip-version-check")
+    (venv / "whole").touch()
 
 
 def make_go_program(package):
@@ -205,19 +213,14 @@ def setup_build():
 
 def setup_test():
     install_packages(LOCK["test"]["apt"])
-    # A virtual environment holds its own path, so it is made in place and marked when it is whole.
-    venv, mark = PEERS / "venv", PEERS / "venv" / "whole"
-    if not mark.exists():
-        shutil.rmtree(venv, ignore_errors=True)
-        venv.mkdir(parents=True)
-        make_venv(venv, None)
-        mark.touch()
+    make_venv(PEERS / "venv", LOCK["test"]["python"])
     for package in LOCK["test"]["go"]:
         once(PEERS / "go" / package.split("@")[0].split("/")[-1], make_go_program(package))
 
 
 def setup_bench():
     install_packages(LOCK["bench"]["apt"])
+    make_venv(BENCH_PEERS / "venv", LOCK["bench"]["python"])
 
 
 def setup_coverage():
@@ -232,6 +235,8 @@ def main():
         print(ARROW_LIBRARIES)
     elif verb == "print-peers":
         print(PEERS)
+    elif verb == "print-bench":
+        print(BENCH_PEERS)
     elif verb == "build":
         setup_build()
     elif verb == "test":
