@@ -59,7 +59,7 @@ void SpanStream::AddTrace() {
   int64_t start = begin;
   std::array<uint64_t, 8> ids;
   for (uint64_t i = 0; i < size; ++i) {
-    ids[i] = Mix(trace * 8 + i) | 1;
+    ids[i] = Mix(~(trace * 8 + i)) | 1;
     coming_.push({.start_ns = start, .trace = trace, .id = ids[i], .parent = i == 0 ? 0 : ids[Below(i)]});
     start += 1 + static_cast<int64_t>(Below(5'000'000));
   }
