@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <protozero/pbf_writer.hpp>
 
+#include "../ingest/payload.h"
+
 namespace sheaf::bench {
 namespace {
 
@@ -15,7 +17,7 @@ constexpr const char* kServices[kServiceCount] = {"frontend", "cart",  "checkout
 constexpr const char* kMethods[] = {"GET", "GET", "GET", "POST", "PUT", "DELETE"};
 constexpr const char* kRoutes[] = {"/", "/cart", "/checkout", "/product/{id}", "/payment", "/ship-order", "/search", "/users/{id}", "/reviews", "/ads"};
 constexpr const char* kVerbs[] = {"GET", "POST", "SELECT", "publish", "charge"};
-constexpr double kSpansPerTrace = 6.5;
+constexpr double kMeanSpansPerTrace = 6.5;
 
 uint64_t Mix(uint64_t x) {  // SplitMix64.
   x += 0x9e3779b97f4a7c15;
@@ -41,16 +43,8 @@ void Attribute(Writer* out, uint32_t field, const char* key, int64_t value) {
 
 }  // namespace
 
-std::string TraceIdOf(uint64_t index) { return Bytes(Mix(index * 2) | 1) + Bytes(Mix(index * 2 + 1)); }
-
-std::string TraceIdText(uint64_t index) {
-  std::string text;
-  for (const char byte : TraceIdOf(index)) text += fmt::format("{:02x}", static_cast<uint8_t>(byte));
-  return text;
-}
-
 SpanStream::SpanStream(int64_t spans, int64_t first_ns, uint64_t seed)
-    : random_(seed), gap_ns_(static_cast<double>(kDayNs) * kSpansPerTrace / static_cast<double>(spans)), first_ns_(first_ns) {}
+    : random_(seed), gap_ns_(static_cast<double>(kDayNs) * kMeanSpansPerTrace / static_cast<double>(spans)), first_ns_(first_ns) {}
 
 void SpanStream::AddTrace() {
   const uint64_t trace = traces_++;
@@ -68,7 +62,7 @@ void SpanStream::AddTrace() {
 std::string SpanStream::Encode(const Span& span, int operation) {
   std::string bytes;
   Writer out(bytes);
-  out.add_bytes(1, TraceIdOf(span.trace));
+  out.add_bytes(1, TraceId(span.trace));
   out.add_bytes(2, Bytes(span.id));
   if (span.parent != 0) out.add_bytes(4, Bytes(span.parent));
   out.add_string(5, fmt::format("{} op-{:02}", kVerbs[operation % 5], operation));

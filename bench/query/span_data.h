@@ -16,7 +16,8 @@ inline constexpr int64_t kDayNs = 86'400'000'000'000;
 inline constexpr int kServiceCount = 16, kOperationCount = 100;
 
 /// Traces of 5 to 8 spans, spread evenly over a day; each span's parent is an earlier one of its trace. 16 services, 100 operations
-/// (each of one service), log-normal durations with a median of 2 to 60 ms by operation, 5 % errors, 6 attributes.
+/// (each of one service), log-normal durations with a median of 2 to 60 ms by operation, 5 % errors, 6 attributes. Trace i has
+/// the id TraceId(i) of bench/ingest/payload.h.
 class SpanStream {
  public:
   /// `spans`: how many are spread over the day, so how dense they are.
@@ -40,10 +41,5 @@ class SpanStream {
   uint64_t traces_ = 0;
   std::priority_queue<Span, std::vector<Span>, std::greater<>> coming_;
 };
-
-/// The 16 bytes of trace `index`.
-std::string TraceIdOf(uint64_t index);
-/// The same in hex.
-std::string TraceIdText(uint64_t index);
 
 }  // namespace sheaf::bench
