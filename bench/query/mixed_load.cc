@@ -1,9 +1,10 @@
 /// Queries beside ingest, in one process: mixed_load FOLDER [SECONDS [CLIENTS]]      default 15 seconds a phase, 8 clients
 ///
-/// First spans are ingested as fast as they go (two threads that decode OTLP requests of 1,000 spans and wait until each is on disk);
-/// then clients ask for traces by id (three of four statements) and for the analyses of the last 100,000 to 200,000 spans: alone and beside ingest at half the rate
-/// measured, without a pause between statements and with one of 20 ms. Prints one JSON object: of each phase spans and statements a
-/// second, and of each kind of statement P50, P99 and the longest in ms, all rows read.
+/// First spans are ingested as fast as they go (two threads that decode OTLP requests of 1,000 spans and wait until each is on
+/// disk); then clients ask for traces by id (three of four statements) and for the analyses of the last 100,000 to 200,000 spans:
+/// alone and beside ingest at half the rate measured, without a pause between statements and with one of 20 ms. Prints one JSON
+/// object: of each phase spans and statements a second, and of each kind of statement P50, P99 and the longest in ms, all rows
+/// read.
 
 #include <algorithm>
 #include <atomic>
@@ -22,6 +23,7 @@
 
 #include "../ingest/payload.h"
 #include "../must.h"
+#include "../pause.h"
 #include "core/log.h"
 #include "decode/decoder.h"
 #include "io/clock.h"
@@ -36,6 +38,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 using Latencies = std::map<std::string, std::vector<double>>;
+
+Clock::duration Duration(double seconds) { return std::chrono::duration_cast<Clock::duration>(Seconds(seconds)); }
+
 constexpr int kRequestSpans = 1000, kRequestTraces = kRequestSpans / kSpansPerTrace, kSenders = 2;
 constexpr int64_t kTraceNs = 100'000;  // From one trace to the next, see Payload::Renew().
 
@@ -57,7 +62,7 @@ class Load {
 
   /// Two senders for `seconds`; at `rate` spans a second together, or as fast as they go (0). Returns spans a second.
   double Ingest(double seconds, double rate) {
-    const auto begin = Clock::now(), end = begin + std::chrono::duration_cast<Clock::duration>(Seconds(seconds));
+    const auto begin = Clock::now(), end = begin + Duration(seconds);
     std::atomic<int64_t> sent = 0;
     std::vector<std::thread> senders;
     for (int sender = 0; sender < kSenders; ++sender) {
@@ -65,7 +70,7 @@ class Load {
         Payload payload(kRequestSpans, static_cast<uint64_t>(sender + 1));
         decode::Decoder decoder;
         for (int64_t i = 0; Clock::now() < end; ++i) {
-          if (rate > 0) std::this_thread::sleep_until(begin + Seconds(static_cast<double>(i * kSenders * kRequestSpans) / rate));
+          if (rate > 0) PauseUntil(begin + Duration(static_cast<double>(i * kSenders * kRequestSpans) / rate));
           const auto first = static_cast<uint64_t>(next_trace_.fetch_add(kRequestTraces));
           payload.Renew(first, static_cast<uint64_t>(kFirstNs + static_cast<int64_t>(first) * kTraceNs));
           const auto decoded = Must(decoder.Traces(std::as_bytes(std::span(payload.bytes().data(), payload.bytes().size()))));
@@ -80,7 +85,7 @@ class Load {
 
   /// Clients for `seconds`, with a pause after each statement.
   Latencies Ask(double seconds, int clients, int pause_ms) {
-    const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(seconds));
+    const auto end = Clock::now() + Duration(seconds);
     Latencies all;
     std::mutex mutex;
     std::vector<std::thread> threads;
@@ -93,7 +98,7 @@ class Load {
           const auto start = Clock::now();
           Run(sql);
           mine[kind].push_back(Seconds(Clock::now() - start).count() * 1e3);
-          std::this_thread::sleep_for(std::chrono::milliseconds(pause_ms));
+          Pause(std::chrono::milliseconds(pause_ms));
         }
         const std::lock_guard lock(mutex);
         for (auto& [kind, values] : mine) all[kind].insert(all[kind].end(), values.begin(), values.end());
@@ -109,12 +114,13 @@ class Load {
       const auto done = database_->Append({rows});
       if (done.ok()) return;
       if (KindOf(done.status()) != ErrorKind::kThrottled) Must(done.status());
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      Pause(std::chrono::milliseconds(5));
     }
   }
   void Run(const std::string& sql) {
     const auto query = Must(engine_->Start({.sql = sql}));
-    while (Must(query->Next())) {}
+    while (Must(query->Next())) {
+    }
   }
   std::pair<std::string, std::string> Statement(std::mt19937_64* random) const {
     const int64_t traces = next_trace_;
@@ -123,14 +129,10 @@ class Load {
       return "(make_timestamp_ns(" + std::to_string(to - count * kTraceNs) + "), make_timestamp_ns(" + std::to_string(to) + ")";
     };
     switch ((*random)() % 16) {
-      case 0:
-        return {"slow_operations", "SELECT * FROM slow_operations" + range(20'000) + ", 10)"};
-      case 1:
-        return {"error_rate", "SELECT * FROM error_rate" + range(20'000) + ")"};
-      case 2:
-        return {"service_graph", "SELECT * FROM service_graph" + range(10'000) + ")"};
-      case 3:
-        return {"latency_series", "SELECT * FROM latency_series" + range(20'000) + ", '1 second')"};
+      case 0: return {"slow_operations", "SELECT * FROM slow_operations" + range(20'000) + ", 10)"};
+      case 1: return {"error_rate", "SELECT * FROM error_rate" + range(20'000) + ")"};
+      case 2: return {"service_graph", "SELECT * FROM service_graph" + range(10'000) + ")"};
+      case 3: return {"latency_series", "SELECT * FROM latency_series" + range(20'000) + ", '1 second')"};
       default:
         return {"find_trace", "SELECT * FROM find_trace('" + Hex(TraceId((*random)() % static_cast<uint64_t>(traces))) + "')"};
     }
@@ -154,8 +156,10 @@ nlohmann::json Summary(Latencies* latencies, double seconds) {
   for (auto& [kind, values] : *latencies) {
     std::sort(values.begin(), values.end());
     count += values.size();
-    summary[kind] = {{"count", values.size()}, {"p50_ms", rounded(values[values.size() / 2])},
-                     {"p99_ms", rounded(values[values.size() * 99 / 100])}, {"max_ms", rounded(values.back())}};
+    summary[kind] = {{"count", values.size()},
+                     {"p50_ms", rounded(values[values.size() / 2])},
+                     {"p99_ms", rounded(values[values.size() * 99 / 100])},
+                     {"max_ms", rounded(values.back())}};
   }
   summary["statements_per_s"] = std::round(static_cast<double>(count) / seconds);
   return summary;

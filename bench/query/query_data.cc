@@ -1,8 +1,8 @@
 /// Data for the comparison of queries, in a Sheaf directory and as Parquet files that its peers load:
 ///
 ///   query_data fill DIRECTORY SPANS TRADES ORDERS      as OTLP ingest and INSERT leave it, sealed into hot parts and compacted
-///   query_data export DIRECTORY FOLDER                 each table as FOLDER/table/*.parquet (zstd, row groups of 131,072, by time)
-///   query_data cold DIRECTORY                          turns hot parts into cold ones
+///   query_data export DIRECTORY FOLDER                 each table as FOLDER/table/*.parquet (zstd, row groups of 131,072, by
+///   time) query_data cold DIRECTORY                          turns hot parts into cold ones
 ///
 /// Ids are UUID and UBIGINT in Parquet, since peers are fastest with these; `http_route` is an attribute as a column of its own.
 
@@ -10,11 +10,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
-#include <thread>
 
 #include <fmt/format.h>
 
 #include "../must.h"
+#include "../pause.h"
 #include "core/log.h"
 #include "decode/decoder.h"
 #include "io/clock.h"
@@ -49,7 +49,8 @@ class Filler {
   store::Database* database() { return database_.get(); }
   void Run(const std::string& sql) {
     const auto query = Must(engine_->Start({.sql = sql, .trusted = true}));
-    while (Must(query->Next())) {}
+    while (Must(query->Next())) {
+    }
   }
 
   void Spans(int64_t count) {
@@ -68,12 +69,13 @@ class Filler {
     Must(database_->Flush());
     auto before = database_->GetStats();
     for (int quiet = 0; quiet < 5;) {
-      std::this_thread::sleep_for(std::chrono::seconds(1));
+      Pause(std::chrono::seconds(1));
       const auto now = database_->GetStats();
       quiet = now.compactions == before.compactions && now.parts == before.parts ? quiet + 1 : 0;
       before = now;
     }
-    std::fprintf(stderr, "%lld parts, %lld MiB\n", static_cast<long long>(before.parts), static_cast<long long>(before.part_bytes >> 20));
+    std::fprintf(stderr, "%lld parts, %lld MiB\n", static_cast<long long>(before.parts),
+                 static_cast<long long>(before.part_bytes >> 20));
   }
 
  private:
@@ -82,7 +84,7 @@ class Filler {
       const auto done = database_->Append({rows}, store::WriteOptions{.durability = store::Durability::kBuffered});
       if (done.ok()) return;
       if (KindOf(done.status()) != ErrorKind::kThrottled) Must(done.status());
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      Pause(std::chrono::milliseconds(20));
     }
   }
 
@@ -118,7 +120,8 @@ FROM range({first}, {last}) AS r(i))";
 /// One million rows to sort and to group into 100,000 groups; and an attribute as a column of its own.
 constexpr const char* kMore[] = {
     "CREATE TABLE million (start_time TIMESTAMP_NS NOT NULL, trace_id TRACE_ID, span_id SPAN_ID, k BIGINT, v BIGINT)",
-    "INSERT INTO million SELECT start_time, trace_id, span_id, (hash(span_id::VARCHAR) % 100000)::BIGINT, duration_ns FROM traces "
+    "INSERT INTO million SELECT start_time, trace_id, span_id, (hash(span_id::VARCHAR) % 100000)::BIGINT, duration_ns FROM "
+    "traces "
     "ORDER BY start_time, span_id LIMIT 1000000",
     "CREATE TABLE routes (start_time TIMESTAMP_NS NOT NULL, http_route VARCHAR, duration_ns BIGINT)",
     "INSERT INTO routes SELECT start_time, attributes['http.route'], duration_ns FROM traces",
@@ -129,8 +132,10 @@ struct Export {
 };
 constexpr Export kExports[] = {
     {"traces", "otel.traces",
-     "trace_id::VARCHAR::UUID AS trace_id, ('0x' || span_id::VARCHAR)::UBIGINT AS span_id, ('0x' || parent_span_id::VARCHAR)::UBIGINT AS "
-     "parent_span_id, trace_state, flags, name, kind, start_time, end_time, duration_ns, status_code, status_message, service_name, "
+     "trace_id::VARCHAR::UUID AS trace_id, ('0x' || span_id::VARCHAR)::UBIGINT AS span_id, ('0x' || "
+     "parent_span_id::VARCHAR)::UBIGINT AS "
+     "parent_span_id, trace_state, flags, name, kind, start_time, end_time, duration_ns, status_code, status_message, "
+     "service_name, "
      "attributes, resource_attributes, scope_name, attributes['http.route'] AS http_route",
      "start_time"},
     {"trades", "trading.trades", "*", "time"},

@@ -1,8 +1,8 @@
 /// Sheaf's side of the comparison: query_engine DIRECTORY [MEMORY_MIB]
 ///
 /// Prints a line when it is ready. Each line of the input is {"sql": …, "answer": FILE or null}; the answer to it is a line of
-/// {"seconds": until the last batch of the result was read, "rows": …, "cpu_seconds": …, "spilled_bytes": …} or {"error": …}. Where a file is named, it
-/// gets the first 10,000 rows as an Arrow stream, after the clock has stopped.
+/// {"seconds": until the last batch of the result was read, "rows": …, "cpu_seconds": …, "spilled_bytes": …} or {"error": …}.
+/// Where a file is named, it gets the first 10,000 rows as an Arrow stream, after the clock has stopped.
 
 #include <sys/resource.h>
 
@@ -30,11 +30,14 @@ constexpr int64_t kAnswerRows = 10'000;
 double CpuSeconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6; };
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-Status WriteAnswer(const std::string& path, const std::shared_ptr<arrow::Schema>& schema, const arrow::RecordBatchVector& batches) {
+Status WriteAnswer(const std::string& path, const std::shared_ptr<arrow::Schema>& schema,
+                   const arrow::RecordBatchVector& batches) {
   SHEAF_ASSIGN_OR_RETURN(auto file, arrow::io::FileOutputStream::Open(path));
   SHEAF_ASSIGN_OR_RETURN(auto writer, arrow::ipc::MakeStreamWriter(file, schema));
   for (const auto& batch : batches) SHEAF_RETURN_NOT_OK(writer->WriteRecordBatch(*batch));
@@ -58,7 +61,8 @@ Result<nlohmann::json> Answer(query::Engine* engine, const nlohmann::json& asked
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (keep) SHEAF_RETURN_NOT_OK(WriteAnswer(asked["answer"], query->schema(), kept));
   const query::QueryStats stats = query->stats();
-  return nlohmann::json{{"seconds", seconds}, {"rows", rows}, {"cpu_seconds", CpuSeconds() - cpu}, {"spilled_bytes", stats.spilled_bytes}};
+  return nlohmann::json{
+      {"seconds", seconds}, {"rows", rows}, {"cpu_seconds", CpuSeconds() - cpu}, {"spilled_bytes", stats.spilled_bytes}};
 }
 
 int Main(int argc, char** argv) {

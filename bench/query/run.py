@@ -5,11 +5,11 @@
   SHEAF_BENCH_FOLDER  keeps the data there for the next run, instead of in a folder that is removed
   SHEAF_BENCH_ENGINES those to run (default: all), e.g. sheaf_hot,duckdb
 
-Engines, each a process with two threads, all caches warm: sheaf_hot (Arrow parts), sheaf_cold (Parquet parts), duckdb (its own tables, in a
-file), duckdb_parquet, clickhouse (chdb, MergeTree), datafusion (on Parquet). The queries: queries.toml; the peers' tables and settings: peer.py. For
-each query all engines take turns: a warm-up, whose answers must be the same, then REPETITIONS (default 5). A time is from the statement's text to
-the last Arrow batch of its answer. Groups: those of queries.toml, "memory" with engines that may use 512 MiB, and "mixed", queries beside ingest
-(mixed_load.cc). Prints a table on standard error and one JSON object."""
+Engines, each a process with two threads, all caches warm: sheaf_hot (Arrow parts), sheaf_cold (Parquet parts), duckdb (its own tables,
+in a file), duckdb_parquet, clickhouse (chdb, MergeTree), datafusion (on Parquet). The queries: queries.toml; the peers' tables and
+settings: peer.py. For each query all engines take turns: a warm-up, whose answers must be the same, then REPETITIONS (default 5). A time
+is from the statement's text to the last Arrow batch of its answer. Groups: those of queries.toml, "memory" with engines that may use
+512 MiB, and "mixed", queries beside ingest (mixed_load.cc). Prints a table on standard error and one JSON object."""
 
 import contextlib
 import json
@@ -30,8 +30,8 @@ from run import trace_id  # noqa: E402
 
 NAMES = ["sheaf_hot", "sheaf_cold", "duckdb", "duckdb_parquet", "clickhouse", "datafusion"]
 GROUPS = ["analysis", "rate", "point", "order", "sort", "suite", "memory", "mixed"]
-POINT_REPETITIONS = 200
-MEMORY_MIB = 512
+TIMES = {"point": 200, "memory": 3}  # Repetitions, where not as asked.
+LITTLE_MIB = 512
 RATIOS = [("sheaf_hot", "duckdb"), ("sheaf_cold", "duckdb_parquet"), ("sheaf_cold", "datafusion"), ("sheaf_hot", "clickhouse")]
 
 
@@ -87,10 +87,11 @@ def measure(query, engines, ids, repetitions):
                 times[engine.name].append(engine.run(texts[engine.name]))
     for name, said in times.items():
         seconds = sorted(one["seconds"] for one in said)
-        outcome[name] |= {"ms": round(statistics.median(seconds) * 1e3, 3), "min_ms": round(seconds[0] * 1e3, 3),
-                          "max_ms": round(seconds[-1] * 1e3, 3), "cpu_ms": round(statistics.median(one["cpu_seconds"] for one in said) * 1e3, 3)}
+        figures = {"ms": statistics.median(seconds), "min_ms": seconds[0], "max_ms": seconds[-1],
+                   "cpu_ms": statistics.median(one["cpu_seconds"] for one in said)}
         if len(seconds) > 50:
-            outcome[name]["p99_ms"] = round(seconds[int(len(seconds) * 0.99)] * 1e3, 3)
+            figures["p99_ms"] = seconds[int(len(seconds) * 0.99)]
+        outcome[name] |= {figure: round(value * 1e3, 3) for figure, value in figures.items()}
         spilled = max(one.get("spilled_bytes", 0) for one in said)
         if spilled:
             outcome[name]["spilled_bytes"] = spilled
@@ -141,13 +142,13 @@ def main():
         make_data(build / "bin" / "query_data", folder, spans)
         ids = {"trace": trace_id(spans // 13), "order": f"O{spans // 23:09}"}
         say(f"{'median ms':28}" + " ".join(f"{name[:10]:>10}" for name in NAMES))
-        for memory in (False, True):
-            wanted = [query for query in listed if query["group"] in groups and (query["group"] == "memory") == memory]
+        for memory_mib in (4096, LITTLE_MIB):
+            wanted = [query for query in listed if query["group"] in groups and (query["group"] == "memory") == (memory_mib == LITTLE_MIB)]
             if not wanted:
                 continue
-            engines = [start(name, build, folder, python, MEMORY_MIB if memory else 4096) for name in names]
+            engines = [start(name, build, folder, python, memory_mib) for name in names]
             for query in wanted:
-                outcome = measure(query, engines, ids, POINT_REPETITIONS if query["group"] == "point" else min(repetitions, 3) if memory else repetitions)
+                outcome = measure(query, engines, ids, TIMES.get(query["group"], repetitions))
                 if "rows" in query:
                     add_rates(query, outcome, spans)
                 result["groups"].setdefault(query["group"], {})[query["name"]] = outcome

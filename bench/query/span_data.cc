@@ -12,10 +12,12 @@ namespace {
 
 using Writer = protozero::pbf_writer;
 
-constexpr const char* kServices[kServiceCount] = {"frontend", "cart",  "checkout", "payment",   "shipping", "catalog", "search",    "users",
-                                                  "reviews",  "email", "currency", "recommend", "ads",      "fraud",   "inventory", "gateway"};
+constexpr const char* kServices[kServiceCount] = {"frontend", "cart",  "checkout", "payment", "shipping", "catalog",
+                                                  "search",   "users", "reviews",  "email",   "currency", "recommend",
+                                                  "ads",      "fraud", "stock",    "gateway"};
 constexpr const char* kMethods[] = {"GET", "GET", "GET", "POST", "PUT", "DELETE"};
-constexpr const char* kRoutes[] = {"/", "/cart", "/checkout", "/product/{id}", "/payment", "/ship-order", "/search", "/users/{id}", "/reviews", "/ads"};
+constexpr const char* kRoutes[] = {"/",           "/cart",   "/checkout",   "/product/{id}", "/payment",
+                                   "/ship-order", "/search", "/users/{id}", "/reviews",      "/ads"};
 constexpr const char* kVerbs[] = {"GET", "POST", "SELECT", "publish", "charge"};
 constexpr double kMeanSpansPerTrace = 6.5;
 
@@ -44,13 +46,14 @@ void Attribute(Writer* out, uint32_t field, const char* key, int64_t value) {
 }  // namespace
 
 SpanStream::SpanStream(int64_t spans, int64_t first_ns, uint64_t seed)
-    : random_(seed), gap_ns_(static_cast<double>(kDayNs) * kMeanSpansPerTrace / static_cast<double>(spans)), first_ns_(first_ns) {}
+    : random_(seed),
+      gap_ns_(static_cast<double>(kDayNs) * kMeanSpansPerTrace / static_cast<double>(spans)),
+      first_ns_(first_ns) {}
 
 void SpanStream::AddTrace() {
+  int64_t start = NextTraceNs();
   const uint64_t trace = traces_++;
-  const auto begin = first_ns_ + static_cast<int64_t>(gap_ns_ * static_cast<double>(trace));
   const uint64_t size = 5 + Below(4);
-  int64_t start = begin;
   std::array<uint64_t, 8> ids;
   for (uint64_t i = 0; i < size; ++i) {
     ids[i] = Mix(~(trace * 8 + i)) | 1;
@@ -89,7 +92,7 @@ std::string SpanStream::Request(int64_t count) {
   std::array<std::vector<std::string>, kServiceCount> spans;
   for (int64_t i = 0; i < count; ++i) {
     // A trace that begins later cannot have an earlier span than what waits.
-    while (coming_.empty() || coming_.top().start_ns >= first_ns_ + static_cast<int64_t>(gap_ns_ * static_cast<double>(traces_))) AddTrace();
+    while (coming_.empty() || coming_.top().start_ns >= NextTraceNs()) AddTrace();
     const auto operation = static_cast<int>(Below(kOperationCount));
     spans[operation % kServiceCount].push_back(Encode(coming_.top(), operation));
     coming_.pop();
