@@ -16,6 +16,7 @@
 #include "query/insert_conflicts.h"
 #include "query/instance.h"
 #include "query/parsed_statements.h"
+#include "query/precedence.h"
 #include "query/query_log.h"
 #include "query/result_cache.h"
 #include "query/running_query.h"
@@ -251,6 +252,8 @@ Result<Begun> EngineOverDuckDb::Begin(duckdb::unique_ptr<duckdb::SQLStatement> s
   auto start = [connection, state, writing, values, sql](duckdb::unique_ptr<duckdb::SQLStatement> planned)
       -> Result<duckdb::unique_ptr<duckdb::PendingQueryResult>> {
     state->SetWriting(writing.writes, writing.insert_missing);
+    std::optional<Precedence::Hold> first;
+    if (!state->waits_for_turn()) first.emplace();
     auto given = values;
     auto pending = given.empty() ? connection->context->PendingQuery(std::move(planned), duckdb::QueryParameters(true))
                                  : connection->context->PendingQuery(std::move(planned), given, duckdb::QueryParameters(true));

@@ -8,6 +8,7 @@
 
 #include "query/duckdb_to_arrow.h"
 #include "query/error_map.h"
+#include "query/precedence.h"
 #include "query/query_log.h"
 
 namespace sheaf::query {
@@ -149,7 +150,10 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunningQuery::Next() {
   if (ended_) return nullptr;
   StatementCosts& costs = parts_.record->costs;
   const auto start = std::chrono::steady_clock::now();
+  std::optional<Precedence::Hold> first;
+  if (parts_.record->kind_now() == StatementKind::kLookUp) first.emplace();
   auto batch = WithoutExceptions([&] { return Fetch(); });
+  first.reset();
   costs.execute_ns += std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
   if (!batch.ok()) {
     outcome_ = ExplainFailure(batch.status(), *parts_.interrupter, *parts_.record, parts_.limits);

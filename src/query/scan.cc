@@ -14,6 +14,7 @@
 #include "query/error_map.h"
 #include "query/granule_plan.h"
 #include "query/key_lookup.h"
+#include "query/precedence.h"
 #include "query/pruning.h"
 #include "query/statement_state.h"
 #include "query/store_transaction.h"
@@ -164,6 +165,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   }
 
   const ScanBind& bind() const { return *scanned_; }
+  bool finds_few_rows() const { return found_ != nullptr || bind_.few_rows; }
   /// The number of a row of a granule.
   int64_t RowNumber(const GranulePlan::Granule& granule, int64_t row) const {
     return found_numbers_.empty() ? RowId(granule.source, granule.granule, row) : found_numbers_[static_cast<size_t>(granule.granule)];
@@ -203,7 +205,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     StatementCounters& counters = record_->counters;
     counters.scans.fetch_add(1, std::memory_order_relaxed);
     if (found_) counters.indexes.fetch_or(kByKey, std::memory_order_relaxed);
-    if (found_ || bind_.few_rows) counters.look_ups.fetch_add(1, std::memory_order_relaxed);
+    if (finds_few_rows()) counters.look_ups.fetch_add(1, std::memory_order_relaxed);
   }
 
   void FindWantedId() {
@@ -264,6 +266,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   void Next(DataChunk* out) {
     DataChunk* target = scan_.projection().empty() ? out : &all_;
     while (EnsureGranule()) {
+      if (!scan_.finds_few_rows()) Precedence::MakeWay();
       const Window window = alive_.Take(STANDARD_VECTOR_SIZE);
       if (window.living == 0) continue;
       target->Reset();
