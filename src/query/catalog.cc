@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/mutex.h"
+#include "query/kept_sql.h"
 #include "query/models.h"
 #include "query/statement_state.h"
 #include "query/store_table.h"
@@ -57,18 +58,19 @@ class MaterializedViewEntry : public duckdb::ViewCatalogEntry {
 /// Tables come from the snapshot; views and macros from models/ and system tables are fixed.
 class StoreSchema : public duckdb::SchemaCatalogEntry {
  public:
-  StoreSchema(duckdb::Catalog& catalog, duckdb::CreateSchemaInfo& create, store::Database* database, Views* views)
-      : duckdb::SchemaCatalogEntry(catalog, create), database_(database), views_(views) {}
+  StoreSchema(duckdb::Catalog& catalog, duckdb::CreateSchemaInfo& create, store::Database* database, const CatalogSources& sources)
+      : duckdb::SchemaCatalogEntry(catalog, create), database_(database), views_(sources.views), kept_(sources.kept) {}
 
   /// Throws where a table of that name cannot be made here.
   void CheckFree(const std::string& table) const {
     if (name == kSystemSchema) throw duckdb::PermissionException("the schema sheaf holds system tables: take main");
-    for (const auto& entry : fixed_) {
-      if (Answers(CatalogType::TABLE_ENTRY, entry->type) && duckdb::StringUtil::CIEquals(entry->name, table)) {
-        throw duckdb::CatalogException("%s.%s is a view that is built in: take another name", name, table);
-      }
+    if (IsBuiltIn(CatalogType::TABLE_ENTRY, table)) {
+      throw duckdb::CatalogException("%s.%s is a view that is built in: take another name", name, table);
     }
     if (views_->Find(name, table)) throw duckdb::CatalogException("%s.%s is a materialized view: take another name", name, table);
+    if (kept_->Get()->Find(CatalogType::VIEW_ENTRY, name, table)) {
+      throw duckdb::CatalogException("%s.%s is a view: take another name", name, table);
+    }
   }
 
   void AddFixed(duckdb::unique_ptr<CatalogEntry> entry) { fixed_.push_back(std::move(entry)); }
@@ -77,6 +79,9 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     const std::string& wanted = lookup.GetEntryName();
     for (const auto& entry : fixed_) {
       if (duckdb::StringUtil::CIEquals(entry->name, wanted) && Answers(lookup.GetCatalogType(), entry->type)) return entry.get();
+    }
+    if (!kept_->empty()) {
+      if (auto* entry = Kept(lookup.GetCatalogType(), wanted)) return entry;
     }
     if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY && lookup.GetCatalogType() != CatalogType::VIEW_ENTRY) return nullptr;
     if (const auto view = views_->Find(name, wanted)) return &Entry(view);
@@ -103,6 +108,9 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     for (const auto& entry : fixed_) {
       if (Answers(type, entry->type)) callback(*entry);
     }
+    kept_->Get()->ForEachIn(name, [&](const std::shared_ptr<const KeptEntry>& entry) {
+      if (Answers(type, entry->info->type)) callback(Entry(entry));
+    });
   }
 
   /// Definitions are durable and visible to others when these return; a statement that fails later does not undo them.
@@ -119,6 +127,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     return &Table(*made);
   }
   void DropEntry(ClientContext& context, duckdb::DropInfo& drop) override {
+    if (drop.type != CatalogType::TABLE_ENTRY) return DropKept(context, drop);
     auto* table = Wanted(context, drop.name, drop.if_not_found);
     if (table == nullptr) return;
     CheckUnused(context, *table->info());
@@ -144,8 +153,8 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   optional_ptr<CatalogEntry> CreateIndex(CatalogTransaction, duckdb::CreateIndexInfo&, duckdb::TableCatalogEntry&) override {
     Refuse("CREATE INDEX", "rows are found by PRIMARY KEY, and WITH (filters = 'a, b') gives columns an index for =");
   }
-  optional_ptr<CatalogEntry> CreateView(CatalogTransaction, duckdb::CreateViewInfo&) override {
-    Refuse("CREATE VIEW", "views are not kept yet; write the query as WITH … AS (SELECT …)");
+  optional_ptr<CatalogEntry> CreateView(CatalogTransaction transaction, duckdb::CreateViewInfo& create) override {
+    return CreateKept(transaction, create, create.view_name);
   }
   optional_ptr<CatalogEntry> CreateSequence(CatalogTransaction, duckdb::CreateSequenceInfo&) override {
     Refuse("CREATE SEQUENCE", "make keys where the rows are made");
@@ -153,14 +162,49 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   optional_ptr<CatalogEntry> CreateType(CatalogTransaction, duckdb::CreateTypeInfo&) override {
     Refuse("CREATE TYPE", "name the type in each column");
   }
-  optional_ptr<CatalogEntry> CreateFunction(CatalogTransaction, duckdb::CreateFunctionInfo&) override { RefuseFunction(); }
+  optional_ptr<CatalogEntry> CreateFunction(CatalogTransaction transaction, duckdb::CreateFunctionInfo& create) override {
+    if (create.type != CatalogType::MACRO_ENTRY && create.type != CatalogType::TABLE_MACRO_ENTRY) RefuseFunction();
+    return CreateKept(transaction, create, create.name);
+  }
   optional_ptr<CatalogEntry> CreateTableFunction(CatalogTransaction, duckdb::CreateTableFunctionInfo&) override { RefuseFunction(); }
   optional_ptr<CatalogEntry> CreateCopyFunction(CatalogTransaction, duckdb::CreateCopyFunctionInfo&) override { RefuseFunction(); }
   optional_ptr<CatalogEntry> CreatePragmaFunction(CatalogTransaction, duckdb::CreatePragmaFunctionInfo&) override { RefuseFunction(); }
   optional_ptr<CatalogEntry> CreateCollation(CatalogTransaction, duckdb::CreateCollationInfo&) override { RefuseFunction(); }
 
  private:
-  [[noreturn]] static void RefuseFunction() { Refuse("CREATE FUNCTION or MACRO", "macros are not kept yet"); }
+  [[noreturn]] static void RefuseFunction() { Refuse("CREATE FUNCTION", "functions are registered from C++; SQL has CREATE MACRO"); }
+
+  optional_ptr<CatalogEntry> CreateKept(CatalogTransaction transaction, const duckdb::CreateInfo& create, const std::string& wanted) {
+    ClientContext& context = transaction.GetContext();
+    if (IsBuiltIn(create.type, wanted)) throw duckdb::CatalogException("%s.%s is built in: take another name", name, wanted);
+    if (create.type != CatalogType::VIEW_ENTRY) {  // Wherever it is, so that a ready query stays what it is.
+      catalog.ScanSchemas(context, [&](duckdb::SchemaCatalogEntry& schema) {
+        if (!static_cast<const StoreSchema&>(schema).IsBuiltIn(create.type, wanted)) return;
+        throw duckdb::CatalogException("%s.%s is built in: take another name", schema.name, wanted);
+      });
+    }
+    const Status made = kept_->Create(context, create);
+    if (!made.ok()) ThrowStatus(context, made);
+    return nullptr;
+  }
+  bool IsBuiltIn(CatalogType type, const std::string& wanted) const {
+    return std::any_of(fixed_.begin(), fixed_.end(), [&](const auto& entry) {
+      return Answers(type, entry->type) && duckdb::StringUtil::CIEquals(entry->name, wanted);
+    });
+  }
+  void DropKept(ClientContext& context, const duckdb::DropInfo& drop) {
+    const bool may_be_gone = drop.if_not_found == duckdb::OnEntryNotFound::RETURN_NULL;
+    const duckdb::EntryLookupInfo lookup(drop.type, drop.name);
+    const auto entry = LookupEntry(GetCatalogTransaction(context), lookup);
+    if (!entry && may_be_gone) return;
+    if (entry && entry->type == CatalogType::VIEW_ENTRY && views_->Find(name, drop.name)) {
+      throw duckdb::CatalogException("%s.%s is a materialized view: DROP MATERIALIZED VIEW", name, drop.name);
+    }
+    if (entry && entry->type == CatalogType::TABLE_ENTRY) throw duckdb::CatalogException("%s.%s is a table: DROP TABLE", name, drop.name);
+    if (IsBuiltIn(drop.type, drop.name)) throw duckdb::PermissionException("%s.%s is built in and stays as it is", name, drop.name);
+    const Status dropped = kept_->Drop(drop.type, name, drop.name);
+    if (!dropped.ok() && !(KindOf(dropped) == ErrorKind::kNotFound && may_be_gone)) ThrowStatus(context, dropped);
+  }
 
   void CheckUnused(ClientContext& context, const store::TableInfo& table) const {
     const auto view = views_->MadeOf(table.id);
@@ -177,6 +221,9 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     if (!entry && if_not_found == duckdb::OnEntryNotFound::RETURN_NULL) return nullptr;
     if (!entry) throw duckdb::CatalogException("there is no table %s.%s", name, wanted);
     auto* table = dynamic_cast<StoreTable*>(entry.get());
+    if (table == nullptr && kept_->Get()->Find(CatalogType::VIEW_ENTRY, name, wanted)) {
+      throw duckdb::CatalogException("%s.%s is a view: DROP VIEW, or CREATE OR REPLACE VIEW", name, wanted);
+    }
     if (table == nullptr) throw duckdb::PermissionException("%s.%s is built in and stays as it is", name, wanted);
     return table;
   }
@@ -221,26 +268,55 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     return *entry;
   }
 
-  store::Database* const database_;  // Borrowed, as is the next.
+  /// The view or macro that answers a look-up; null: there is none.
+  CatalogEntry* Kept(CatalogType wanted, const std::string& entry_name) {
+    const auto kept = kept_->Get();
+    for (const CatalogType type : {CatalogType::VIEW_ENTRY, CatalogType::MACRO_ENTRY, CatalogType::TABLE_MACRO_ENTRY}) {
+      if (!Answers(wanted, type)) continue;
+      if (const auto found = kept->Find(type, name, entry_name)) return &Entry(found);
+    }
+    return nullptr;
+  }
+  /// Made once and kept, as those of tables.
+  CatalogEntry& Entry(const std::shared_ptr<const KeptEntry>& kept) {
+    MutexLock lock(&mutex_);
+    auto& entry = kept_entries_[kept];
+    if (entry) return *entry;
+    const auto info = kept->info->Copy();
+    switch (info->type) {
+      case CatalogType::VIEW_ENTRY:
+        entry = duckdb::make_uniq<duckdb::ViewCatalogEntry>(catalog, *this, info->Cast<duckdb::CreateViewInfo>());
+        break;
+      case CatalogType::TABLE_MACRO_ENTRY:
+        entry = duckdb::make_uniq<duckdb::TableMacroCatalogEntry>(catalog, *this, info->Cast<duckdb::CreateMacroInfo>());
+        break;
+      default: entry = duckdb::make_uniq<duckdb::ScalarMacroCatalogEntry>(catalog, *this, info->Cast<duckdb::CreateMacroInfo>()); break;
+    }
+    return *entry;
+  }
+
+  store::Database* const database_;  // Borrowed, as are the next two.
   Views* const views_;
+  KeptSql* const kept_;
   std::vector<duckdb::unique_ptr<CatalogEntry>> fixed_;
   Mutex mutex_;
   /// The entries do not own their views, which have connections to this very instance.
   using ViewEntry = std::pair<std::weak_ptr<View>, duckdb::unique_ptr<duckdb::ViewCatalogEntry>>;
   std::map<const View*, ViewEntry> view_entries_ SHEAF_GUARDED_BY(mutex_);
   std::vector<duckdb::unique_ptr<duckdb::ViewCatalogEntry>> former_views_ SHEAF_GUARDED_BY(mutex_);
+  std::map<std::shared_ptr<const KeptEntry>, duckdb::unique_ptr<CatalogEntry>> kept_entries_ SHEAF_GUARDED_BY(mutex_);
   std::map<std::shared_ptr<const store::TableInfo>, duckdb::unique_ptr<StoreTable>> tables_ SHEAF_GUARDED_BY(mutex_);
 };
 
 class StoreCatalog : public duckdb::Catalog {
  public:
-  StoreCatalog(duckdb::AttachedDatabase& attached, store::Database* database, const SystemTables* system_tables, Views* views)
-      : duckdb::Catalog(attached), database_(database), system_tables_(system_tables), views_(views) {}
+  StoreCatalog(duckdb::AttachedDatabase& attached, store::Database* database, const CatalogSources& sources)
+      : duckdb::Catalog(attached), database_(database), sources_(sources) {}
 
   void Initialize(bool) override {
     for (const char* schema : kSearchedSchemas) AddSchema(schema);
     StoreSchema& system = AddSchema(kSystemSchema);
-    for (const SystemTable& table : *system_tables_) {
+    for (const SystemTable& table : *sources_.system_tables) {
       duckdb::CreateTableInfo create(system, table.name);
       for (size_t i = 0; i < table.columns.size(); ++i) {
         create.columns.AddColumn(duckdb::ColumnDefinition(table.columns[i], table.types[i]));
@@ -305,7 +381,7 @@ class StoreCatalog : public duckdb::Catalog {
   StoreSchema& AddSchema(const std::string& name) {
     duckdb::CreateSchemaInfo create;
     create.schema = name;
-    schemas_.push_back(duckdb::make_uniq<StoreSchema>(*this, create, database_, views_));
+    schemas_.push_back(duckdb::make_uniq<StoreSchema>(*this, create, database_, sources_));
     return *schemas_.back();
   }
 
@@ -340,16 +416,14 @@ class StoreCatalog : public duckdb::Catalog {
     }
   }
 
-  store::Database* const database_;          // Borrowed, as are the next two.
-  const SystemTables* const system_tables_;
-  Views* const views_;
+  store::Database* const database_;                       // Borrowed.
+  const CatalogSources sources_;
   std::vector<duckdb::unique_ptr<StoreSchema>> schemas_;  // Fixed after Initialize().
 };
 
 struct StoreExtensionInfo : public duckdb::StorageExtensionInfo {
   store::Database* database = nullptr;
-  const SystemTables* system_tables = nullptr;
-  Views* views = nullptr;
+  CatalogSources sources;
 };
 
 }  // namespace
@@ -359,17 +433,16 @@ bool IsSearchedSchema(const std::string& name) {
                      [&](const char* known) { return duckdb::StringUtil::CIEquals(name, known); });
 }
 
-void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables, Views* views) {
+void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const CatalogSources& sources) {
   auto info = duckdb::make_shared_ptr<StoreExtensionInfo>();
   info->database = database;
-  info->system_tables = system_tables;
-  info->views = views;
+  info->sources = sources;
   auto extension = duckdb::make_shared_ptr<duckdb::StorageExtension>();
   extension->storage_info = info;
   extension->attach = [](optional_ptr<duckdb::StorageExtensionInfo> storage, ClientContext&, duckdb::AttachedDatabase& attached,
                          const std::string&, duckdb::AttachInfo&, duckdb::AttachOptions&) -> duckdb::unique_ptr<duckdb::Catalog> {
     const auto& ours = static_cast<const StoreExtensionInfo&>(*storage);
-    return duckdb::make_uniq<StoreCatalog>(attached, ours.database, ours.system_tables, ours.views);
+    return duckdb::make_uniq<StoreCatalog>(attached, ours.database, ours.sources);
   };
   extension->create_transaction_manager = [](optional_ptr<duckdb::StorageExtensionInfo> storage, duckdb::AttachedDatabase& attached,
                                              duckdb::Catalog&) -> duckdb::unique_ptr<duckdb::TransactionManager> {

@@ -13,7 +13,15 @@
 
 namespace sheaf::query {
 
+class KeptSql;
 class Views;
+
+/// What all instances share, besides the database; borrowed for their lives.
+struct CatalogSources {
+  const SystemTables* system_tables = nullptr;
+  Views* views = nullptr;
+  KeptSql* kept = nullptr;
+};
 
 /// The name our catalog is attached under. Differs from every schema, as DuckDB resolves `x.y` as either.
 inline constexpr char kCatalogName[] = "sheaf_db";
@@ -28,6 +36,6 @@ bool IsSearchedSchema(const std::string& name);
 inline constexpr const char* kSystemSchema = "sheaf";
 
 /// Registers the storage extension that makes the catalog. Borrows all, for the instance's life.
-void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const SystemTables* system_tables, Views* views);
+void RegisterCatalog(duckdb::DatabaseInstance* instance, store::Database* database, const CatalogSources& sources);
 
 }  // namespace sheaf::query

@@ -12,9 +12,11 @@
 #include "query/admission.h"
 #include "query/catalog.h"
 #include "query/deadlines.h"
+#include "query/definitions.h"
 #include "query/error_map.h"
 #include "query/insert_conflicts.h"
 #include "query/instance.h"
+#include "query/kept_sql.h"
 #include "query/parsed_statements.h"
 #include "query/precedence.h"
 #include "query/query_log.h"
@@ -89,12 +91,15 @@ class EngineOverDuckDb : public Engine {
       : database_(database), options_(options),
         admission_(std::max(1, options.concurrent_queries_max), std::max(1, options.concurrent_queries_max / 4),
                    options.waiting_queries_max),
-        views_(database), cache_(options.result_cache_bytes_max, database, [this] { return Definitions(); }),
+        definitions_(database), kept_(&definitions_), views_(database, &definitions_, &kept_),
+        cache_(options.result_cache_bytes_max, database, [this] { return DefinitionsVersion(); }),
         system_tables_(AllSystemTables()) {}
   ~EngineOverDuckDb() override { views_.Stop(); }
 
   Status OpenClients() {
-    SHEAF_ASSIGN_OR_RETURN(clients_, Instance::Open(database_, options_, &system_tables_, &views_, false));
+    SHEAF_ASSIGN_OR_RETURN(clients_, Instance::Open(database_, options_, Shared(), false));
+    SHEAF_ASSIGN_OR_RETURN(const auto session, clients_->MakeSessionApart());
+    SHEAF_RETURN_NOT_OK(kept_.Load(*session->connection->context));
     return views_.Start([this] { return clients_->MakeSessionApart(); });
   }
 
@@ -106,9 +111,10 @@ class EngineOverDuckDb : public Engine {
     tables.push_back(ViewsTable(&views_));
     return tables;
   }
+  CatalogSources Shared() { return {.system_tables = &system_tables_, .views = &views_, .kept = &kept_}; }
   Result<Instance*> InstanceFor(bool trusted) SHEAF_EXCLUDES(mutex_);
-  /// Changes whenever a name may come to mean something else. Both summands only grow.
-  uint64_t Definitions() const { return database_->catalog_version() + views_.version(); }
+  /// Changes whenever a name may come to mean something else. All summands only grow.
+  uint64_t DefinitionsVersion() const { return database_->catalog_version() + views_.version() + kept_.version(); }
   Status NoTurn(const Claim& claim) const {
     return MakeError(ErrorKind::kThrottled, "{} statements run already and none ended within {} ms: try again later",
                      options_.concurrent_queries_max, claim.timeout_ms);
@@ -139,6 +145,8 @@ class EngineOverDuckDb : public Engine {
   Admission admission_;
   WriteTurn turn_;
   QueryLog log_;
+  Definitions definitions_;
+  KeptSql kept_;
   Views views_;
   ResultCache cache_;
   const SystemTables system_tables_;
@@ -152,7 +160,7 @@ Result<Instance*> EngineOverDuckDb::InstanceFor(bool trusted) {
   if (!trusted) return clients_.get();
   MutexLock lock(&mutex_);
   if (!owner_) {
-    SHEAF_ASSIGN_OR_RETURN(owner_, Instance::Open(database_, options_, &system_tables_, &views_, true));
+    SHEAF_ASSIGN_OR_RETURN(owner_, Instance::Open(database_, options_, Shared(), true));
   }
   return owner_.get();
 }
@@ -198,7 +206,7 @@ std::unique_ptr<Query> EngineOverDuckDb::AnswerAgain(std::shared_ptr<const KeptA
 std::optional<AnswerDraft> EngineOverDuckDb::DraftAnswer(const Claim& claim) {
   auto reads = claim.session->state->TakeReads();
   // Definitions that changed while it was planned: which of them its names meant is not known.
-  if (!reads || Definitions() != claim.definitions) return std::nullopt;
+  if (!reads || DefinitionsVersion() != claim.definitions) return std::nullopt;
   KeptAnswer answer;
   answer.definitions = claim.definitions;
   answer.tables = std::move(*reads);
@@ -217,7 +225,7 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   if (cache_.enabled() && !request.trusted) {  // The owner's connections have settings of their own.
     claim.cache_key = ResultCache::KeyOf(request);
     if (auto answer = cache_.Find(claim.cache_key)) return AnswerAgain(std::move(answer), claim);
-    claim.definitions = Definitions();
+    claim.definitions = DefinitionsVersion();
   }
   claim.place = admission_.TryEnter();
   auto session = instance->Borrow();
@@ -277,7 +285,7 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
     if (claim->place == Admission::Place::kNone) SHEAF_RETURN_NOT_OK(Admit(false, claim));
     SHEAF_RETURN_NOT_OK(views_.Execute(*of_view));
   }
-  SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, of_view ? kNoRows : request.sql, request.trusted));
+  SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, of_view ? kNoRows : request.sql, request.trusted, *kept_.Get()));
   StatementCosts& costs = claim->record->costs;
   costs.parse_ns = NsSince(parse_start);
   claim->record->SetKind(of_view ? StatementKind::kDefinition : KindOfStatement(*statements.back()));

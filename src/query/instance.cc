@@ -8,7 +8,6 @@
 
 #include "query/argument_check.h"
 #include "query/attribute_rewrite.h"
-#include "query/catalog.h"
 #include "query/error_map.h"
 #include "query/few_rows_order.h"
 #include "query/id_types.h"
@@ -81,7 +80,7 @@ void AfterOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr<
 }  // namespace
 
 Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, const EngineOptions& options,
-                                                 const SystemTables* system_tables, Views* views, bool trusted) {
+                                                 const CatalogSources& sources, bool trusted) {
   SHEAF_RETURN_NOT_OK(CheckLibrary());
   std::string temp = options.temp_directory.empty() ? database->options().directory + "/tmp" : options.temp_directory;
   if (trusted) temp += "/owner";  // Two instances do not share a folder: each removes what it finds in its own.
@@ -89,13 +88,13 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
   Status opened = WithoutExceptions([&]() -> Status {
     instance->Configure(options, temp);
     auto& duckdb = *instance->duckdb_->instance;
-    RegisterCatalog(&duckdb, database, system_tables, views);
+    RegisterCatalog(&duckdb, database, sources);
     duckdb::ExtensionLoader loader(duckdb, "sheaf");
     RegisterIdTypes(&loader);
     RegisterArgumentCheck(&loader);
     RegisterSampling(&loader);
     RegisterTextSearch(&loader);
-    RegisterViewFunction(&loader, views, std::chrono::milliseconds(options.view_wait_ms));
+    RegisterViewFunction(&loader, sources.views, std::chrono::milliseconds(options.view_wait_ms));
     duckdb::OptimizerExtension extension;
     extension.pre_optimize_function = BeforeOptimizing;
     extension.optimize_function = AfterOptimizing;

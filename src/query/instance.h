@@ -10,14 +10,12 @@
 #include "core/memory.h"
 #include "core/mutex.h"
 #include "core/status.h"
+#include "query/catalog.h"
 #include "query/duckdb_headers.h"
 #include "query/engine.h"
 #include "query/statement_state.h"
-#include "query/system_tables.h"
 
 namespace sheaf::query {
-
-class Views;
 
 /// One DuckDB connection and what we keep beside it.
 struct Session {
@@ -28,9 +26,9 @@ struct Session {
 /// Thread-safe.
 class Instance {
  public:
-  /// Borrows `database`, `system_tables` and `views`. Errors: Unsupported (another DuckDB than the pinned one), Io, Internal.
+  /// Borrows `database` and `sources`. Errors: Unsupported (another DuckDB than the pinned one), Io, Internal.
   static Result<std::unique_ptr<Instance>> Open(store::Database* database, const EngineOptions& options,
-                                                const SystemTables* system_tables, Views* views, bool trusted);
+                                                const CatalogSources& sources, bool trusted);
   /// A connection of its own, which is not given back.
   Result<std::unique_ptr<Session>> MakeSessionApart();
 

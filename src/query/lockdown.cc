@@ -1,15 +1,23 @@
 #include "query/lockdown.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "duckdb/function/scalar_macro_function.hpp"
+#include "duckdb/function/table_macro_function.hpp"
 #include "duckdb/parser/expression/conjunction_expression.hpp"
+#include "duckdb/parser/expression/window_expression.hpp"
 #include "duckdb/parser/query_node/recursive_cte_node.hpp"
 #include "duckdb/parser/query_node/set_operation_node.hpp"
 #include "duckdb/parser/tableref/joinref.hpp"
+#include "duckdb/planner/operator/logical_create.hpp"
 
 #include "query/catalog.h"
 #include "query/scan.h"
@@ -19,6 +27,7 @@ namespace sheaf::query {
 
 namespace {
 
+using duckdb::CatalogType;
 using duckdb::ParsedExpression;
 using duckdb::StatementType;
 using duckdb::TableRef;
@@ -45,6 +54,9 @@ constexpr std::string_view kPragmas[] = {"table_info", "show", "show_tables", "s
 
 /// DuckDB plans these in more than linear time, and no time-out stops it then: a statement of 1 MiB would keep a processor for minutes.
 constexpr size_t kSelectsMax = 1000, kJoinedTablesMax = 64, kTermsMax = 4000;
+/// Of what comes from views and macros: each that uses another twice doubles it.
+constexpr uint64_t kNodesMax = 200'000;
+constexpr int kDepthMax = 50;
 
 template <size_t N>
 bool Contains(const std::string_view (&names)[N], std::string_view name) {
@@ -66,16 +78,28 @@ bool LooksLikeFile(const std::string& name) {
 Status Refused(const std::string& what) {
   return MakeError(ErrorKind::kDenied,
                    "{} is not allowed here: a request may hold one statement that reads tables (SELECT, WITH, VALUES, EXPLAIN, "
-                   "SHOW, DESCRIBE, SUMMARIZE) or writes them (INSERT, UPDATE, DELETE, MERGE, CREATE, ALTER and DROP TABLE); "
-                   "the owner of the data directory can use 'sheaf sql --data'", what);
+                   "SHOW, DESCRIBE, SUMMARIZE) or writes them (INSERT, UPDATE, DELETE, MERGE, CREATE, ALTER and DROP TABLE, VIEW "
+                   "and MACRO); the owner of the data directory can use 'sheaf sql --data'", what);
 }
 
 Status TooLarge(size_t limit, const char* what) {
   return MakeError(ErrorKind::kTooLarge, "the statement has more than {} {}: split it, or put what it names into a table", limit, what);
 }
 
+/// What a view or macro stands for, with all that is used there written out.
+struct Weight {
+  uint64_t nodes = 0, selects = 0;
+  uint64_t copies = 1;           // Of an argument, at most.
+};
+
+/// Those that were looked at; none: it is being looked at.
+using Weights = std::map<const KeptEntry*, std::optional<Weight>>;
+
+/// One statement, or what one view or macro stands for. Borrows `kept` and `weights`.
 class Checker {
  public:
+  Checker(const KeptSet* kept, Weights* weights, int depth = 0) : kept_(*kept), weights_(weights), depth_(depth) {}
+
   Status Insert(duckdb::InsertStatement& insert) {
     Target(insert.catalog, insert.schema, insert.table);
     Ctes(insert.cte_map);
@@ -119,8 +143,9 @@ class Checker {
     return refusal_;
   }
   Status Create(duckdb::CreateInfo& create) {
-    if (create.type != duckdb::CatalogType::TABLE_ENTRY) return Refused("CREATE of anything but a table");
-    if (create.temporary) return Refused("a temporary table");
+    if (create.temporary) return Refused("a temporary table, view or macro");
+    if (create.type == CatalogType::VIEW_ENTRY || IsMacro(create.type)) return CreateKept(create);
+    if (create.type != CatalogType::TABLE_ENTRY) return Refused("CREATE of anything but a table, view or macro");
     auto& table = create.Cast<duckdb::CreateTableInfo>();
     Target(table.catalog, table.schema, table.table);
     for (const auto& column : table.columns.Logical()) {
@@ -130,7 +155,9 @@ class Checker {
     return refusal_;
   }
   Status Drop(const duckdb::DropInfo& drop) {
-    if (drop.type != duckdb::CatalogType::TABLE_ENTRY) return Refused("DROP of anything but a table");
+    if (drop.type != CatalogType::TABLE_ENTRY && drop.type != CatalogType::VIEW_ENTRY && !IsMacro(drop.type)) {
+      return Refused("DROP of anything but a table, view or macro");
+    }
     Target(drop.catalog, drop.schema, drop.name);
     return refusal_;
   }
@@ -149,6 +176,27 @@ class Checker {
     return refusal_;
   }
 
+  /// Also adds what it comes to.
+  Status Kept(const KeptEntry& entry) {
+    const auto [at, is_new] = weights_->try_emplace(&entry);
+    if (!is_new && !at->second && refusal_.ok()) {
+      refusal_ = MakeError(ErrorKind::kInvalid, "{} would use itself", entry.full_name());
+    }
+    if (is_new && refusal_.ok()) {
+      if (depth_ >= kDepthMax) return refusal_ = TooLarge(kDepthMax, "views and macros made of each other in a row");
+      Checker inside(&kept_, weights_, depth_ + 1);
+      const Status checked = inside.CreateKept(const_cast<duckdb::CreateInfo&>(*entry.info));
+      if (!checked.ok()) return refusal_ = WithContext(checked, entry.full_name());
+      at->second = Weight{.nodes = inside.nodes_, .selects = inside.selects_, .copies = inside.copies_max_};
+    }
+    if (!refusal_.ok()) return refusal_;
+    nodes_ += at->second->nodes * copies_;
+    selects_ += at->second->selects * copies_;
+    if (nodes_ > kNodesMax) refusal_ = TooLarge(kNodesMax, "terms once its views and macros are written out");
+    if (selects_ > kSelectsMax) refusal_ = TooLarge(kSelectsMax, "SELECTs once its views and macros are written out");
+    return refusal_;
+  }
+
   Status Query(duckdb::QueryNode& node) {
     Measure(&node);
     duckdb::ParsedExpressionIterator::EnumerateQueryNodeChildren(
@@ -157,6 +205,55 @@ class Checker {
   }
 
  private:
+  static bool IsMacro(CatalogType type) { return type == CatalogType::MACRO_ENTRY || type == CatalogType::TABLE_MACRO_ENTRY; }
+
+  Status CreateKept(duckdb::CreateInfo& create) {
+    if (create.type == CatalogType::VIEW_ENTRY) {
+      auto& view = create.Cast<duckdb::CreateViewInfo>();
+      Target(view.catalog, view.schema, view.view_name);
+      return Query(*view.query->node);
+    }
+    auto& macro = create.Cast<duckdb::CreateMacroInfo>();
+    Target(macro.catalog, macro.schema, macro.name);
+    for (const auto& overload : macro.macros) Macro(*overload);
+    return refusal_;
+  }
+  void Macro(duckdb::MacroFunction& macro) {
+    parameters_.clear();
+    for (const auto& parameter : macro.parameters) {
+      parameters_[duckdb::StringUtil::Lower(parameter->Cast<duckdb::ColumnRefExpression>().GetColumnName())] = 0;
+    }
+    for (auto& [name, value] : macro.default_parameters) Optional(value);
+    if (macro.type == duckdb::MacroType::TABLE_MACRO) {
+      (void)Query(*macro.Cast<duckdb::TableMacroFunction>().query_node);
+    } else {
+      Optional(macro.Cast<duckdb::ScalarMacroFunction>().expression);
+    }
+  }
+  /// The name may be that of a parameter, which stands for an argument then.
+  void Column(const duckdb::ColumnRefExpression& column) {
+    for (const std::string& part : column.column_names) {
+      const auto parameter = parameters_.find(duckdb::StringUtil::Lower(part));
+      if (parameter != parameters_.end()) copies_max_ = std::max(copies_max_, parameter->second += copies_);
+    }
+  }
+  /// Of a call: what is called, if it is a macro that SQL made, and so how often the arguments will be there.
+  void Call(const std::string& schema, const std::string& name) {
+    if (kept_.empty()) return;
+    uint64_t copies = 1;
+    for (const CatalogType type : {CatalogType::MACRO_ENTRY, CatalogType::TABLE_MACRO_ENTRY}) {
+      kept_.ForEach(type, schema, name, [&](const KeptEntry& entry) {
+        if (Kept(entry).ok()) copies = std::max(copies, weights_->at(&entry)->copies);
+      });
+    }
+    copies_ = std::min(copies_ * copies, kNodesMax + 1);
+  }
+  bool IsKept(CatalogType type, const std::string& schema, const std::string& name) {
+    bool found = false;
+    kept_.ForEach(type, schema, name, [&](const KeptEntry&) { found = true; });
+    return found;
+  }
+
   /// Only our own catalog can be written: DuckDB's, in memory, would forget.
   void Target(const std::string& catalog, const std::string& schema, const std::string& table) {
     const auto is_ours = [](const std::string& name) {
@@ -202,7 +299,7 @@ class Checker {
     while (!left.empty() && refusal_.ok()) {
       duckdb::QueryNode& node = *left.back();
       left.pop_back();
-      if (++selects_ > kSelectsMax) refusal_ = TooLarge(kSelectsMax, "SELECTs");
+      if ((selects_ += copies_) > kSelectsMax) refusal_ = TooLarge(kSelectsMax, "SELECTs");
       for (auto& [name, cte] : node.cte_map.map) {
         // Copied wherever it is named, a chain of such would double with each link.
         if (cte->materialized == duckdb::CTEMaterialize::CTE_MATERIALIZE_NEVER) {
@@ -238,31 +335,52 @@ class Checker {
   }
 
   void Expression(ParsedExpression& expression) {
-    if (expression.GetExpressionClass() == duckdb::ExpressionClass::FUNCTION) {
-      const std::string name = duckdb::StringUtil::Lower(expression.Cast<duckdb::FunctionExpression>().function_name);
-      if (Contains(kRefusedFunctions, name)) Refuse("the function " + name + "()");
-    }
-    if (expression.GetExpressionClass() == duckdb::ExpressionClass::CONJUNCTION && refusal_.ok() &&
-        expression.Cast<duckdb::ConjunctionExpression>().children.size() > kTermsMax) {
-      refusal_ = TooLarge(kTermsMax, "terms in one AND or OR");
-    }
-    if (expression.GetExpressionClass() == duckdb::ExpressionClass::SUBQUERY) {
-      (void)Query(*expression.Cast<duckdb::SubqueryExpression>().subquery->node);
+    if (!refusal_.ok()) return;
+    if (depth_ > 0 || copies_ > 1) nodes_ += copies_;
+    if (nodes_ > kNodesMax) refusal_ = TooLarge(kNodesMax, "terms once its views and macros are written out");
+    const uint64_t copies_outside = copies_;
+    switch (expression.GetExpressionClass()) {
+      case duckdb::ExpressionClass::FUNCTION: {
+        const auto& call = expression.Cast<duckdb::FunctionExpression>();
+        const std::string name = duckdb::StringUtil::Lower(call.function_name);
+        if (Contains(kRefusedFunctions, name)) Refuse("the function " + name + "()");
+        Call(call.schema, call.function_name);
+        break;
+      }
+      case duckdb::ExpressionClass::WINDOW: {
+        const auto& call = expression.Cast<duckdb::WindowExpression>();
+        Call(call.schema, call.function_name);
+        break;
+      }
+      case duckdb::ExpressionClass::CONJUNCTION:
+        if (expression.Cast<duckdb::ConjunctionExpression>().children.size() > kTermsMax) {
+          refusal_ = TooLarge(kTermsMax, "terms in one AND or OR");
+        }
+        break;
+      case duckdb::ExpressionClass::SUBQUERY:
+        (void)Query(*expression.Cast<duckdb::SubqueryExpression>().subquery->node);
+        break;
+      case duckdb::ExpressionClass::COLUMN_REF: Column(expression.Cast<duckdb::ColumnRefExpression>()); break;
+      default: break;
     }
     duckdb::ParsedExpressionIterator::EnumerateChildren(
         expression, [&](duckdb::unique_ptr<ParsedExpression>& child) { Expression(*child); });
+    copies_ = copies_outside;
   }
 
   void Table(TableRef& ref) {
     if (ref.type == TableReferenceType::TABLE_FUNCTION) {
       const auto& function = ref.Cast<duckdb::TableFunctionRef>().function;
       if (function->GetExpressionClass() == duckdb::ExpressionClass::FUNCTION) {
-        const std::string name = duckdb::StringUtil::Lower(function->Cast<duckdb::FunctionExpression>().function_name);
-        if (!Contains(kTableFunctions, name)) Refuse("the table function " + name + "()");
+        const auto& call = function->Cast<duckdb::FunctionExpression>();
+        const std::string name = duckdb::StringUtil::Lower(call.function_name);
+        const bool allowed = Contains(kTableFunctions, name) || IsKept(CatalogType::TABLE_MACRO_ENTRY, call.schema, name);
+        if (!allowed) Refuse("the table function " + name + "()");
       }
     } else if (ref.type == TableReferenceType::BASE_TABLE) {
-      const std::string& name = ref.Cast<duckdb::BaseTableRef>().table_name;
-      if (LooksLikeFile(name)) Refuse("reading the file '" + name + "'");
+      const auto& table = ref.Cast<duckdb::BaseTableRef>();
+      if (LooksLikeFile(table.table_name)) Refuse("reading the file '" + table.table_name + "'");
+      View(table.schema_name, table.table_name);
     } else if (ref.type == TableReferenceType::JOIN) {
       MeasureJoin(&ref);
     } else if (ref.type == TableReferenceType::SUBQUERY) {
@@ -271,10 +389,20 @@ class Checker {
       auto& show = ref.Cast<duckdb::ShowRef>();
       if (show.query) (void)Query(*show.query);
       if (LooksLikeFile(show.table_name)) Refuse("reading the file '" + show.table_name + "'");
+      View("", show.table_name);
     }
   }
+  void View(const std::string& schema, const std::string& name) {
+    kept_.ForEach(CatalogType::VIEW_ENTRY, schema, name, [&](const KeptEntry& entry) { (void)Kept(entry); });
+  }
 
-  size_t selects_ = 0;
+  const KeptSet& kept_;
+  Weights* const weights_;
+  const int depth_;              // 0: a statement, rather than what a view or macro stands for.
+  uint64_t selects_ = 0, nodes_ = 0;
+  uint64_t copies_ = 1;          // How often what is being looked at will be there.
+  std::map<std::string, uint64_t> parameters_;  // Of the macro; how often an argument in its place will be there.
+  uint64_t copies_max_ = 1;
   Status refusal_;
 };
 
@@ -361,19 +489,21 @@ Status CheckOwnersStatement(const duckdb::SQLStatement& statement) {
                    "INSERT … ON CONFLICT do more in one");
 }
 
-Status CheckStatement(const duckdb::SQLStatement& statement) {
+Status CheckStatement(const duckdb::SQLStatement& statement, const KeptSet& kept) {
+  Weights weights;
+  Checker checker(&kept, &weights);
   switch (statement.type) {
     case StatementType::SELECT_STATEMENT:
-      return Checker().Query(*Mutable<duckdb::SelectStatement>(statement).node);
-    case StatementType::INSERT_STATEMENT: return Checker().Insert(Mutable<duckdb::InsertStatement>(statement));
-    case StatementType::UPDATE_STATEMENT: return Checker().Update(Mutable<duckdb::UpdateStatement>(statement));
-    case StatementType::DELETE_STATEMENT: return Checker().Delete(Mutable<duckdb::DeleteStatement>(statement));
-    case StatementType::MERGE_INTO_STATEMENT: return Checker().Merge(Mutable<duckdb::MergeIntoStatement>(statement));
-    case StatementType::CREATE_STATEMENT: return Checker().Create(*Mutable<duckdb::CreateStatement>(statement).info);
-    case StatementType::ALTER_STATEMENT: return Checker().Alter(*Mutable<duckdb::AlterStatement>(statement).info);
-    case StatementType::DROP_STATEMENT: return Checker().Drop(*Mutable<duckdb::DropStatement>(statement).info);
+      return checker.Query(*Mutable<duckdb::SelectStatement>(statement).node);
+    case StatementType::INSERT_STATEMENT: return checker.Insert(Mutable<duckdb::InsertStatement>(statement));
+    case StatementType::UPDATE_STATEMENT: return checker.Update(Mutable<duckdb::UpdateStatement>(statement));
+    case StatementType::DELETE_STATEMENT: return checker.Delete(Mutable<duckdb::DeleteStatement>(statement));
+    case StatementType::MERGE_INTO_STATEMENT: return checker.Merge(Mutable<duckdb::MergeIntoStatement>(statement));
+    case StatementType::CREATE_STATEMENT: return checker.Create(*Mutable<duckdb::CreateStatement>(statement).info);
+    case StatementType::ALTER_STATEMENT: return checker.Alter(*Mutable<duckdb::AlterStatement>(statement).info);
+    case StatementType::DROP_STATEMENT: return checker.Drop(*Mutable<duckdb::DropStatement>(statement).info);
     case StatementType::TRANSACTION_STATEMENT: return CheckOwnersStatement(statement);
-    case StatementType::EXPLAIN_STATEMENT: return CheckStatement(*statement.Cast<duckdb::ExplainStatement>().stmt);
+    case StatementType::EXPLAIN_STATEMENT: return CheckStatement(*statement.Cast<duckdb::ExplainStatement>().stmt, kept);
     case StatementType::PRAGMA_STATEMENT: {
       const auto& pragma = *statement.Cast<duckdb::PragmaStatement>().info;
       return Contains(kPragmas, duckdb::StringUtil::Lower(pragma.name)) ? Status::OK() : Refused("PRAGMA " + pragma.name);
@@ -386,6 +516,11 @@ Status CheckStatement(const duckdb::SQLStatement& statement) {
   }
 }
 
+Status CheckKept(const KeptEntry& entry, const KeptSet& kept) {
+  Weights weights;
+  return Checker(&kept, &weights).Kept(entry);
+}
+
 void CheckPlan(const duckdb::LogicalOperator& plan) {
   using Type = duckdb::LogicalOperatorType;
   switch (plan.type) {
@@ -395,6 +530,10 @@ void CheckPlan(const duckdb::LogicalOperator& plan) {
     case Type::LOGICAL_UPDATE: CheckTarget(plan.Cast<duckdb::LogicalUpdate>().table.catalog); break;
     case Type::LOGICAL_MERGE_INTO: CheckTarget(plan.Cast<duckdb::LogicalMergeInto>().table.catalog); break;
     case Type::LOGICAL_CREATE_TABLE: CheckTarget(plan.Cast<duckdb::LogicalCreateTable>().schema.catalog); break;
+    case Type::LOGICAL_CREATE_VIEW:
+    case Type::LOGICAL_CREATE_MACRO:
+      if (const auto& schema = plan.Cast<duckdb::LogicalCreate>().schema) CheckTarget(schema->catalog);
+      break;
     case Type::LOGICAL_COPY_TO_FILE:
     case Type::LOGICAL_ATTACH:
     case Type::LOGICAL_EXPORT:

@@ -20,8 +20,14 @@ class LockdownTest : public ::testing::Test {
 
 /// Everything that writes, reads files, reaches the network, changes settings or tells about the server.
 constexpr const char* kRefused[] = {
-    "CREATE VIEW v AS SELECT 1",
-    "CREATE MACRO m(a) AS a",
+    "CREATE TEMP VIEW v AS SELECT 1",
+    "CREATE VIEW temp.v AS SELECT 1",
+    "CREATE VIEW v AS SELECT * FROM read_text('/etc/passwd')",
+    "CREATE TEMP MACRO m(a) AS a",
+    "CREATE MACRO temp.m(a) AS a",
+    "CREATE MACRO m(a) AS getenv(a)",
+    "CREATE MACRO m(a) AS TABLE SELECT * FROM read_text(a)",
+    "CREATE MACRO m(a := getenv('HOME')) AS a",
     "CREATE SCHEMA s",
     "CREATE TEMP TABLE t(a INT)",
     "CREATE SECRET (TYPE s3)",

@@ -88,7 +88,7 @@ Statements Extract(duckdb::Connection* connection, const std::string& sql, State
 
 }  // namespace
 
-Result<Statements> ParseStatements(duckdb::Connection* connection, const std::string& sql, bool trusted) {
+Result<Statements> ParseStatements(duckdb::Connection* connection, const std::string& sql, bool trusted, const KeptSet& kept) {
   if (!trusted) SHEAF_RETURN_NOT_OK(CheckText(sql));
   duckdb::Parser parser(connection->context->GetParserOptions());
   parser.ParseQuery(sql);
@@ -100,7 +100,7 @@ Result<Statements> ParseStatements(duckdb::Connection* connection, const std::st
     }
     // Looked at as it was written: what DuckDB makes of a PRAGMA later is no longer the statement that was asked for.
     const auto added = AddedColumn(*parser.statements[0]);
-    SHEAF_RETURN_NOT_OK(CheckStatement(added ? *added : *parser.statements[0]));
+    SHEAF_RETURN_NOT_OK(CheckStatement(added ? *added : *parser.statements[0], kept));
   }
   Statements statements = Extract(connection, sql, std::move(parser.statements));
   if (statements.empty()) return MakeError(ErrorKind::kInvalid, "the request holds no SQL statement");

@@ -212,8 +212,25 @@ class MemoryDatabase::MemorySnapshot : public store::Snapshot {
     }
     return rows;
   }
+  /// All columns, a batch a row.
+  Result<std::unique_ptr<store::RowCursor>> Scan(TableId id, const store::KeyRange& range, const store::ScanOptions&) const override {
+    SHEAF_CHECK(range.from.empty() && !range.to);
+    SHEAF_ASSIGN_OR_RETURN(const auto* table, Find(id));
+    auto cursor = std::make_unique<Cursor>();
+    for (const auto& [key, version] : *table->versions) {
+      SHEAF_ASSIGN_OR_RETURN(auto row, Get(id, key));
+      if (row) cursor->rows.push_back(row.Slice());
+    }
+    return cursor;
+  }
 
  private:
+  struct Cursor : public store::RowCursor {
+    Result<std::shared_ptr<arrow::RecordBatch>> Next() override { return next < rows.size() ? rows[next++] : nullptr; }
+    arrow::RecordBatchVector rows;
+    size_t next = 0;
+  };
+
   Result<const MemoryDatabase::Table*> Find(TableId id) const {
     for (const auto& table : tables_) {
       if (table.info->id == id) return &table;

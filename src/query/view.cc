@@ -52,13 +52,14 @@ std::string ViewDefinition::sql() const {
   return fmt::format("CREATE MATERIALIZED VIEW {}.{}{} AS {}", quoted(schema_name), quoted(name), refresh, select_sql);
 }
 
-Result<std::shared_ptr<View>> View::Make(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition) {
+Result<std::shared_ptr<View>> View::Make(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition,
+                                         const KeptSet& kept) {
   std::shared_ptr<View> view(new View(database, std::move(session), std::move(definition)));
-  SHEAF_RETURN_NOT_OK(WithoutExceptions([&] { return view->PlanIt(); }, view->definition_.select_sql));
+  SHEAF_RETURN_NOT_OK(WithoutExceptions([&] { return view->PlanIt(kept); }, view->definition_.select_sql));
   return view;
 }
 
-Status View::PlanIt() {
+Status View::PlanIt(const KeptSet& kept) {
   auto& context = *session_->connection->context;
   duckdb::Parser parser(context.GetParserOptions());
   parser.ParseQuery(definition_.select_sql);
@@ -66,7 +67,7 @@ Status View::PlanIt() {
     return MakeError(ErrorKind::kInvalid, "{} must be AS SELECT …", definition_.full_name());
   }
   const auto& select = parser.statements[0]->Cast<duckdb::SelectStatement>();
-  SHEAF_RETURN_NOT_OK(CheckStatement(select));  // Whoever asked for it, whoever wrote the definition.
+  SHEAF_RETURN_NOT_OK(CheckStatement(select, kept));  // Whoever asked for it, whoever wrote the definition.
   Status planned;
   session_->state->Begin(std::make_shared<StatementRecord>());
   context.RunFunctionInTransaction([&] {

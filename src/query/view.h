@@ -20,6 +20,8 @@
 
 namespace sheaf::query {
 
+class KeptSet;
+
 /// As it was asked for.
 struct ViewDefinition {
   std::string schema_name, name;
@@ -45,7 +47,8 @@ struct ViewStatus {
 class View {
  public:
   /// Plans it. Borrows `database`; `session` is its own. Errors: Invalid (the query is wrong), Unsupported (says why it cannot be kept).
-  static Result<std::shared_ptr<View>> Make(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition);
+  static Result<std::shared_ptr<View>> Make(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition,
+                                            const KeptSet& kept);
 
   const ViewDefinition& definition() const { return definition_; }
   /// The query that a reader runs, over kViewFunction.
@@ -85,7 +88,7 @@ class View {
 
   View(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition)
       : database_(database), session_(std::move(session)), definition_(std::move(definition)) {}
-  Status PlanIt();
+  Status PlanIt(const KeptSet& kept);
   Status Run(const std::string& sql, std::shared_ptr<const store::Snapshot> snapshot,
              const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take);
   Status BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);

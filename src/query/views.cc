@@ -4,72 +4,27 @@
 #include <chrono>
 #include <utility>
 
-#include <arrow/array/builder_binary.h>
-#include <arrow/array/builder_primitive.h>
-#include <arrow/array/builder_time.h>
-#include <fmt/format.h>
-
-#include "columns/key_codec.h"
 #include "core/log.h"
 #include "query/catalog.h"
+#include "query/kept_sql.h"
 
 namespace sheaf::query {
 
 namespace {
 
-constexpr char kTable[] = "definitions", kKind[] = "materialized view";
 constexpr auto kIdleWait = std::chrono::milliseconds(100);
 /// Entries of this long are taken together: planning a statement for each would cost more than it tells sooner.
 constexpr auto kTick = std::chrono::milliseconds(2);
 constexpr auto kRetry = std::chrono::seconds(1);
 
-std::shared_ptr<arrow::Schema> DefinitionsSchema() {
-  return arrow::schema({arrow::field("kind", arrow::utf8(), false), arrow::field("schema_name", arrow::utf8(), false),
-                        arrow::field("name", arrow::utf8(), false), arrow::field("definition", arrow::utf8(), false),
-                        arrow::field("refresh_ms", arrow::int64()),
-                        arrow::field("created_at", arrow::timestamp(arrow::TimeUnit::NANO, "UTC"), false)});
+ViewDefinition ToView(const Definition& stored) {
+  return {.schema_name = stored.schema_name, .name = stored.name, .select_sql = stored.text, .refresh_ms = stored.refresh_ms,
+          .created_ns = stored.created_ns};
 }
 
-Result<std::shared_ptr<arrow::Array>> Text(const std::string& value) {
-  arrow::StringBuilder builder;
-  SHEAF_RETURN_NOT_OK(builder.Append(value));
-  return builder.Finish();
-}
-
-/// The row of a definition, or its key alone.
-Result<std::shared_ptr<arrow::RecordBatch>> ToRow(const ViewDefinition& definition, bool key_only) {
-  arrow::ArrayVector columns(3);
-  SHEAF_ASSIGN_OR_RETURN(columns[0], Text(kKind));
-  SHEAF_ASSIGN_OR_RETURN(columns[1], Text(definition.schema_name));
-  SHEAF_ASSIGN_OR_RETURN(columns[2], Text(definition.name));
-  const auto schema = DefinitionsSchema();
-  if (key_only) {
-    return arrow::RecordBatch::Make(arrow::schema({schema->field(0), schema->field(1), schema->field(2)}), 1, std::move(columns));
-  }
-  SHEAF_ASSIGN_OR_RETURN(columns.emplace_back(), Text(definition.select_sql));
-  arrow::Int64Builder refresh;
-  SHEAF_RETURN_NOT_OK(definition.refresh_ms ? refresh.Append(*definition.refresh_ms) : refresh.AppendNull());
-  SHEAF_ASSIGN_OR_RETURN(columns.emplace_back(), refresh.Finish());
-  arrow::TimestampBuilder created(schema->field(5)->type(), arrow::default_memory_pool());
-  SHEAF_RETURN_NOT_OK(created.Append(definition.created_ns));
-  SHEAF_ASSIGN_OR_RETURN(columns.emplace_back(), created.Finish());
-  return arrow::RecordBatch::Make(schema, 1, std::move(columns));
-}
-
-std::vector<ViewDefinition> FromRows(const arrow::RecordBatch& rows) {
-  const auto text = [&rows](int column, int64_t row) {
-    return std::string(static_cast<const arrow::StringArray&>(*rows.column(column)).GetView(row));
-  };
-  std::vector<ViewDefinition> definitions;
-  for (int64_t row = 0; row < rows.num_rows(); ++row) {
-    if (text(0, row) != kKind) continue;
-    ViewDefinition definition{.schema_name = text(1, row), .name = text(2, row), .select_sql = text(3, row)};
-    const auto& refresh = static_cast<const arrow::Int64Array&>(*rows.column(4));
-    if (refresh.IsValid(row)) definition.refresh_ms = refresh.Value(row);
-    definition.created_ns = static_cast<const arrow::TimestampArray&>(*rows.column(5)).Value(row);
-    definitions.push_back(std::move(definition));
-  }
-  return definitions;
+Definition ToStore(const ViewDefinition& view) {
+  return {.kind = kMaterializedViewKind, .schema_name = view.schema_name, .name = view.name, .text = view.select_sql,
+          .refresh_ms = view.refresh_ms, .created_ns = view.created_ns};
 }
 
 bool IsNamed(const ViewDefinition& definition, const std::string& schema_name, const std::string& name) {
@@ -113,44 +68,14 @@ void Views::Stop() {
 
 Result<std::shared_ptr<View>> Views::Make(ViewDefinition definition) const {
   SHEAF_ASSIGN_OR_RETURN(auto session, make_session_());
-  return View::Make(database_, std::move(session), std::move(definition));
-}
-
-/// Made with the first definition.
-Result<TableId> Views::DefinitionsTable() {
-  const auto found = database_->FindTable(kSystemSchema, kTable);
-  if (found.ok()) return (*found)->id;
-  store::NewTable wanted{.schema_name = kSystemSchema, .name = kTable, .schema = DefinitionsSchema(),
-                         .primary_key = {"kind", "schema_name", "name"}};
-  wanted.if_not_exists = wanted.internal = true;
-  SHEAF_ASSIGN_OR_RETURN(const auto made, database_->CreateTable(wanted));
-  return made->id;
-}
-
-Result<std::vector<ViewDefinition>> Views::Definitions() const {
-  std::vector<ViewDefinition> definitions;
-  const auto table = database_->FindTable(kSystemSchema, kTable);
-  if (!table.ok()) return definitions;
-  const auto snapshot = database_->GetSnapshot();
-  SHEAF_ASSIGN_OR_RETURN(const auto rows, snapshot->Scan((*table)->id, {}, {}));
-  while (true) {
-    SHEAF_ASSIGN_OR_RETURN(const auto batch, rows->Next());
-    if (!batch) return definitions;
-    for (ViewDefinition& definition : FromRows(*batch)) definitions.push_back(std::move(definition));
-  }
-}
-
-Result<std::optional<ViewDefinition>> Views::FindDefinition(const ViewDefinition& named) const {
-  SHEAF_ASSIGN_OR_RETURN(auto definitions, Definitions());
-  for (ViewDefinition& definition : definitions) {
-    if (IsNamed(definition, named.schema_name, named.name)) return std::optional(std::move(definition));
-  }
-  return std::nullopt;
+  return View::Make(database_, std::move(session), std::move(definition), *kept_->Get());
 }
 
 Status Views::LoadDefinitions() {
-  SHEAF_ASSIGN_OR_RETURN(const auto definitions, Definitions());
-  for (const ViewDefinition& definition : definitions) {
+  SHEAF_ASSIGN_OR_RETURN(const auto stored, definitions_->Read());
+  for (const Definition& each : stored) {
+    if (each.kind != kMaterializedViewKind) continue;
+    const ViewDefinition definition = ToView(each);
     const auto view = Make(definition);
     if (view.ok()) {
       Install(definition, *view);
@@ -174,14 +99,12 @@ Status Views::Execute(const ViewStatement& statement) {
 
 Status Views::Create(const ViewStatement& statement) {
   const ViewDefinition& wanted = statement.definition;
-  SHEAF_ASSIGN_OR_RETURN(const auto known, FindDefinition(wanted));
+  SHEAF_ASSIGN_OR_RETURN(const auto known, definitions_->Find(kMaterializedViewKind, wanted.schema_name, wanted.name));
   if (known && statement.if_not_exists) return Status::OK();
   if (known && !statement.or_replace) {
     return MakeError(ErrorKind::kAlreadyExists, "the materialized view {} is there already", wanted.full_name());
   }
-  if (!known && database_->FindTable(wanted.schema_name, wanted.name).ok()) {
-    return MakeError(ErrorKind::kAlreadyExists, "{} is a table", wanted.full_name());
-  }
+  SHEAF_RETURN_NOT_OK(definitions_->CheckFree(ToStore(wanted)));  // Before it is built, which may take long.
   SHEAF_ASSIGN_OR_RETURN(const auto view, Make(wanted));
   {
     MutexLock lock(&mutex_);
@@ -189,16 +112,7 @@ Status Views::Create(const ViewStatement& statement) {
   }
   KeepLog();
   Status done = view->Build(database_->GetSnapshot());
-  if (done.ok()) {
-    const auto add = [&]() -> Status {
-      SHEAF_ASSIGN_OR_RETURN(const TableId table, DefinitionsTable());
-      SHEAF_ASSIGN_OR_RETURN(const auto row, ToRow(wanted, false));
-      if (!known || known->name == wanted.name) return database_->Append({{.table = table, .batch = row}}).status();
-      SHEAF_ASSIGN_OR_RETURN(const auto key, ToRow(*known, true));  // To the table a name in other letters is another one.
-      return database_->Append({{.table = table, .batch = key, .op = store::RowOp::kDelete}, {.table = table, .batch = row}}).status();
-    };
-    done = add();
-  }
+  if (done.ok()) done = definitions_->Put(ToStore(wanted));
   if (done.ok()) Install(wanted, view);
   MutexLock lock(&mutex_);
   building_after_.reset();
@@ -218,14 +132,11 @@ void Views::Install(const ViewDefinition& definition, const std::shared_ptr<View
 }
 
 Status Views::Drop(const ViewStatement& statement) {
-  SHEAF_ASSIGN_OR_RETURN(const auto known, FindDefinition(statement.definition));
-  if (!known && statement.if_exists) return Status::OK();
-  if (!known) return MakeError(ErrorKind::kNotFound, "there is no materialized view {}", statement.definition.full_name());
-  SHEAF_ASSIGN_OR_RETURN(const TableId table, DefinitionsTable());
-  SHEAF_ASSIGN_OR_RETURN(const auto key, ToRow(*known, true));
-  SHEAF_RETURN_NOT_OK(database_->Append({{.table = table, .batch = key, .op = store::RowOp::kDelete}}).status());
-  Install(*known, nullptr);
-  return Status::OK();
+  const ViewDefinition& named = statement.definition;
+  SHEAF_ASSIGN_OR_RETURN(const bool known, definitions_->Remove(kMaterializedViewKind, named.schema_name, named.name));
+  if (known) Install(named, nullptr);
+  if (known || statement.if_exists) return Status::OK();
+  return MakeError(ErrorKind::kNotFound, "there is no materialized view {}", named.full_name());
 }
 
 template <typename Matches>

@@ -1,8 +1,4 @@
-/// All materialised views of a database: their definitions, and the thread that has them follow the log.
-///
-/// Definitions are rows of the keyed table sheaf.definitions, made with the first of them: kind ("materialized view"), schema_name, name
-/// (these three are the key), definition (the SELECT), refresh_ms (BIGINT; NULL: kept from the log), created_at (ns, UTC). Rows of other
-/// kinds are passed over.
+/// All materialised views of a database: their definitions (definitions.h), and the thread that has them follow the log.
 
 #pragma once
 
@@ -15,10 +11,13 @@
 #include <vector>
 
 #include "core/mutex.h"
+#include "query/definitions.h"
 #include "query/system_tables.h"
 #include "query/view.h"
 
 namespace sheaf::query {
+
+class KeptSql;
 
 /// CREATE, DROP or REFRESH MATERIALIZED VIEW.
 struct ViewStatement {
@@ -34,8 +33,9 @@ class Views {
   /// Makes a session that nobody else uses.
   using MakeSession = std::function<Result<std::unique_ptr<Session>>()>;
 
-  /// Borrows `database`.
-  explicit Views(store::Database* database) : database_(database) {}
+  /// Borrows all.
+  Views(store::Database* database, Definitions* definitions, const KeptSql* kept)
+      : database_(database), definitions_(definitions), kept_(kept) {}
   ~Views() { Stop(); }
 
   /// Loads the definitions and starts to follow the log; views are built behind the scenes. Where the database can only be read, they
@@ -64,18 +64,15 @@ class Views {
   Status Create(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
   Status Drop(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
   Result<std::shared_ptr<View>> Make(ViewDefinition definition) const;
-  Result<TableId> DefinitionsTable();
-  /// All that are stored, those of views that cannot be made any more, too.
-  Result<std::vector<ViewDefinition>> Definitions() const;
-  /// The one of that name, whatever the case of its letters.
-  Result<std::optional<ViewDefinition>> FindDefinition(const ViewDefinition& named) const;
   Status LoadDefinitions() SHEAF_REQUIRES(definitions_mutex_);
   /// Takes the view of the definition's name away, if there is one, and puts `view`, which may be null, in its place.
   void Install(const ViewDefinition& definition, const std::shared_ptr<View>& view) SHEAF_EXCLUDES(mutex_);
   void Follow() SHEAF_EXCLUDES(mutex_);
   void KeepLog() SHEAF_EXCLUDES(mutex_);
 
-  store::Database* const database_;  // Borrowed.
+  store::Database* const database_;  // Borrowed, as are the next two.
+  Definitions* const definitions_;
+  const KeptSql* const kept_;
   MakeSession make_session_;         // Fixed after Start().
   Mutex definitions_mutex_;          // One change at a time; held while a view is built.
   mutable Mutex mutex_;
