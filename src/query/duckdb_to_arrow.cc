@@ -327,6 +327,11 @@ std::shared_ptr<arrow::Schema> ResultSchema(const duckdb::vector<LogicalType>& t
   return arrow::schema(std::move(fields));
 }
 
+Result<std::shared_ptr<arrow::Array>> ToArrowArray(Vector& vector, idx_t size, const std::vector<idx_t>& rows,
+                                                   const std::shared_ptr<arrow::DataType>& type) {
+  return ToArray(vector, size, {rows.data(), rows.size()}, type);
+}
+
 Result<std::shared_ptr<arrow::RecordBatch>> ToRecordBatch(duckdb::ClientContext& context, duckdb::DataChunk& chunk,
                                                           const std::shared_ptr<arrow::Schema>& schema) {
   const idx_t count = chunk.size();

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <arrow/record_batch.h>
 
@@ -21,5 +22,10 @@ std::shared_ptr<arrow::Schema> ResultSchema(const duckdb::vector<duckdb::Logical
 /// vectors. Throws duckdb::Exception. Errors: OutOfMemory, Invalid (an integer beyond 38 digits).
 Result<std::shared_ptr<arrow::RecordBatch>> ToRecordBatch(duckdb::ClientContext& context, duckdb::DataChunk& chunk,
                                                           const std::shared_ptr<arrow::Schema>& schema);
+
+/// Copies the values of `vector`, which has `size` rows, at `rows` into an array of `type`, which is that of ResultSchema() for the
+/// vector's type. May flatten the vector. Errors as above.
+Result<std::shared_ptr<arrow::Array>> ToArrowArray(duckdb::Vector& vector, duckdb::idx_t size, const std::vector<duckdb::idx_t>& rows,
+                                                   const std::shared_ptr<arrow::DataType>& type);
 
 }  // namespace sheaf::query

@@ -11,6 +11,7 @@
 #include <arrow/record_batch.h>
 
 #include "core/status.h"
+#include "query/functions.h"
 #include "store/database.h"
 
 namespace sheaf::query {
@@ -29,6 +30,7 @@ struct EngineOptions {
   int read_ahead_granules = 0;                        // Of a scan, fetched from disk while others are read; 0: as the system does.
   int64_t result_cache_bytes_max = 0;                 // Answers of clients' statements that are kept; 0: none. See result_cache.h.
   int64_t result_cache_work_min_us = 2000;            // Those that took less work are not.
+  std::shared_ptr<const Functions> functions;         // Of C++, for SQL; null: none.
   int64_t slow_ms = 1000;                             // Statements that take this long are written to the log; 0: none.
 };
 
@@ -71,6 +73,7 @@ class Query {
 class Engine {
  public:
   /// Borrows `database`, which must outlive the engine. Checks that the DuckDB library is the pinned one.
+  /// Errors: Unsupported (another DuckDB; a function's type), Invalid (a function's name), Io, and the store's.
   static Result<std::unique_ptr<Engine>> Open(store::Database* database, const EngineOptions& options);
   virtual ~Engine() = default;
 

@@ -10,6 +10,7 @@
 #include "query/attribute_rewrite.h"
 #include "query/error_map.h"
 #include "query/few_rows_order.h"
+#include "query/function_calls.h"
 #include "query/id_types.h"
 #include "query/lockdown.h"
 #include "query/lookup_hint.h"
@@ -116,6 +117,7 @@ Result<std::unique_ptr<Instance>> Instance::Open(store::Database* database, cons
       auto result = setup.Query(sql);
       if (result->HasError()) return FromDuckDb(result->GetErrorObject());
     }
+    if (options.functions) SHEAF_RETURN_NOT_OK(RegisterFunctions(*setup.context, &loader, *options.functions));
     return Status::OK();
   });
   if (!opened.ok()) return WithContext(opened, "opening the SQL engine");

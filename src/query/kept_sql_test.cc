@@ -121,8 +121,8 @@ TEST_F(KeptSqlTest, DoNotGrowWithoutEnd) {
   Ask("CREATE VIEW v0 AS SELECT 1 AS a");
   refused = Status::OK();
   for (made = 1; made < 40 && refused.ok(); ++made) {
-    refused = RunToText(engine_.get(), {.sql = fmt::format("CREATE VIEW v{} AS SELECT x.a FROM v{} x JOIN v{} y ON x.a = y.a", made, made - 1,
-                                                           made - 1)}, Format::kNdjson).status();
+    const std::string sql = fmt::format("CREATE VIEW v{} AS SELECT x.a FROM v{} x JOIN v{} y ON x.a = y.a", made, made - 1, made - 1);
+    refused = RunToText(engine_.get(), {.sql = sql}, Format::kNdjson).status();
   }
   EXPECT_EQ(KindOf(refused), ErrorKind::kTooLarge);
   EXPECT_LT(made, 12);

@@ -23,7 +23,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr EngineOptions kKeeping = {.threads = 2, .result_cache_bytes_max = 1 << 20, .result_cache_work_min_us = 0};
+const EngineOptions kKeeping = {.threads = 2, .result_cache_bytes_max = 1 << 20, .result_cache_work_min_us = 0};
 
 class ResultCacheTest : public ::testing::Test {
  protected:

@@ -34,6 +34,7 @@ class Database::Opened {
     engine.memory_bytes_max = options.query_memory_bytes;
     engine.timeout_ms = 0;
     engine.read_ahead_granules = options.read_ahead_granules;
+    engine.functions = options.functions;
     SHEAF_ASSIGN_OR_RETURN(out->engine, query::Engine::Open(out->database.get(), engine));
     return out;
   }

@@ -24,6 +24,8 @@
 #include <arrow/scalar.h>
 #include <arrow/status.h>
 
+#include "sheaf/functions.h"
+
 #if defined(__GNUC__)
 #define SHEAF_API __attribute__((visibility("default")))
 #else
@@ -31,6 +33,12 @@
 #endif
 
 namespace sheaf {
+
+/// See functions.h.
+using query::AggregateFunction;
+using query::Functions;
+using query::FunctionSignature;
+using query::ScalarFunction;
 
 struct OpenOptions {
   bool read_only = false;
@@ -40,6 +48,7 @@ struct OpenOptions {
   int read_ahead_granules = 0;                      // Of a scan, fetched from disk while earlier ones are read; 0: as the system does.
   bool log_direct_io = false;                       // Write the log past the page cache.
   int log_cpu = -1;                                 // Processor that the log's thread is bound to; -1: none.
+  std::shared_ptr<const Functions> functions = {};  // Of C++, for SQL. A clash of names or a type that SQL lacks fails Open().
 };
 
 /// When an ingest is answered.

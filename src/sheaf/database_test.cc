@@ -57,6 +57,29 @@ TEST_F(Embedded, RowsComeBackBySqlAndByKeyAndAfterANewStart) {
   EXPECT_EQ(Number("SELECT sum(price)::BIGINT FROM orders"), 65);
 }
 
+TEST_F(Embedded, SqlCallsFunctionsOfTheProgram) {
+  auto functions = std::make_shared<Functions>();
+  functions->scalars.push_back({.signature = {.name = "lakhs", .arguments = {arrow::int64()}, .result = arrow::int64()},
+                                .compute = [](const arrow::ArrayVector& arguments,
+                                              int64_t) -> arrow::Result<std::shared_ptr<arrow::Array>> {
+                                  arrow::Int64Builder out;
+                                  for (const auto value : static_cast<const arrow::Int64Array&>(*arguments[0])) {
+                                    ARROW_RETURN_NOT_OK(out.Append(value.value_or(0) / 100'000));
+                                  }
+                                  return out.Finish();
+                                }});
+  database_.reset();
+  auto opened = Database::Open(folder_.path() + "/data", {.functions = functions});
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  database_ = std::move(opened).ValueUnsafe();
+  EXPECT_EQ(Number("SELECT sum(lakhs(i))::BIGINT FROM range(0, 1000000, 50000) r(i)"), 90);
+  database_.reset();
+  functions->scalars[0].signature.name = "abs";
+  const auto refused = Database::Open(folder_.path() + "/data", {.functions = functions});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(ErrorCode(refused.status()), "invalid");
+}
+
 TEST_F(Embedded, ARetryAddsNothingAndConditionsHold) {
   ASSERT_TRUE(database_->Execute("CREATE TABLE events (id BIGINT, price BIGINT)").ok());
   const auto once = database_->Ingest("events", Prices({1}, {1}), {.batch_id = "a"});
