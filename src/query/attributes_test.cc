@@ -99,8 +99,8 @@ TEST_P(AttributesOfParts, AreListed) {
   EXPECT_EQ(Run("SELECT * FROM sheaf.attributes ORDER BY key"),
             "{\"table_name\":\"otel.traces\",\"column_name\":\"attributes\",\"key\":\"cart\",\"types\":\"int\",\"values\":100,\"parts\":1,"
             "\"parts_with_column\":1}\n"
-            "{\"table_name\":\"otel.traces\",\"column_name\":\"attributes\",\"key\":\"route\",\"types\":\"string\",\"values\":400,\"parts\":2,"
-            "\"parts_with_column\":2}\n"
+            "{\"table_name\":\"otel.traces\",\"column_name\":\"attributes\",\"key\":\"route\",\"types\":\"string\",\"values\":400,"
+            "\"parts\":2,\"parts_with_column\":2}\n"
             "{\"table_name\":\"otel.traces\",\"column_name\":\"attributes\",\"key\":\"system\",\"types\":\"string\",\"values\":300,"
             "\"parts\":1,\"parts_with_column\":1}\n");
 }

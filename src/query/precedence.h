@@ -14,8 +14,10 @@ class Precedence {
   /// While one lives, scans make way.
   class Hold {
    public:
-    Hold() { short_work_.fetch_add(1, std::memory_order_relaxed); }
-    ~Hold() { short_work_.fetch_sub(1, std::memory_order_relaxed); }
+    Hold() { short_work_.fetch_add(1); }
+    ~Hold() {
+      if (short_work_.fetch_sub(1) == 1 && waiting_.load() > 0) WakeScans();
+    }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
   };
@@ -28,7 +30,8 @@ class Precedence {
 
  private:
   static void Pause();
-  static inline std::atomic<int> short_work_{0};
+  static void WakeScans();
+  static inline std::atomic<int> short_work_{0}, waiting_{0};
 };
 
 }  // namespace sheaf::query
