@@ -521,6 +521,12 @@ Status CheckKept(const KeptEntry& entry, const KeptSet& kept) {
   return Checker(&kept, &weights).Kept(entry);
 }
 
+bool UsesKept(const duckdb::SelectStatement& select, const KeptSet& kept) {
+  Weights weights;
+  (void)Checker(&kept, &weights).Query(*Mutable<duckdb::SelectStatement>(select).node);
+  return !weights.empty();
+}
+
 void CheckPlan(const duckdb::LogicalOperator& plan) {
   using Type = duckdb::LogicalOperatorType;
   switch (plan.type) {

@@ -25,6 +25,9 @@ Status CheckKept(const KeptEntry& entry, const KeptSet& kept);
 /// What not even the owner of the directory may do: BEGIN and its like, which a pool of connections could not keep. Error: Denied.
 Status CheckOwnersStatement(const duckdb::SQLStatement& statement);
 
+/// Whether a SELECT names a view or macro of `kept`, in whichever schema.
+bool UsesKept(const duckdb::SelectStatement& select, const KeptSet& kept);
+
 /// Checks a bound plan, after macros and views are expanded. Throws duckdb::PermissionException.
 void CheckPlan(const duckdb::LogicalOperator& plan);
 

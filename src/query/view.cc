@@ -68,6 +68,11 @@ Status View::PlanIt(const KeptSet& kept) {
   }
   const auto& select = parser.statements[0]->Cast<duckdb::SelectStatement>();
   SHEAF_RETURN_NOT_OK(CheckStatement(select, kept));  // Whoever asked for it, whoever wrote the definition.
+  if (!is_refreshed() && UsesKept(select, kept)) {  // It is planned for each batch of rows, and these can change in between.
+    return MakeError(ErrorKind::kUnsupported,
+                     "{} is made of a view or macro that SQL made: write out what that stands for, or use REFRESH EVERY",
+                     definition_.full_name());
+  }
   Status planned;
   session_->state->Begin(std::make_shared<StatementRecord>());
   context.RunFunctionInTransaction([&] {
