@@ -177,6 +177,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   optional_ptr<CatalogEntry> CreateKept(CatalogTransaction transaction, const duckdb::CreateInfo& create, const std::string& wanted) {
     ClientContext& context = transaction.GetContext();
     if (IsBuiltIn(create.type, wanted)) throw duckdb::CatalogException("%s.%s is built in: take another name", name, wanted);
+    if (create.type == CatalogType::VIEW_ENTRY) CheckNotInTheWay(wanted);
     if (create.type != CatalogType::VIEW_ENTRY) {  // Wherever it is, so that a ready query stays what it is.
       catalog.ScanSchemas(context, [&](duckdb::SchemaCatalogEntry& schema) {
         if (!static_cast<const StoreSchema&>(schema).IsBuiltIn(create.type, wanted)) return;
@@ -186,6 +187,15 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     const Status made = kept_->Create(context, create);
     if (!made.ok()) ThrowStatus(context, made);
     return nullptr;
+  }
+  /// Materialised views name their tables as their SQL does, maybe without the schema: a view of that name would take a table's place.
+  void CheckNotInTheWay(const std::string& wanted) const {
+    const auto snapshot = database_->GetSnapshot();
+    for (const auto& info : snapshot->tables()) {
+      if (!duckdb::StringUtil::CIEquals(info->name, wanted)) continue;
+      const auto view = views_->MadeOf(info->id);
+      if (view) throw duckdb::CatalogException("%s is made of the table %s: take another name", view->definition().full_name(), info->name);
+    }
   }
   bool IsBuiltIn(CatalogType type, const std::string& wanted) const {
     return std::any_of(fixed_.begin(), fixed_.end(), [&](const auto& entry) {

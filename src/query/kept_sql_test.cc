@@ -230,6 +230,14 @@ TEST_F(KeptSqlTest, MayBeInMaterializedViewsThatAreComputedAnew) {
   EXPECT_EQ(KindOf(Refusal("CREATE VIEW m AS SELECT 1 AS one")), ErrorKind::kAlreadyExists);
 }
 
+TEST_F(KeptSqlTest, DoNotTakeTheTablesOfMaterializedViewsAway) {
+  Ask("CREATE MATERIALIZED VIEW m AS SELECT name, count(*) AS n FROM traces GROUP BY name");
+  EXPECT_THAT(Refusal("CREATE VIEW main.Traces AS SELECT 'x' AS name").message(), HasSubstr("main.m is made of the table traces"));
+  Ask("DROP MATERIALIZED VIEW m");
+  Ask("CREATE VIEW main.traces AS SELECT 'x' AS name");
+  EXPECT_EQ(Ask("FROM traces"), "{\"name\":\"x\"}\n");
+}
+
 TEST_F(KeptSqlTest, AreThereToReadADatabaseThatCannotBeWritten) {
   io::SimFileSystem disk;
   for (const bool read_only : {false, true}) {
