@@ -232,11 +232,18 @@ Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn covered
   for (const auto& table : version.tables) sealed[fmt::format("{}", table->info->id)] = table->sealed.value;
   std::erase_if(dropped_, [&](const auto& table) { return table.second <= covered; });
   for (const auto& [table, through] : dropped_) dropped[fmt::format("{}", table)] = through.value;
-  json extra = {{"sealed", sealed}, {"batch_ids", id_files_}, {"retention_clock_ns", retention_now_ns_.load()}};
+  json extra;
+  extra["sealed"] = sealed;
+  extra["batch_ids"] = id_files_;
+  extra["retention_clock_ns"] = retention_now_ns_.load();
   if (!dropped.empty()) extra["dropped"] = dropped;
   if (definitions_ > 0) extra["definitions"] = definitions_;
   for (const UnloggedStep& step : unlogged_) {
-    extra["unlogged"].push_back({{"number", step.number}, {"table", step.table.value}, {"dropped", step.dropped.value}});
+    json unlogged;
+    unlogged["number"] = step.number;
+    unlogged["table"] = step.table.value;
+    unlogged["dropped"] = step.dropped.value;
+    extra["unlogged"].push_back(std::move(unlogged));
   }
   for (const auto& table : version.tables) {
     for (const auto& part : table->parts) {

@@ -45,13 +45,14 @@ Result<bool> IsThere(io::FileSystem* files, const std::string& path) {
 
 /// The mark: one line of JSON, and on a second one the CRC32C of the first.
 std::string EncodeMark(const SnapshotInfo& info) {
-  const std::string line = json({{"version", kMarkVersion},
-                                 {"id", info.id},
-                                 {"lsn", info.lsn.value},
-                                 {"created_ns", info.created_ns},
-                                 {"parts", info.parts},
-                                 {"bytes", info.bytes}})
-                               .dump();
+  json mark;
+  mark["version"] = kMarkVersion;
+  mark["id"] = info.id;
+  mark["lsn"] = info.lsn.value;
+  mark["created_ns"] = info.created_ns;
+  mark["parts"] = info.parts;
+  mark["bytes"] = info.bytes;
+  const std::string line = mark.dump();
   return fmt::format("{}\n{:08x}\n", line, Crc32c(std::as_bytes(std::span(line))));
 }
 

@@ -187,15 +187,16 @@ Result<parts::TableRecord> ToRecord(const TableInfo& table) {
   SHEAF_ASSIGN_OR_RETURN(const auto schema_bytes, arrow::ipc::SerializeSchema(*table.schema));
   const arrow::Schema& schema = *table.schema;
   const parts::Layout& layout = table.layout;
-  json settings = {{"kind", table.kind == TableKind::kKeyed ? "keyed" : "append"},
-                   {"time", NameOf(schema, layout.time_column)},
-                   {"sort", NamesOf(schema, layout.sort_columns)},
-                   {"filters", NamesOf(schema, layout.filter_columns)},
-                   {"cluster_traces", layout.cluster_traces},
-                   {"trace", NameOf(schema, layout.trace_column)},
-                   {"service", NameOf(schema, layout.service_column)},
-                   {"parent", NameOf(schema, layout.parent_column)},
-                   {"granule_rows", layout.granule_rows}};
+  json settings;  // Member by member: where memory runs out in a list of them, the library loses what it has made.
+  settings["kind"] = table.kind == TableKind::kKeyed ? "keyed" : "append";
+  settings["time"] = NameOf(schema, layout.time_column);
+  settings["sort"] = NamesOf(schema, layout.sort_columns);
+  settings["filters"] = NamesOf(schema, layout.filter_columns);
+  settings["cluster_traces"] = layout.cluster_traces;
+  settings["trace"] = NameOf(schema, layout.trace_column);
+  settings["service"] = NameOf(schema, layout.service_column);
+  settings["parent"] = NameOf(schema, layout.parent_column);
+  settings["granule_rows"] = layout.granule_rows;
   if (!layout.token_columns.empty()) settings["tokens"] = NamesOf(schema, layout.token_columns);
   if (table.retention_ms) settings["retention_ms"] = *table.retention_ms;
   if (!table.key_columns.empty()) settings["key"] = NamesOf(schema, table.key_columns);
