@@ -26,6 +26,7 @@ class DictionaryView {
       : ids_(&static_cast<const arrow::DictionaryArray&>(array)), values_(&static_cast<const arrow::BinaryArray&>(*ids_->dictionary())) {}
   int64_t id(int64_t row) const { return ids_->GetValueIndex(row); }
   std::string_view operator[](int64_t row) const { return values_->GetView(id(row)); }
+  const arrow::BinaryArray& values() const { return *values_; }
 
  private:
   const arrow::DictionaryArray* ids_ = nullptr;
@@ -104,9 +105,11 @@ class AttributesView {
   int64_t begin(int64_t row) const { return list_.begin(row); }
   int64_t end(int64_t row) const { return list_.end(row); }
   /// Item `i`, counted over all rows: from begin(row) to end(row).
-  Attribute item(int64_t i) const {
-    return {key_[i], {static_cast<ValueType>(type_[i]), num_[i], val_[i].value_or(std::string_view())}};
-  }
+  Attribute item(int64_t i) const { return {key_[i], value(i)}; }
+  AttributeValue value(int64_t i) const { return {static_cast<ValueType>(type_[i]), num_[i], val_[i].value_or(std::string_view())}; }
+  /// The key of item `i` as a number in keys(); not checked.
+  int64_t key_number(int64_t i) const { return key_.id(i); }
+  const arrow::BinaryArray& keys() const { return key_.values(); }
 
  private:
   ListView list_;

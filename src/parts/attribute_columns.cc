@@ -13,6 +13,7 @@
 
 #include "columns/dictionaries.h"
 #include "decode/attributes.h"
+#include "decode/batch_reader.h"
 #include "decode/schemas.h"
 
 namespace sheaf::parts {
@@ -20,38 +21,12 @@ namespace {
 
 using columns::AttributeForm;
 using columns::AttributeKey;
+using decode::AttributesView;
 
 constexpr int32_t kAbsent = -1, kEmpty = -2;  // In place of a value's number: the row lacks the key; it has it, without a value.
 constexpr uint32_t kOnlyEmpty = uint32_t{1} << static_cast<int>(decode::ValueType::kEmpty);
 /// A dictionary of so many values, which is also more than one for so many rows, is not worth it.
 constexpr int64_t kDictionaryValuesMin = 1024, kDictionaryRowsPerValueMin = 4;
-
-/// One list column of one batch, taken apart.
-struct Lists {
-  explicit Lists(const arrow::Array& array)
-      : list(static_cast<const arrow::ListArray&>(array)), elements(static_cast<const arrow::StructArray&>(*list.values())) {
-    // StructArray::field() applies the struct's own offset and keeps the child boxed inside the parent.
-    const auto& coded = static_cast<const arrow::DictionaryArray&>(*elements.field(0));
-    keys = static_cast<const arrow::StringArray*>(coded.dictionary().get());
-    codes = coded.indices()->data()->GetValues<int32_t>(1);
-    types = elements.field(1)->data()->GetValues<uint8_t>(1);
-    numbers = elements.field(2)->data()->GetValues<int64_t>(1);
-    values = static_cast<const arrow::BinaryArray*>(elements.field(3).get());
-  }
-  int64_t begin(int64_t row) const { return list.IsNull(row) ? 0 : list.value_offset(row); }
-  int64_t end(int64_t row) const { return list.IsNull(row) ? 0 : list.value_offset(row) + list.value_length(row); }
-  decode::AttributeValue value(int64_t element) const {
-    return {.type = static_cast<decode::ValueType>(types[element]), .num = numbers[element], .val = values->GetView(element)};
-  }
-
-  const arrow::ListArray& list;
-  const arrow::StructArray& elements;
-  const arrow::StringArray* keys;
-  const int32_t* codes;
-  const uint8_t* types;
-  const int64_t* numbers;
-  const arrow::BinaryArray* values;
-};
 
 /// What is counted of a key, over all batches.
 struct KeyCount {
@@ -64,23 +39,24 @@ struct KeyCount {
 class KeyCounter {
  public:
   /// `numbers` becomes the number of each entry of the batch's dictionary of keys.
-  Status Count(const Lists& lists, std::vector<size_t>* numbers) {
+  Status Count(const AttributesView& lists, int64_t rows, std::vector<size_t>* numbers) {
     numbers->clear();
-    for (int64_t i = 0; i < lists.keys->length(); ++i) {
-      const auto [found, is_new] = numbers_.try_emplace(lists.keys->GetView(i), counts_.size());
+    for (int64_t i = 0; i < lists.keys().length(); ++i) {
+      const auto [found, is_new] = numbers_.try_emplace(lists.keys().GetView(i), counts_.size());
       if (is_new) counts_.push_back({.key = found->first});
       numbers->push_back(found->second);
     }
-    for (int64_t row = 0; row < lists.list.length(); ++row) {
-      for (int64_t e = lists.begin(row); e < lists.end(row); ++e) {
-        if (lists.codes[e] < 0 || static_cast<size_t>(lists.codes[e]) >= numbers->size()) {
-          return MakeError(ErrorKind::kCorruption, "an attribute's key {} lies outside its dictionary of {}", lists.codes[e],
-                           numbers->size());
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t item = lists.begin(row); item < lists.end(row); ++item) {
+        const int64_t number = lists.key_number(item);
+        if (number < 0 || number >= lists.keys().length()) {
+          return MakeError(ErrorKind::kCorruption, "an attribute's key {} lies outside its dictionary of {}", number, numbers->size());
         }
-        KeyCount& count = counts_[(*numbers)[static_cast<size_t>(lists.codes[e])]];
+        const decode::AttributeValue value = lists.value(item);
+        KeyCount& count = counts_[(*numbers)[static_cast<size_t>(number)]];
         ++count.values;
-        count.bytes += lists.values->value_length(e);
-        count.types |= uint32_t{1} << (lists.types[e] & 7);
+        count.bytes += static_cast<int64_t>(value.val.size());
+        count.types |= uint32_t{1} << (static_cast<uint8_t>(value.type) & 7);
       }
     }
     return Status::OK();
@@ -213,7 +189,7 @@ class ListColumn {
     std::vector<std::vector<size_t>> numbers(arrays_.size());
     int64_t rows = 0;
     for (size_t b = 0; b < arrays_.size(); ++b) {
-      SHEAF_RETURN_NOT_OK(counter.Count(Lists(*arrays_[b]), &numbers[b]));
+      SHEAF_RETURN_NOT_OK(counter.Count(AttributesView(*arrays_[b]), arrays_[b]->length(), &numbers[b]));
       rows += arrays_[b]->length();
     }
     const auto keys = counter.ByFrequency();
@@ -228,7 +204,7 @@ class ListColumn {
     std::vector<ValueColumn> values;
     for (size_t s = 0; s < chosen.size(); ++s) values.emplace_back(pool_);
     if (!chosen.empty()) {
-      for (size_t b = 0; b < arrays_.size(); ++b) SHEAF_RETURN_NOT_OK(Gather(Lists(*arrays_[b]), numbers[b], slots, &values));
+      for (size_t b = 0; b < arrays_.size(); ++b) SHEAF_RETURN_NOT_OK(Gather(*arrays_[b], numbers[b], slots, &values));
     }
     out->keys.complete &= keys.size() <= kAttributeKeysMax;
     size_t next = 0;
@@ -246,15 +222,16 @@ class ListColumn {
   }
 
  private:
-  static Status Gather(const Lists& lists, const std::vector<size_t>& numbers, const std::vector<int>& slots,
+  static Status Gather(const arrow::Array& array, const std::vector<size_t>& numbers, const std::vector<int>& slots,
                        std::vector<ValueColumn>* values) {
-    std::vector<int> slot_of_code;
-    for (const size_t number : numbers) slot_of_code.push_back(slots[number]);
-    for (ValueColumn& column : *values) SHEAF_RETURN_NOT_OK(column.Begin(lists.list.length()));
-    for (int64_t row = 0; row < lists.list.length(); ++row) {
-      for (int64_t e = lists.begin(row); e < lists.end(row); ++e) {
-        const int slot = slot_of_code[static_cast<size_t>(lists.codes[e])];
-        if (slot >= 0) (*values)[static_cast<size_t>(slot)].Set(row, lists.value(e));
+    const AttributesView lists(array);
+    std::vector<int> slot_of_key;
+    for (const size_t number : numbers) slot_of_key.push_back(slots[number]);
+    for (ValueColumn& column : *values) SHEAF_RETURN_NOT_OK(column.Begin(array.length()));
+    for (int64_t row = 0; row < array.length(); ++row) {
+      for (int64_t item = lists.begin(row); item < lists.end(row); ++item) {
+        const int slot = slot_of_key[static_cast<size_t>(lists.key_number(item))];
+        if (slot >= 0) (*values)[static_cast<size_t>(slot)].Set(row, lists.value(item));
       }
     }
     return Status::OK();

@@ -13,6 +13,7 @@
 
 #include "columns/random_testing.h"
 #include "decode/attributes.h"
+#include "decode/batch_reader.h"
 #include "decode/schemas.h"
 #include "io/sim_testing.h"
 #include "parts/conform_source.h"
@@ -65,20 +66,13 @@ std::vector<std::optional<std::string>> Texts(const arrow::Array& array) {
 /// What SQL would say of attributes['key'], made from the lists.
 std::vector<std::optional<std::string>> FromLists(const arrow::Array& array, const std::string& key) {
   std::vector<std::optional<std::string>> out;
-  const auto& list = static_cast<const arrow::ListArray&>(array);
-  const auto& elements = static_cast<const arrow::StructArray&>(*list.values());
-  const auto& keys = static_cast<const arrow::DictionaryArray&>(*elements.field(0));
-  const auto& names = static_cast<const arrow::StringArray&>(*keys.dictionary());
-  const auto& types = static_cast<const arrow::UInt8Array&>(*elements.field(1));
-  const auto& numbers = static_cast<const arrow::Int64Array&>(*elements.field(2));
-  const auto& values = static_cast<const arrow::BinaryArray&>(*elements.field(3));
-  for (int64_t row = 0; row < list.length(); ++row) {
+  const decode::AttributesView lists(array);
+  for (int64_t row = 0; row < array.length(); ++row) {
     out.emplace_back();
-    for (int64_t e = list.value_offset(row); e < list.value_offset(row) + list.value_length(row); ++e) {
-      if (names.GetView(keys.GetValueIndex(e)) != key) continue;
+    for (int64_t i = lists.begin(row); i < lists.end(row); ++i) {
+      if (lists.item(i).key != key) continue;
       std::string text;
-      const decode::AttributeValue value{.type = static_cast<ValueType>(types.Value(e)), .num = numbers.Value(e), .val = values.GetView(e)};
-      if (decode::AppendText(value, &text)) out.back() = text;
+      if (decode::AppendText(lists.item(i).value, &text)) out.back() = text;
       break;
     }
   }
