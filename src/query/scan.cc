@@ -65,16 +65,16 @@ LogicalType ColumnType(const ScanBind& bind, column_t id, const LogicalColumn* c
 }
 
 /// One column of a read.
-struct StoredColumn {
+struct ReadColumn {
   int physical = -1;  // In the table's schema…
   std::string key;    // …and the attribute in it that is wanted alone; empty: all of it.
 
-  bool operator==(const StoredColumn&) const = default;
+  bool operator==(const ReadColumn&) const = default;
 };
 
 /// Adds what `column` is made of to a read's list, once, and returns its position.
-int SlotOf(const LogicalColumn& column, std::vector<StoredColumn>* columns) {
-  const StoredColumn wanted{.physical = column.physical, .key = IsOwnAttribute(column) ? column.key : std::string()};
+int SlotOf(const LogicalColumn& column, std::vector<ReadColumn>* columns) {
+  const ReadColumn wanted{.physical = column.physical, .key = IsOwnAttribute(column) ? column.key : std::string()};
   const auto found = std::find(columns->begin(), columns->end(), wanted);
   if (found != columns->end()) return static_cast<int>(found - columns->begin());
   columns->push_back(wanted);
@@ -82,9 +82,9 @@ int SlotOf(const LogicalColumn& column, std::vector<StoredColumn>* columns) {
 }
 
 /// Where `source` has them: an attribute that has no column of its own there is read with its list.
-std::vector<int> PositionsIn(const columns::GranuleSource& source, const std::vector<StoredColumn>& columns) {
+std::vector<int> PositionsIn(const columns::GranuleSource& source, const std::vector<ReadColumn>& columns) {
   std::vector<int> positions;
-  for (const StoredColumn& column : columns) {
+  for (const ReadColumn& column : columns) {
     const auto* attributes = column.key.empty() ? nullptr : source.attributes();
     const auto* own = attributes == nullptr ? nullptr : attributes->Find(column.physical, column.key);
     positions.push_back(own != nullptr && own->position >= 0 ? own->position : column.physical);
@@ -130,7 +130,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     throw duckdb::IOException("%s", error.message());
   }
 
-  std::shared_ptr<arrow::RecordBatch> Read(const GranulePlan::Granule& granule, const std::vector<StoredColumn>& columns) const {
+  std::shared_ptr<arrow::RecordBatch> Read(const GranulePlan::Granule& granule, const std::vector<ReadColumn>& columns) const {
     const auto& source = *scanned_->table.sources[granule.source].source;
     auto batch = source.Read(granule.granule, PositionsIn(source, columns));
     if (!batch.ok()) Throw(batch.status());
@@ -138,7 +138,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   }
 
   /// Read() of columns of which only `rows` will be looked at; null where the source can only read whole granules.
-  std::shared_ptr<arrow::RecordBatch> ReadRows(const GranulePlan::Granule& granule, const std::vector<StoredColumn>& columns,
+  std::shared_ptr<arrow::RecordBatch> ReadRows(const GranulePlan::Granule& granule, const std::vector<ReadColumn>& columns,
                                                std::span<const int64_t> rows) const {
     const auto& granules = *scanned_->table.sources[granule.source].source;
     const auto* source = dynamic_cast<const columns::FewRowsSource*>(&granules);
@@ -148,7 +148,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     return std::move(batch).ValueUnsafe();
   }
 
-  void CountBytes(const GranulePlan::Granule& granule, const std::vector<StoredColumn>& columns) const {
+  void CountBytes(const GranulePlan::Granule& granule, const std::vector<ReadColumn>& columns) const {
     const auto& source = *scanned_->table.sources[granule.source].source;
     plan_->CountRead(0, source.granule_bytes(granule.granule, PositionsIn(source, columns)));
   }
@@ -174,10 +174,10 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   const std::vector<ScanColumn>& columns() const { return columns_; }
   const std::vector<PushedFilter>& filters() const { return filters_; }
   const std::vector<idx_t>& projection() const { return projection_; }
-  const std::vector<StoredColumn>& early() const { return early_; }
+  const std::vector<ReadColumn>& early() const { return early_; }
   /// The id that a filter lets pass alone, where there is one.
   const std::optional<WantedId>& wanted_id() const { return wanted_id_; }
-  const std::vector<StoredColumn>& late() const { return late_; }
+  const std::vector<ReadColumn>& late() const { return late_; }
   GranulePlan& plan() const { return *plan_; }
 
  private:
@@ -238,7 +238,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   std::optional<WantedId> wanted_id_;
   std::vector<idx_t> projection_;
   std::vector<PushedFilter> filters_;
-  std::vector<StoredColumn> early_, late_;  // Read before and after the filters.
+  std::vector<ReadColumn> early_, late_;  // Read before and after the filters.
   std::unique_ptr<GranulePlan> plan_;
 };
 
