@@ -95,7 +95,11 @@ Status View::PlanIt(const KeptSet& kept) {
     plan_ = std::move(plan).ValueUnsafe();
     output_sql_ = plan_.output_sql;
     tables_ = plan_.tables();
-    types_ = ViewState(context, plan_, plan_.input_types).types();
+    const ViewState state(context, plan_, plan_.input_types);
+    types_ = state.types();
+    if (const auto unsaved = state.unsaved()) {
+      unsaved_because_ = fmt::format("what {}() has seen cannot be written to disk", plan_.aggregates[*unsaved].function);
+    }
   });
   return planned;
 }
@@ -142,12 +146,14 @@ Status View::BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) {
     return built;
   }
   before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
+  unsaved_changes_ = true;
   LogInfo("view.built", {{"view", definition_.full_name()},
                          {"lsn", snapshot->lsn()},
                          {"rows", rows},
                          {"groups", state->groups()},
                          {"seconds", std::chrono::duration<double>(SteadyClock::now() - began).count()}});
   Replace(std::move(state), nullptr, snapshot->lsn());
+  broken_ = false;
   return Status::OK();
 }
 
@@ -223,7 +229,11 @@ Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
     if (built_ && lsn_ >= snapshot->lsn()) return Status::OK();
     after = built_ && error_.ok() ? lsn_ : Lsn();
   }
-  if (after == Lsn()) return BuildNow(snapshot);
+  if (after == Lsn()) {
+    const auto restored = std::exchange(restore_tried_, true) ? false : Restore(snapshot);
+    if (!restored.ok()) LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", restored.status().message()}});
+    return restored.ok() && *restored ? Status::OK() : BuildNow(snapshot);
+  }
   auto changes = ReadChanges(after, snapshot->lsn());
   if (!changes.ok()) {
     LogInfo("view.rebuild", {{"view", definition_.full_name()}, {"reason", changes.status().message()}});
@@ -233,9 +243,11 @@ Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
   if (changes->rows > 0) {
     const Status applied = WithoutExceptions([&] { return Apply(*changes, snapshot); });
     if (!applied.ok()) {
+      broken_ = true;
       LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", applied.message()}});
       return BuildNow(snapshot);
     }
+    unsaved_changes_ = true;
   }
   before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
   const int64_t ns = std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyClock::now() - began).count();
@@ -351,6 +363,7 @@ ViewStatus View::status() const {
   ViewStatus status = counts_;
   status.state = !error_.ok() ? "failed" : built_ ? "fresh" : "building";
   status.lsn = lsn_;
+  status.unsaved_because = unsaved_because_;
   status.error = error_.ok() ? "" : error_.message();
   status.groups = state_ ? static_cast<int64_t>(state_->groups()) : rows_ ? static_cast<int64_t>(rows_->Count()) : 0;
   return status;

@@ -16,6 +16,7 @@
 #include "query/instance.h"
 #include "query/view_plan.h"
 #include "query/view_state.h"
+#include "query/view_states.h"
 #include "store/database.h"
 
 namespace sheaf::query {
@@ -40,6 +41,9 @@ struct ViewStatus {
   int64_t groups = 0, rows_taken = 0, groups_recomputed = 0, rebuilds = 0;
   int64_t apply_ns = 0;                  // All that the taking of rows has cost.
   int64_t lag_ns_max = 0;                // Longest time from seeing an entry to the view having it.
+  std::optional<Lsn> saved_lsn;          // Through which its state on disk is made of the log; none: there is no such.
+  int64_t saved_bytes = 0;
+  std::string unsaved_because;           // Why it never is. Empty: it is, sooner or later.
   std::string error;
 };
 
@@ -66,6 +70,12 @@ class View {
   bool IsDue(std::chrono::steady_clock::time_point now) const;
   bool is_refreshed() const { return definition_.refresh_ms.has_value(); }
 
+  /// Writes its state to disk if there is a reason to by `now`; on `closing` what has changed. Errors: the store's; it is tried again
+  /// later.
+  Status SaveIfDue(std::chrono::steady_clock::time_point now, bool closing) SHEAF_EXCLUDES(following_mutex_, mutex_);
+  /// After which LSN the log must be kept for it; none: it needs none of it.
+  std::optional<Lsn> log_needed_after() const SHEAF_EXCLUDES(mutex_);
+
   /// What it keeps, for kViewFunction: as of `lsn`, if it gets that far within `wait`. Waits for as long as it takes until there is
   /// anything, unless `interrupted`. Errors: Unavailable (with why it could not be built), Cancelled.
   Result<std::shared_ptr<duckdb::ColumnDataCollection>> Rows(Lsn lsn, std::chrono::nanoseconds wait,
@@ -87,12 +97,16 @@ class View {
   };
 
   View(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition)
-      : database_(database), session_(std::move(session)), definition_(std::move(definition)) {}
+      : database_(database), states_(database), session_(std::move(session)), definition_(std::move(definition)) {}
   Status PlanIt(const KeptSet& kept);
   Status Run(const std::string& sql, std::shared_ptr<const store::Snapshot> snapshot,
              const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take);
   Status BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
   Status Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
+  /// Has the state on disk and what the log has behind it, up to `snapshot`; false: there is none that is of use.
+  Result<bool> Restore(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
+  Status Save() SHEAF_REQUIRES(following_mutex_) SHEAF_EXCLUDES(mutex_);
+  ViewStates::Owner owner() const;
   /// An empty one, of input like this view's.
   std::unique_ptr<ViewState> NewState(const ViewPlan& plan);
   /// Readers see this from now on.
@@ -106,9 +120,11 @@ class View {
   void Fail(const Status& why) SHEAF_EXCLUDES(mutex_);
 
   store::Database* const database_;  // Borrowed.
+  ViewStates states_;
   const std::unique_ptr<Session> session_;
   const ViewDefinition definition_;
-  ViewPlan plan_;                    // Fixed after Make(), as are the next three.
+  ViewPlan plan_;                    // Fixed after Make(), as are the next four.
+  std::string unsaved_because_;      // Why its state cannot be saved. Empty: it can.
   std::string output_sql_;
   std::vector<TableId> tables_;
   duckdb::vector<duckdb::LogicalType> types_;
@@ -117,6 +133,12 @@ class View {
   /// Held while the view is built or catches up, and its session with it; before mutex_. A REFRESH comes beside the thread that follows.
   Mutex following_mutex_;
   std::shared_ptr<const store::Snapshot> before_ SHEAF_GUARDED_BY(following_mutex_);  // As of lsn_, where rows of tables change.
+
+  bool restore_tried_ SHEAF_GUARDED_BY(following_mutex_) = false;
+  bool broken_ SHEAF_GUARDED_BY(following_mutex_) = false;           // The state: by changes that ended in the middle.
+  bool unsaved_changes_ SHEAF_GUARDED_BY(following_mutex_) = false;  // Of the state; the LSN may have gone on without any.
+  std::optional<ViewStates::Head> saved_ SHEAF_GUARDED_BY(following_mutex_);
+  std::chrono::steady_clock::time_point saved_at_ SHEAF_GUARDED_BY(following_mutex_){};
 
   mutable Mutex mutex_;
   mutable CondVar changed_;

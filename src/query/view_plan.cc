@@ -7,6 +7,7 @@
 
 #include "duckdb/function/scalar_macro_function.hpp"
 #include "duckdb/parser/expression/case_expression.hpp"
+#include "duckdb/parser/expression/operator_expression.hpp"
 #include "duckdb/planner/operator/logical_any_join.hpp"
 #include "duckdb/planner/operator/logical_comparison_join.hpp"
 #include "duckdb/planner/planner.hpp"
@@ -26,9 +27,16 @@ using duckdb::ParsedExpression;
 using Expressions = duckdb::vector<duckdb::unique_ptr<ParsedExpression>>;
 using ExpressionPtr = duckdb::unique_ptr<ParsedExpression>;
 
+constexpr std::array<std::string_view, 3> kArgumentOfLeast = {"arg_min", "argmin", "min_by"};
+constexpr std::array<std::string_view, 3> kArgumentOfGreatest = {"arg_max", "argmax", "max_by"};
 /// What they answer depends on the order in which rows come.
 constexpr std::array<std::string_view, 9> kOrdered = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg",
                                                       "group_concat", "listagg"};
+
+template <size_t size>
+bool IsOneOf(const std::array<std::string_view, size>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 /// Why a query cannot be kept. Thrown, since it is found deep in expressions.
 struct CannotKeep {
@@ -187,7 +195,7 @@ class Splitter {
 
   ExpressionPtr Aggregate(FunctionExpression& call) {
     const std::string function = duckdb::StringUtil::Lower(call.function_name);
-    if (std::find(kOrdered.begin(), kOrdered.end(), function) != kOrdered.end()) {
+    if (IsOneOf(kOrdered, function)) {
       Refuse(fmt::format("{}() depends on the order of rows: take arg_min(), arg_max(), min() or max()", function));
     }
     if (call.order_bys && !call.order_bys->orders.empty()) Refuse(fmt::format("{}() has an ORDER BY", function));
@@ -204,6 +212,8 @@ class Splitter {
       one.push_back(When(*call.filter, duckdb::make_uniq<duckdb::ConstantExpression>(duckdb::Value::INTEGER(1))));
       return Kept("count", one);
     }
+    const bool least = IsOneOf(kArgumentOfLeast, function), greatest = IsOneOf(kArgumentOfGreatest, function);
+    if ((least || greatest) && call.children.size() == 2) return ArgumentOf(least ? "arg_min" : "arg_max", call.children);
     if (!counts_distinct) return Kept(function == "count" && call.children.empty() ? "count_star" : function, call.children);
     // How often each value came; the values are those that count.
     Expressions arguments, outer;
@@ -212,6 +222,18 @@ class Splitter {
     outer.push_back(duckdb::make_uniq<duckdb::ConstantExpression>(duckdb::Value::INTEGER(0)));
     auto count = duckdb::make_uniq<FunctionExpression>("ifnull", std::move(outer));
     return duckdb::make_uniq<duckdb::CastExpression>(duckdb::LogicalType::BIGINT, std::move(count));
+  }
+
+  /// arg_min(a, b), and beside it the b that this a belongs to.
+  ExpressionPtr ArgumentOf(const std::string& function, const Expressions& children) {
+    ExpressionPtr kept = Kept(function, children);
+    const size_t position = kept_;
+    Expressions by;
+    const duckdb::OperatorExpression known(duckdb::ExpressionType::OPERATOR_IS_NOT_NULL, children[0]->Copy());
+    by.push_back(When(known, children[1]->Copy()));
+    Kept(function == "arg_min" ? "min" : "max", by);
+    plan_.aggregates[position].by = kept_;
+    return kept;
   }
 
   /// NULL where the filter does not hold: aggregates pass over NULLs.
@@ -230,10 +252,13 @@ class Splitter {
     for (const auto& child : children) wanted.arguments.push_back(HasColumn(*child) ? InputArgument(*child) : Constant(*child));
     for (size_t i = 0; i < plan_.aggregates.size(); ++i) {
       const auto& known = plan_.aggregates[i];
-      if (known.function == function && known.arguments == wanted.arguments) return Column(AggregateColumn(i));
+      if (known.function != function || known.arguments != wanted.arguments) continue;
+      kept_ = i;
+      return Column(AggregateColumn(i));
     }
+    kept_ = plan_.aggregates.size();
     plan_.aggregates.push_back(std::move(wanted));
-    return Column(AggregateColumn(plan_.aggregates.size() - 1));
+    return Column(AggregateColumn(kept_));
   }
   ViewAggregate::Argument InputArgument(const ParsedExpression& expression) {
     const auto known = std::find_if(inputs_.begin(), inputs_.end(), [&](const auto& input) { return input->Equals(expression); });
@@ -248,6 +273,7 @@ class Splitter {
   ClientContext& context_;
   ViewPlan& plan_;
   Expressions groups_, inputs_;
+  size_t kept_ = 0;  // Which aggregate Kept() has answered last.
   int expanded_ = 0;
 };
 
@@ -451,6 +477,19 @@ std::vector<TableId> ViewPlan::tables() const {
   auto all = keyed_tables;
   if (append_table) all.push_back(*append_table);
   return all;
+}
+
+std::string ViewPlan::fingerprint() const {
+  std::string text = input_sql;
+  for (const auto& aggregate : aggregates) {
+    text += fmt::format("\n{}(", aggregate.function);
+    for (const auto& argument : aggregate.arguments) {
+      text += argument.column ? fmt::format("#{},", *argument.column) : argument.constant.ToSQLString() + ",";
+    }
+    text += ")";
+  }
+  for (const TableId table : tables()) text += fmt::format("\n{}", table);
+  return text;
 }
 
 Result<ViewPlan> PlanView(ClientContext& context, const std::string& name, const duckdb::SelectStatement& select) {

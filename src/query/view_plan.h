@@ -27,6 +27,7 @@ struct ViewAggregate {
     bool operator==(const Argument&) const = default;
   };
   std::vector<Argument> arguments;
+  std::optional<size_t> by = std::nullopt;  // Of arg_min() and arg_max(): the aggregate that says for what the answer is one.
 };
 
 struct ViewPlan {
@@ -39,6 +40,8 @@ struct ViewPlan {
   std::vector<TableId> keyed_tables;     // …and those whose rows change. One table at least, each once.
 
   std::vector<TableId> tables() const;
+  /// All that is kept, as text: two plans with the same keep the same.
+  std::string fingerprint() const;
 };
 
 /// The name of the table function that gives what a view keeps: groups, then aggregates.

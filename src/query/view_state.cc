@@ -70,6 +70,7 @@ ViewState::ViewState(ClientContext& context, const ViewPlan& plan, const duckdb:
     }
     types_.push_back(bound->return_type);
     unharmed_.push_back(IsUnharmedByResults(wanted));
+    codecs_.push_back(StateCodec::Make(*bound, wanted, codecs_.size()));
     raw.push_back(bound.get());
     aggregates_.push_back(std::move(bound));
   }
@@ -136,72 +137,146 @@ void ViewState::Select(Which which, DataChunk* input) {
 
 size_t ViewState::groups() const { return table_->Count(); }
 
+ViewState::Cursor::Cursor(const ViewState& of) : of_(of) { groups_.Initialize(duckdb::Allocator::DefaultAllocator(), of.group_types_); }
+
+ViewState::Cursor::~Cursor() = default;
+
+DataChunk& ViewState::Cursor::Next() {
+  // The table's own scan would take the results from the states themselves, which some of them do not survive.
+  auto& parts = const_cast<duckdb::PartitionedTupleData&>(of_.table_->GetPartitionedData()).GetPartitions();
+  groups_.Reset();
+  while (part_ < parts.size()) {
+    if (!scan_) {
+      duckdb::vector<duckdb::column_t> columns(of_.group_types_.size());
+      std::iota(columns.begin(), columns.end(), duckdb::column_t{0});
+      scan_ = std::make_unique<duckdb::TupleDataScanState>();
+      parts[part_]->InitializeScan(*scan_, columns, duckdb::TupleDataPinProperties::UNPIN_AFTER_DONE);
+    }
+    if (parts[part_]->Scan(*scan_, groups_)) return groups_;
+    scan_ = nullptr;
+    ++part_;
+  }
+  return groups_;
+}
+
+duckdb::Vector& ViewState::Cursor::rows() { return scan_->chunk_state.row_locations; }
+
+void ViewState::KeepLiving(duckdb::Vector& counts, DataChunk* whole) {
+  duckdb::SelectionVector living(whole->size());
+  idx_t count = 0;
+  const auto* values = duckdb::FlatVector::GetData<int64_t>(counts);
+  for (idx_t row = 0; row < whole->size(); ++row) {
+    if (values[row] > 0) living.set_index(count++, row);
+  }
+  if (count < whole->size()) whole->Slice(living, count);
+}
+
 std::unique_ptr<duckdb::ColumnDataCollection> ViewState::Rows(bool known_only) {
   auto& allocator = duckdb::Allocator::DefaultAllocator();
   auto rows = std::make_unique<duckdb::ColumnDataCollection>(allocator, types_);
-  DataChunk groups, kept, whole;
-  groups.Initialize(allocator, group_types_);
+  DataChunk kept, whole;
   kept.Initialize(allocator, {types_.begin() + static_cast<int64_t>(columns_), types_.end()});
   whole.InitializeEmpty(types_);
-  duckdb::vector<duckdb::column_t> columns(group_types_.size());
-  std::iota(columns.begin(), columns.end(), duckdb::column_t{0});
-  // Its scan would take the results from the states themselves, which some of them do not survive.
-  auto& parts = const_cast<duckdb::PartitionedTupleData&>(table_->GetPartitionedData()).GetPartitions();
-  for (const auto& part : parts) {
-    duckdb::TupleDataScanState scan;
-    part->InitializeScan(scan, columns, duckdb::TupleDataPinProperties::UNPIN_AFTER_DONE);
-    while (part->Scan(scan, groups)) {
-      duckdb::ArenaAllocator arena(allocator);  // Of what is long in the results.
-      Results(scan.chunk_state.row_locations, groups.size(), &arena, &kept);
-      for (size_t i = 0; i < columns_; ++i) whole.data[i].Reference(groups.data[i]);
-      for (size_t i = 0; i < kept.ColumnCount(); ++i) whole.data[columns_ + i].Reference(kept.data[i]);
-      whole.SetCardinality(groups.size());
-      if (columns_ > 0 || known_only) {  // Groups whose rows are gone stay in the table.
-        duckdb::SelectionVector living(groups.size());
-        idx_t count = 0;
-        const auto* counts = duckdb::FlatVector::GetData<int64_t>(kept.data[0]);
-        for (idx_t row = 0; row < groups.size(); ++row) {
-          if (counts[row] > 0) living.set_index(count++, row);
-        }
-        if (count < groups.size()) whole.Slice(living, count);
-      }
-      rows->Append(whole);
-      groups.Reset();
-      kept.Reset();
-    }
+  Cursor cursor(*this);
+  while (true) {
+    DataChunk& groups = cursor.Next();
+    if (groups.size() == 0) return rows;
+    duckdb::ArenaAllocator arena(allocator);  // Of what is long in the results.
+    Results(cursor.rows(), groups.size(), &arena, &kept);
+    for (size_t i = 0; i < columns_; ++i) whole.data[i].Reference(groups.data[i]);
+    for (size_t i = 0; i < kept.ColumnCount(); ++i) whole.data[columns_ + i].Reference(kept.data[i]);
+    whole.SetCardinality(groups.size());
+    if (columns_ > 0 || known_only) KeepLiving(kept.data[0], &whole);  // Groups whose rows are gone stay in the table.
+    rows->Append(whole);
+    kept.Reset();
   }
-  return rows;
 }
 
-/// What the aggregates of rows of the table are now.
-void ViewState::Results(duckdb::Vector& addresses, idx_t count, duckdb::ArenaAllocator* arena, DataChunk* results) {
+std::optional<size_t> ViewState::unsaved() const {
+  const auto first = std::find(codecs_.begin(), codecs_.end(), nullptr);
+  return first == codecs_.end() ? std::nullopt : std::optional(static_cast<size_t>(first - codecs_.begin()));
+}
+
+duckdb::vector<LogicalType> ViewState::SavedTypes() const {
+  duckdb::vector<LogicalType> types(types_.begin(), types_.begin() + static_cast<int64_t>(columns_));
+  for (const auto& codec : codecs_) types.push_back(codec->type());
+  return types;
+}
+
+bool ViewState::SaveNext(Cursor* cursor, DataChunk* saved) {
+  DataChunk& groups = cursor->Next();
+  if (groups.size() == 0) return false;
+  auto& allocator = duckdb::Allocator::DefaultAllocator();
+  duckdb::ArenaAllocator arena(allocator);
+  DataChunk results;
+  results.Initialize(allocator, {types_.begin() + static_cast<int64_t>(columns_), types_.end()});
+  Results(cursor->rows(), groups.size(), &arena, &results);
+  saved->Destroy();
+  saved->Initialize(allocator, SavedTypes());
+  for (size_t i = 0; i < columns_; ++i) duckdb::VectorOperations::Copy(groups.data[i], saved->data[i], groups.size(), 0, 0);
+  ForEachAggregate(cursor->rows(), groups.size(), &arena, [&](size_t i, const StateCodec::States& states) {
+    codecs_[i]->Save(states, results, &saved->data[columns_ + i]);
+  });
+  saved->SetCardinality(groups.size());
+  KeepLiving(results.data[0], saved);
+  return true;
+}
+
+void ViewState::Load(DataChunk& saved) {
+  const auto wanted = SavedTypes();
+  const auto types = saved.GetTypes();
+  const bool alike = std::equal(types.begin(), types.end(), wanted.begin(), wanted.end(), [](const auto& is, const auto& should) {
+    return is.InternalType() == should.InternalType();
+  });
+  if (!alike) throw duckdb::SerializationException("the saved rows of the view have other columns than its query has");
+  if (saved.size() == 0) return;
+  saved.Flatten();
+  ReferGroups(saved);
+  duckdb::Vector addresses(LogicalType::POINTER);
+  table_->FindOrCreateGroups(groups_, addresses);
+  addresses.Flatten(saved.size());
+  ForEachAggregate(addresses, saved.size(), table_->GetAggregateAllocator().get(), [&](size_t i, const StateCodec::States& states) {
+    codecs_[i]->Load(saved.data[columns_ + i], states);
+  });
+}
+
+void ViewState::ForEachAggregate(duckdb::Vector& rows, idx_t count, duckdb::ArenaAllocator* arena,
+                                 const std::function<void(size_t, const StateCodec::States&)>& visit) {
   const auto& layout = table_->GetLayout();
-  const auto* rows = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(addresses);
+  const auto* addresses = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(rows);
   duckdb::Vector states(LogicalType::POINTER);
   auto* places = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(states);
   idx_t offset = layout.GetAggrOffset();
   const auto& aggregates = layout.GetAggregates();
   for (size_t i = 0; i < aggregates.size(); ++i) {
-    const auto& aggregate = aggregates[i];
-    for (idx_t row = 0; row < count; ++row) places[row] = rows[row] + offset;
-    offset += aggregate.payload_size;
-    duckdb::AggregateInputData data(aggregate.GetFunctionData(), *arena);
+    for (idx_t row = 0; row < count; ++row) places[row] = addresses[row] + offset;
+    offset += aggregates[i].payload_size;
+    duckdb::AggregateInputData data(aggregates[i].GetFunctionData(), *arena);
+    visit(i, {states, count, data});
+  }
+}
+
+/// What the aggregates of rows of the table are now.
+void ViewState::Results(duckdb::Vector& addresses, idx_t count, duckdb::ArenaAllocator* arena, DataChunk* results) {
+  ForEachAggregate(addresses, count, arena, [&](size_t i, const StateCodec::States& of) {
+    const auto& aggregate = table_->GetLayout().GetAggregates()[i];
+    const auto& function = aggregate.function;
     duckdb::Vector& result = results->data[i];
     if (unharmed_[i]) {
-      aggregate.function.GetStateFinalizeCallback()(states, data, result, count, 0);
-      continue;
+      function.GetStateFinalizeCallback()(of.addresses, of.input, result, count, 0);
+      return;
     }
     std::vector<duckdb::data_t> memory(aggregate.payload_size * count);  // Of copies.
     duckdb::Vector copies(LogicalType::POINTER);
     auto* copied = duckdb::FlatVector::GetData<duckdb::data_ptr_t>(copies);
     for (idx_t row = 0; row < count; ++row) {
       copied[row] = memory.data() + row * aggregate.payload_size;
-      aggregate.function.GetStateInitCallback()(aggregate.function, copied[row]);
+      function.GetStateInitCallback()(function, copied[row]);
     }
-    aggregate.function.GetStateCombineCallback()(states, copies, data, count);
-    aggregate.function.GetStateFinalizeCallback()(copies, data, result, count, 0);
-    if (const auto destroy = aggregate.function.GetStateDestructorCallback()) destroy(copies, data, count);
-  }
+    function.GetStateCombineCallback()(of.addresses, copies, of.input, count);
+    function.GetStateFinalizeCallback()(copies, of.input, result, count, 0);
+    if (const auto destroy = function.GetStateDestructorCallback()) destroy(copies, of.input, count);
+  });
   results->SetCardinality(count);
 }
 

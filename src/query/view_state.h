@@ -2,14 +2,18 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "query/duckdb_headers.h"
 #include "query/view_plan.h"
+#include "query/view_state_codec.h"
 
 namespace duckdb {
 class GroupedAggregateHashTable;
+struct TupleDataScanState;
 struct RowOperationsState;
 }  // namespace duckdb
 
@@ -39,14 +43,45 @@ class ViewState {
   std::unique_ptr<duckdb::ColumnDataCollection> KnownRows() { return Rows(/*known_only=*/true); }
   size_t groups() const;
 
+  /// The first of the aggregates whose state cannot be saved, as its place in the plan; none: all can.
+  std::optional<size_t> unsaved() const;
+  /// Gives all groups that have rows, and their states, some groups at a time. What it goes over must not be added to meanwhile.
+  class Cursor {
+   public:
+    explicit Cursor(const ViewState& of);
+    ~Cursor();
+    /// Empty at the end: the groups…
+    duckdb::DataChunk& Next();
+    /// …and where their rows are.
+    duckdb::Vector& rows();
+
+   private:
+    const ViewState& of_;
+    size_t part_ = 0;
+    std::unique_ptr<duckdb::TupleDataScanState> scan_;
+    duckdb::DataChunk groups_;
+  };
+  /// The next groups with their states, for Load(): columns of groups, then one an aggregate. False: there are no more.
+  /// Requires !unsaved().
+  bool SaveNext(Cursor* cursor, duckdb::DataChunk* saved);
+  /// Into one that is empty. Throws where the rows are not such as SaveNext() gives.
+  void Load(duckdb::DataChunk& saved);
+
  private:
   void ReferGroups(duckdb::DataChunk& input);
   std::unique_ptr<duckdb::ColumnDataCollection> Rows(bool known_only);
   void Results(duckdb::Vector& addresses, duckdb::idx_t count, duckdb::ArenaAllocator* arena, duckdb::DataChunk* results);
+  /// Of some rows of the table, the states of one aggregate after the other.
+  void ForEachAggregate(duckdb::Vector& rows, duckdb::idx_t count, duckdb::ArenaAllocator* arena,
+                        const std::function<void(size_t, const StateCodec::States&)>& visit);
+  duckdb::vector<duckdb::LogicalType> SavedTypes() const;
+  /// Leaves those rows of `whole` of whose group there are rows.
+  static void KeepLiving(duckdb::Vector& counts, duckdb::DataChunk* whole);
 
   const size_t columns_;  // Of groups.
   duckdb::vector<duckdb::unique_ptr<duckdb::BoundAggregateExpression>> aggregates_;
   duckdb::vector<duckdb::LogicalType> group_types_, types_;
+  std::vector<std::unique_ptr<StateCodec>> codecs_;  // Of each aggregate; null: its states cannot be saved.
   std::vector<bool> unharmed_;      // Of each aggregate: by taking its result.
   duckdb::unsafe_vector<duckdb::idx_t> all_;  // Numbers of the aggregates.
   std::unique_ptr<duckdb::ExpressionExecutor> arguments_;

@@ -16,6 +16,8 @@ constexpr auto kIdleWait = std::chrono::milliseconds(100);
 /// Entries of this long are taken together: planning a statement for each would cost more than it tells sooner.
 constexpr auto kTick = std::chrono::milliseconds(2);
 constexpr auto kRetry = std::chrono::seconds(1);
+/// What views get at the end to take in the last entries, before their statements are interrupted.
+constexpr auto kLastCatchUp = std::chrono::seconds(1);
 
 ViewDefinition ToView(const Definition& stored) {
   return {.schema_name = stored.schema_name, .name = stored.name, .select_sql = stored.text, .refresh_ms = stored.refresh_ms,
@@ -25,6 +27,15 @@ ViewDefinition ToView(const Definition& stored) {
 Definition ToStore(const ViewDefinition& view) {
   return {.kind = kMaterializedViewKind, .schema_name = view.schema_name, .name = view.name, .text = view.select_sql,
           .refresh_ms = view.refresh_ms, .created_ns = view.created_ns};
+}
+
+duckdb::Value TextOrNull(const std::string& text) {
+  return text.empty() ? duckdb::Value(duckdb::LogicalType::VARCHAR) : duckdb::Value(text);
+}
+
+duckdb::Value SavedLsn(const ViewStatus& status) {
+  return status.saved_lsn ? duckdb::Value::BIGINT(static_cast<int64_t>(status.saved_lsn->value))
+                          : duckdb::Value(duckdb::LogicalType::BIGINT);
 }
 
 bool IsNamed(const ViewDefinition& definition, const std::string& schema_name, const std::string& name) {
@@ -44,6 +55,10 @@ Status Views::Start(MakeSession make_session) {
   following_ = true;
   follower_ = std::thread([this] {
     Follow();
+    for (const auto& view : All()) {
+      if (view->lsn() > Lsn()) view->CatchUp(database_->GetSnapshot()).ok();  // What fails is done at the next start.
+    }
+    Save(/*closing=*/true);
     MutexLock ending(&mutex_);
     following_ = false;
     changed_.NotifyAll();
@@ -56,6 +71,8 @@ void Views::Stop() {
     MutexLock lock(&mutex_);
     stopping_ = true;
     changed_.NotifyAll();
+    const auto patient_until = std::chrono::steady_clock::now() + kLastCatchUp;
+    while (following_ && std::chrono::steady_clock::now() < patient_until) changed_.WaitFor(&mutex_, std::chrono::milliseconds(10));
     while (following_) {  // DuckDB forgets an interrupt that comes before a statement has begun.
       for (const auto& view : views_) view->Close();
       changed_.WaitFor(&mutex_, std::chrono::milliseconds(10));
@@ -172,9 +189,23 @@ void Views::KeepLog() {
   MutexLock lock(&mutex_);
   kept = building_after_;
   for (const auto& view : views_) {
-    if (!view->is_refreshed() && view->lsn() > Lsn()) kept = kept ? std::min(*kept, view->lsn()) : view->lsn();
+    if (const auto needed = view->log_needed_after()) kept = kept ? std::min(*kept, *needed) : *needed;
   }
   database_->KeepLogAfter(kept);
+}
+
+void Views::Save(bool closing) {
+  if (database_->options().read_only) return;
+  for (const auto& view : All()) {
+    const Status saved = view->SaveIfDue(std::chrono::steady_clock::now(), closing);
+    if (!saved.ok()) LogWarn("view.not_saved", {{"view", view->definition().full_name()}, {"error", saved.message()}});
+  }
+  if (const uint64_t version = version_.load(); closing || std::exchange(cleaned_, version) == version) return;
+  std::vector<std::pair<std::string, std::string>> known;
+  for (const auto& view : All()) known.emplace_back(view->definition().schema_name, view->definition().name);
+  if (const Status removed = states_.RemoveOthers(known); !removed.ok()) {
+    LogWarn("view.states_not_removed", {{"error", removed.message()}});
+  }
 }
 
 void Views::Follow() {
@@ -200,6 +231,7 @@ void Views::Follow() {
       failed |= !done && !view->closed();
     }
     seen = snapshot->lsn();
+    Save(/*closing=*/false);
     KeepLog();
     MutexLock lock(&mutex_);
     const auto left = (failed ? kRetry : kTick) - (std::chrono::steady_clock::now() - began);
@@ -219,11 +251,14 @@ SystemTable ViewsTable(const Views* views) {
   add("schema_name", LogicalType::VARCHAR);
   add("name", LogicalType::VARCHAR);
   add("state", LogicalType::VARCHAR);
-  for (const char* name : {"lsn", "groups", "rows_taken", "groups_recomputed", "rebuilds"}) add(name, LogicalType::BIGINT);
+  for (const char* name : {"lsn", "saved_lsn", "saved_bytes", "groups", "rows_taken", "groups_recomputed", "rebuilds"}) {
+    add(name, LogicalType::BIGINT);
+  }
   add("apply_us_per_row", LogicalType::DOUBLE);
   add("longest_lag_ms", LogicalType::DOUBLE);
   add("refresh_ms", LogicalType::BIGINT);
   add("error", LogicalType::VARCHAR);
+  add("unsaved_because", LogicalType::VARCHAR);
   add("sql", LogicalType::VARCHAR);
   table.rows = [views] {
     std::vector<duckdb::vector<Value>> rows;
@@ -232,12 +267,13 @@ SystemTable ViewsTable(const Views* views) {
       const auto& definition = view->definition();
       const double taken = static_cast<double>(std::max<int64_t>(1, status.rows_taken));
       rows.push_back({Value(definition.schema_name), Value(definition.name), Value(status.state),
-                      Value::BIGINT(static_cast<int64_t>(status.lsn.value)), Value::BIGINT(status.groups), Value::BIGINT(status.rows_taken),
+                      Value::BIGINT(static_cast<int64_t>(status.lsn.value)), SavedLsn(status), Value::BIGINT(status.saved_bytes),
+                      Value::BIGINT(status.groups), Value::BIGINT(status.rows_taken),
                       Value::BIGINT(status.groups_recomputed), Value::BIGINT(status.rebuilds),
                       Value::DOUBLE(static_cast<double>(status.apply_ns) * 1e-3 / taken),
                       Value::DOUBLE(static_cast<double>(status.lag_ns_max) * 1e-6),
                       definition.refresh_ms ? Value::BIGINT(*definition.refresh_ms) : Value(LogicalType::BIGINT),
-                      status.error.empty() ? Value(LogicalType::VARCHAR) : Value(status.error), Value(definition.sql())});
+                      TextOrNull(status.error), TextOrNull(status.unsaved_because), Value(definition.sql())});
     }
     return rows;
   };

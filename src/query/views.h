@@ -35,7 +35,7 @@ class Views {
 
   /// Borrows all.
   Views(store::Database* database, Definitions* definitions, const KeptSql* kept)
-      : database_(database), definitions_(definitions), kept_(kept) {}
+      : database_(database), states_(database), definitions_(definitions), kept_(kept) {}
   ~Views() { Stop(); }
 
   /// Loads the definitions and starts to follow the log; views are built behind the scenes. Where the database can only be read, they
@@ -69,8 +69,12 @@ class Views {
   void Install(const ViewDefinition& definition, const std::shared_ptr<View>& view) SHEAF_EXCLUDES(mutex_);
   void Follow() SHEAF_EXCLUDES(mutex_);
   void KeepLog() SHEAF_EXCLUDES(mutex_);
+  /// Has states of views written where that is due, and what is left of dropped ones removed. On the follower's thread.
+  void Save(bool closing) SHEAF_EXCLUDES(mutex_);
 
-  store::Database* const database_;  // Borrowed, as are the next two.
+  store::Database* const database_;  // Borrowed, as are definitions_ and kept_.
+  ViewStates states_;
+  uint64_t cleaned_ = UINT64_MAX;    // The follower's: the version of views_ whose leftovers are removed.
   Definitions* const definitions_;
   const KeptSql* const kept_;
   MakeSession make_session_;         // Fixed after Start().

@@ -210,6 +210,8 @@ Status LocalDatabase::OpenTables(const parts::ManifestState& state) {
     SHEAF_ASSIGN_OR_RETURN(table.info, TableOf(record));
     const json lsn = sealed.value(fmt::format("{}", record.id), json(uint64_t{0}));
     table.sealed = Lsn(lsn.get<uint64_t>());
+    // Who made tables in there has states that go on from some entry of the log, and calls KeepLogAfter() before long.
+    if (table.info->schema_name == kEngineSchema) log_kept_after_.store(0);
   }
   for (const parts::PartInfo& info : state.parts) {
     const auto table = std::find_if(tables.begin(), tables.end(), [&](const auto& t) { return t.info->id == info.table; });

@@ -13,6 +13,8 @@ namespace sheaf::store {
 
 /// The schema name of the ready telemetry tables.
 inline constexpr const char* kOtelSchema = "otel";
+/// Tables that the layer above makes for itself are in this one (NewTable::internal).
+inline constexpr const char* kEngineSchema = "sheaf";
 
 /// How the rows of a signal are sorted, indexed and timed in parts.
 parts::Layout SignalLayout(decode::Signal signal);

@@ -25,7 +25,7 @@ namespace {
 using FieldPtr = std::shared_ptr<arrow::Field>;
 
 /// Schemas with tables that nobody makes.
-constexpr const char* kReservedSchemas[] = {kOtelSchema, "sheaf", "information_schema", "pg_catalog", "system", "temp"};
+constexpr const char* kReservedSchemas[] = {kOtelSchema, kEngineSchema, "information_schema", "pg_catalog", "system", "temp"};
 
 Status CheckName(const char* what, const std::string& name) {
   if (name.empty()) return MakeError(ErrorKind::kInvalid, "a {} needs a name", what);

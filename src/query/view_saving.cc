@@ -1,0 +1,160 @@
+/// View: what it keeps, on disk and back.
+
+#include <algorithm>
+#include <utility>
+
+#include "duckdb/common/serializer/binary_deserializer.hpp"
+#include "duckdb/common/serializer/binary_serializer.hpp"
+#include "duckdb/common/serializer/memory_stream.hpp"
+#include <fmt/format.h>
+
+#include "core/log.h"
+#include "query/error_map.h"
+#include "query/view.h"
+
+namespace sheaf::query {
+
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+/// A state that changes is written this often, and a large one so seldom that it takes no more than so much a second.
+constexpr auto kSaveInterval = std::chrono::seconds(10);
+constexpr int64_t kSaveBytesPerSecond = int64_t{8} << 20;
+/// So many entries of the log are kept for a state that they do not change.
+constexpr uint64_t kEntriesBehindMax = 256;
+/// A larger state is not written once more at the end: the next start takes the rest from the log.
+constexpr int64_t kClosingBytesMax = int64_t{64} << 20;
+
+std::string ToBytes(const duckdb::DataChunk& chunk) {
+  duckdb::MemoryStream stream(duckdb::Allocator::DefaultAllocator());
+  duckdb::BinarySerializer serializer(stream);
+  serializer.Begin();
+  chunk.Serialize(serializer);
+  serializer.End();
+  return {reinterpret_cast<const char*>(stream.GetData()), stream.GetPosition()};
+}
+
+void FromBytes(std::string_view bytes, duckdb::ClientContext& context, duckdb::DataChunk* chunk) {
+  duckdb::MemoryStream stream(reinterpret_cast<duckdb::data_ptr_t>(const_cast<char*>(bytes.data())), bytes.size());
+  duckdb::BinaryDeserializer deserializer(stream);
+  deserializer.Set<duckdb::ClientContext&>(context);
+  deserializer.Begin();
+  chunk->Deserialize(deserializer);
+  deserializer.End();
+}
+
+}  // namespace
+
+ViewStates::Owner View::owner() const {
+  return {.schema_name = definition_.schema_name,
+          .name = definition_.name,
+          .identity = fmt::format("{} DuckDB {}\n{}", definition_.created_ns, duckdb::DuckDB::SourceID(), plan_.fingerprint())};
+}
+
+Result<bool> View::Restore(const std::shared_ptr<const store::Snapshot>& snapshot) {
+  if (is_refreshed() || !unsaved_because_.empty()) return false;
+  const auto began = SteadyClock::now();
+  SHEAF_ASSIGN_OR_RETURN(const auto head, states_.Find(*snapshot, owner()));
+  if (!head || head->lsn > snapshot->lsn()) return false;
+  SHEAF_ASSIGN_OR_RETURN(const Changes changes, ReadChanges(head->lsn, snapshot->lsn()));
+  if (!changes.keys.empty()) {
+    return MakeError(ErrorKind::kUnsupported, "rows of keyed tables changed after its state was saved, and what they were is not known");
+  }
+  std::unique_ptr<ViewState> state;
+  SHEAF_RETURN_NOT_OK(WithoutExceptions([&]() -> Status {
+    state = NewState(plan_);
+    return states_.Read(*snapshot, owner(), *head, [&](std::string_view bytes) -> Status {
+      session_->connection->context->RunFunctionInTransaction([&] {
+        duckdb::DataChunk chunk;
+        FromBytes(bytes, *session_->connection->context, &chunk);
+        state->Load(chunk);
+      });
+      return Status::OK();
+    });
+  }));
+  Chunks added;
+  if (!changes.appended.empty()) {
+    SHEAF_RETURN_NOT_OK(Run(plan_.input_sql, store::WithRows(snapshot, *plan_.append_table, changes.appended),
+                            [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) { added.push_back(std::move(chunk)); }));
+  }
+  SHEAF_RETURN_NOT_OK(WithoutExceptions([&] {
+    for (const auto& chunk : added) state->Add(*chunk);
+    return Status::OK();
+  }));
+  saved_ = head;
+  saved_at_ = SteadyClock::now();
+  unsaved_changes_ = !added.empty();
+  before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
+  LogInfo("view.restored", {{"view", definition_.full_name()},
+                            {"saved_lsn", head->lsn},
+                            {"lsn", snapshot->lsn()},
+                            {"rows", changes.rows},
+                            {"groups", state->groups()},
+                            {"seconds", std::chrono::duration<double>(saved_at_ - began).count()}});
+  {
+    MutexLock lock(&mutex_);
+    counts_.saved_lsn = head->lsn;
+    counts_.saved_bytes = head->bytes;
+  }
+  Replace(std::move(state), nullptr, snapshot->lsn());
+  return true;
+}
+
+Status View::SaveIfDue(SteadyClock::time_point now, bool closing) {
+  if (is_refreshed() || !unsaved_because_.empty()) return Status::OK();
+  MutexLock following(&following_mutex_);
+  if (broken_) return Status::OK();
+  Lsn lsn;
+  {
+    MutexLock lock(&mutex_);
+    if (!built_ || !error_.ok()) return Status::OK();
+    lsn = lsn_;
+  }
+  const int64_t bytes = saved_ ? saved_->bytes : 0;
+  const auto pause = kSaveInterval + std::chrono::milliseconds(bytes / (kSaveBytesPerSecond / 1000));
+  if (saved_ && (closing ? bytes > kClosingBytesMax : now - saved_at_ < pause)) return Status::OK();
+  if (saved_ && !unsaved_changes_ && lsn.value <= saved_->lsn.value + kEntriesBehindMax) return Status::OK();
+  saved_at_ = now;  // Also of a try that fails.
+  SHEAF_RETURN_NOT_OK(saved_ && !unsaved_changes_ ? states_.Advance(owner(), lsn, &*saved_) : Save());
+  MutexLock lock(&mutex_);
+  counts_.saved_lsn = saved_->lsn;
+  counts_.saved_bytes = saved_->bytes;
+  return Status::OK();
+}
+
+Status View::Save() {
+  Lsn lsn;
+  ViewState* state = nullptr;
+  {
+    MutexLock lock(&mutex_);  // Who follows is this thread: until it returns, others only take results.
+    lsn = lsn_;
+    state = state_.get();
+  }
+  return WithoutExceptions([&]() -> Status {
+    ViewState::Cursor cursor(*state);
+    duckdb::DataChunk chunk;
+    SHEAF_ASSIGN_OR_RETURN(saved_, states_.Write(owner(), lsn, [&]() -> Result<std::string> {
+      std::string bytes;
+      SHEAF_RETURN_NOT_OK(WithoutExceptions([&] {
+        MutexLock lock(&mutex_);  // Readers come in between.
+        bool more = state->SaveNext(&cursor, &chunk);
+        while (more && chunk.size() == 0) more = state->SaveNext(&cursor, &chunk);
+        if (more) bytes = ToBytes(chunk);
+        return Status::OK();
+      }));
+      return bytes;
+    }));
+    unsaved_changes_ = false;
+    return Status::OK();
+  });
+}
+
+std::optional<Lsn> View::log_needed_after() const {
+  if (is_refreshed()) return std::nullopt;
+  MutexLock lock(&mutex_);
+  if (!built_) return error_.ok() ? std::optional(Lsn()) : std::nullopt;  // It may have a state on disk to go on from.
+  return counts_.saved_lsn ? std::min(*counts_.saved_lsn, lsn_) : lsn_;
+}
+
+}  // namespace sheaf::query
