@@ -39,7 +39,7 @@ constexpr std::string_view kTableFunctions[] = {
     "duckdb_tables", "duckdb_views", "duckdb_schemas", "duckdb_types", "duckdb_functions", "duckdb_keywords",
     "duckdb_constraints", "duckdb_databases", "duckdb_indexes", "duckdb_sequences", "pragma_table_info", "pragma_show",
     "find_trace", "slow_operations", "error_rate", "service_graph", "latency_series", "user_statistics", "market_analysis",
-    "profit_and_loss"};
+    "profit_and_loss", "view_changes"};
 
 /// Scans that plans of allowed statements end in, besides the functions above.
 constexpr std::string_view kScans[] = {kScanName, kViewFunction, "sheaf_rows", "column_data_scan", "dummy_scan"};

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "query/error_map.h"
 #include "query/lockdown.h"
+#include "query/logical_times.h"
 
 namespace sheaf::query {
 
@@ -49,7 +50,8 @@ columns::KeyColumn Distinct(const columns::KeyColumn& keys) {
 std::string ViewDefinition::sql() const {
   const auto quoted = [](const std::string& text) { return duckdb::KeywordHelper::WriteOptionallyQuoted(text); };
   const std::string refresh = refresh_ms ? fmt::format(" REFRESH EVERY INTERVAL '{} milliseconds'", *refresh_ms) : "";
-  return fmt::format("CREATE MATERIALIZED VIEW {}.{}{} AS {}", quoted(schema_name), quoted(name), refresh, select_sql);
+  return fmt::format("CREATE MATERIALIZED VIEW {}.{}{}{} AS {}", quoted(schema_name), quoted(name), refresh,
+                     watermark ? " " + watermark->sql() : "", select_sql);
 }
 
 Result<std::shared_ptr<View>> View::Make(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition,
@@ -95,8 +97,11 @@ Status View::PlanIt(const KeptSet& kept) {
     plan_ = std::move(plan).ValueUnsafe();
     output_sql_ = plan_.output_sql;
     tables_ = plan_.tables();
+    planned = CheckWatermark();
+    if (!planned.ok()) return;
     const ViewState state(context, plan_, plan_.input_types);
     types_ = state.types();
+    types_.push_back(duckdb::LogicalType::BOOLEAN);  // kCompleteColumn, behind kChangedColumn.
     if (const auto unsaved = state.unsaved()) {
       unsaved_because_ = fmt::format("what {}() has seen cannot be written to disk", plan_.aggregates[*unsaved].function);
     }
@@ -134,11 +139,13 @@ Status View::BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) {
   if (is_refreshed()) return Refresh(snapshot);
   std::unique_ptr<ViewState> state;
   int64_t rows = 0;
+  Watermark::Progress progress;
   const Status built = WithoutExceptions([&]() -> Status {
     state = NewState(plan_);
+    SHEAF_ASSIGN_OR_RETURN(progress, ProgressOf(snapshot));
     return Run(plan_.input_sql, snapshot, [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) {
       rows += static_cast<int64_t>(chunk->size());
-      state->Add(*chunk);
+      state->Add(*chunk, snapshot->lsn());
     });
   });
   if (!built.ok()) {
@@ -152,7 +159,7 @@ Status View::BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) {
                          {"rows", rows},
                          {"groups", state->groups()},
                          {"seconds", std::chrono::duration<double>(SteadyClock::now() - began).count()}});
-  Replace(std::move(state), nullptr, snapshot->lsn());
+  Replace(std::move(state), nullptr, snapshot->lsn(), progress);
   broken_ = false;
   return Status::OK();
 }
@@ -164,8 +171,40 @@ std::unique_ptr<ViewState> View::NewState(const ViewPlan& plan) {
   return state;
 }
 
-void View::Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::ColumnDataCollection> rows, Lsn lsn) {
+Status View::CheckWatermark() const {
+  const auto& rule = definition_.watermark;
+  if (!rule) return Status::OK();
+  if (!plan_.append_table) {
+    return MakeError(ErrorKind::kUnsupported, "{} has a WATERMARK, but is made of keyed tables only: their rows change",
+                     definition_.full_name());
+  }
+  const auto snapshot = database_->GetSnapshot();
+  SHEAF_ASSIGN_OR_RETURN(const auto table, snapshot->Table(*plan_.append_table));
+  const auto& info = *table.info;
+  const auto field = info.schema->GetFieldByName(rule->column);
+  if (field && field->type()->id() == arrow::Type::TIMESTAMP) return Status::OK();
+  return MakeError(ErrorKind::kInvalid, "{} has a WATERMARK FOR {}, but {}.{} has no timestamp of that name", definition_.full_name(),
+                   rule->column, info.schema_name, info.name);
+}
+
+Result<Watermark::Progress> View::ProgressOf(const std::shared_ptr<const store::Snapshot>& snapshot) {
+  Watermark::Progress progress;
+  if (!definition_.watermark) return progress;
+  SHEAF_ASSIGN_OR_RETURN(const auto table, snapshot->Table(*plan_.append_table));
+  const auto quoted = [](const std::string& name) { return duckdb::KeywordHelper::WriteQuoted(name, '"'); };
+  const std::string sql = fmt::format("SELECT epoch_us(max({})) FROM {}.{}", quoted(definition_.watermark->column),
+                                      quoted(table.info->schema_name), quoted(table.info->name));
+  SHEAF_RETURN_NOT_OK(Run(sql, snapshot, [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) {
+    const auto newest = chunk->GetValue(0, 0);
+    if (!newest.IsNull()) progress.value_us = newest.GetValue<int64_t>() - definition_.watermark->delay_us;
+  }));
+  return progress;
+}
+
+void View::Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::ColumnDataCollection> rows, Lsn lsn,
+                   const Watermark::Progress& progress) {
   MutexLock lock(&mutex_);
+  watermark_.Start(progress, lsn);
   std::swap(state_, state);  // The old one goes outside the lock.
   rows_ = std::move(rows);
   lsn_ = lsn;
@@ -183,7 +222,7 @@ Status View::Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) {
     Fail(run);
     return run;
   }
-  Replace(nullptr, std::move(rows), snapshot->lsn());
+  Replace(nullptr, std::move(rows), snapshot->lsn(), {});
   return Status::OK();
 }
 
@@ -201,12 +240,17 @@ void View::Fail(const Status& why) {
   changed_.NotifyAll();
 }
 
-Result<View::Changes> View::ReadChanges(Lsn after, Lsn through) const {
+Result<View::Changes> View::ReadChanges(Lsn after, Lsn through, const Watermark::Progress& progress) const {
   Changes changes;
+  changes.progress = progress;
   SHEAF_RETURN_NOT_OK(database_->ReadLogged(after, through, tables_, [&](const store::LoggedRows& logged) -> Status {
     if (logged.batch) {
-      changes.appended.push_back(logged.batch);
-      changes.rows += logged.batch->num_rows();
+      auto batch = logged.batch;
+      changes.rows += batch->num_rows();
+      if (definition_.watermark) {
+        SHEAF_ASSIGN_OR_RETURN(batch, WithoutLateRows(*definition_.watermark, std::move(batch), &changes.progress));
+      }
+      if (batch->num_rows() > 0) changes.appended.push_back(std::move(batch));
     }
     auto& keys = changes.keys[logged.table];
     for (int64_t i = 0; i < logged.keys.size(); ++i) keys.Add(logged.keys[i]);
@@ -224,17 +268,19 @@ Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
   MutexLock following(&following_mutex_);
   const auto began = SteadyClock::now();
   Lsn after;
+  Watermark::Progress progress;
   {
     MutexLock lock(&mutex_);
     if (built_ && lsn_ >= snapshot->lsn()) return Status::OK();
     after = built_ && error_.ok() ? lsn_ : Lsn();
+    progress = watermark_.progress();
   }
   if (after == Lsn()) {
     const auto restored = std::exchange(restore_tried_, true) ? false : Restore(snapshot);
     if (!restored.ok()) LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", restored.status().message()}});
     return restored.ok() && *restored ? Status::OK() : BuildNow(snapshot);
   }
-  auto changes = ReadChanges(after, snapshot->lsn());
+  auto changes = ReadChanges(after, snapshot->lsn(), progress);
   if (!changes.ok()) {
     LogInfo("view.rebuild", {{"view", definition_.full_name()}, {"reason", changes.status().message()}});
     return BuildNow(snapshot);
@@ -253,6 +299,8 @@ Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
   const int64_t ns = std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyClock::now() - began).count();
   MutexLock lock(&mutex_);
   lsn_ = snapshot->lsn();
+  if (changes->progress.value_us != progress.value_us) rows_ = nullptr;  // Some may be complete now.
+  watermark_.Advance(changes->progress, lsn_);
   if (changes->rows > 0) {
     counts_.rows_taken += changes->rows;
     counts_.apply_ns += ns;
@@ -289,7 +337,7 @@ Status View::Apply(const Changes& changes, const std::shared_ptr<const store::Sn
     counts_.groups_recomputed += static_cast<int64_t>(groups->Count());
     for (auto& chunk : groups->Chunks()) state_->Forget(chunk);
   }
-  for (const auto& chunk : added) state_->Add(*chunk);
+  for (const auto& chunk : added) state_->Add(*chunk, snapshot->lsn());
   return Status::OK();
 }
 
@@ -304,7 +352,7 @@ Result<std::unique_ptr<ViewState>> View::Touched(const Changes& changes, const s
       SHEAF_ASSIGN_OR_RETURN(const auto rows, RowsOf(*at, table, distinct));
       if (rows.empty()) continue;
       SHEAF_RETURN_NOT_OK(Run(plan_.input_sql, store::WithRows(at, table, rows),
-                              [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) { touched->Add(*chunk); }));
+                              [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) { touched->Add(*chunk, snapshot->lsn()); }));
     }
   }
   return touched;
@@ -345,11 +393,48 @@ Result<std::shared_ptr<duckdb::ColumnDataCollection>> View::Rows(Lsn lsn, std::c
     return MakeError(ErrorKind::kUnavailable, "{} is not built: {}", definition_.full_name(),
                      closed_ ? "the database is being closed" : error_.message());
   }
-  if (!rows_) rows_ = std::shared_ptr<duckdb::ColumnDataCollection>(state_->Rows());
+  if (!rows_) rows_ = WithCompleteness(state_->Rows().get());
   return rows_;
 }
 
+std::shared_ptr<duckdb::ColumnDataCollection> View::WithCompleteness(duckdb::ColumnDataCollection* rows) const {
+  using duckdb::FlatVector;
+  auto answer = std::make_shared<duckdb::ColumnDataCollection>(duckdb::Allocator::DefaultAllocator(), types_);
+  const size_t changed = types_.size() - 2, complete = types_.size() - 1;
+  const auto& window = plan_.window;
+  const bool is_known = definition_.watermark && window && IsTime(types_[window->group]);
+  for (auto& chunk : rows->Chunks()) {
+    duckdb::DataChunk whole;
+    whole.InitializeEmpty(types_);
+    for (size_t i = 0; i < complete; ++i) whole.data[i].Reference(chunk.data[i]);
+    duckdb::Vector is_complete(duckdb::LogicalType::BOOLEAN), last_change(duckdb::LogicalType::BIGINT);
+    for (duckdb::idx_t row = 0; is_known && row < chunk.size(); ++row) {
+      const size_t of_end = window->session ? plan_.groups + window->session->last : window->group;
+      const int64_t begin = MicrosOf(chunk.data[of_end], row);
+      const int64_t end = begin == kNoTime ? kNoTime : duckdb::Interval::Add(duckdb::timestamp_t(begin), window->size).value;
+      const auto reached = end == kNoTime ? std::nullopt : watermark_.ReachedAt(end);
+      const int64_t lsn = FlatVector::GetData<int64_t>(chunk.data[changed])[row];
+      FlatVector::GetData<int64_t>(last_change)[row] = reached ? std::max(lsn, static_cast<int64_t>(reached->value)) : lsn;
+      FlatVector::GetData<bool>(is_complete)[row] = reached.has_value();
+    }
+    if (is_known) {
+      whole.data[changed].Reference(last_change);
+      whole.data[complete].Reference(is_complete);
+    } else {
+      whole.data[complete].Reference(duckdb::Value(duckdb::LogicalType::BOOLEAN));
+    }
+    whole.SetCardinality(chunk.size());
+    answer->Append(whole);
+  }
+  return answer;
+}
+
+std::string View::ChangesSql(int64_t lsn) const {
+  return duckdb::StringUtil::Replace(plan_.changes_sql, kChangedAfter, fmt::format("{}", lsn));
+}
+
 std::string View::ColumnName(size_t column) const {
+  if (!is_refreshed() && column + 2 >= types_.size()) return column + 1 == types_.size() ? kCompleteColumn : kChangedColumn;
   return column < plan_.groups ? GroupColumn(column) : AggregateColumn(column - plan_.groups);
 }
 
@@ -364,6 +449,7 @@ ViewStatus View::status() const {
   status.state = !error_.ok() ? "failed" : built_ ? "fresh" : "building";
   status.lsn = lsn_;
   status.unsaved_because = unsaved_because_;
+  status.progress = watermark_.progress();
   status.error = error_.ok() ? "" : error_.message();
   status.groups = state_ ? static_cast<int64_t>(state_->groups()) : rows_ ? static_cast<int64_t>(rows_->Count()) : 0;
   return status;

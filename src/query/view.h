@@ -17,6 +17,7 @@
 #include "query/view_plan.h"
 #include "query/view_state.h"
 #include "query/view_states.h"
+#include "query/view_watermark.h"
 #include "store/database.h"
 
 namespace sheaf::query {
@@ -28,6 +29,7 @@ struct ViewDefinition {
   std::string schema_name, name;
   std::string select_sql;
   std::optional<int64_t> refresh_ms;     // None: kept from the log.
+  std::optional<WatermarkRule> watermark = std::nullopt;  // None: nobody knows which windows are complete.
   int64_t created_ns = 0;
 
   std::string full_name() const { return schema_name + "." + name; }
@@ -43,6 +45,7 @@ struct ViewStatus {
   int64_t lag_ns_max = 0;                // Longest time from seeing an entry to the view having it.
   std::optional<Lsn> saved_lsn;          // Through which its state on disk is made of the log; none: there is no such.
   int64_t saved_bytes = 0;
+  Watermark::Progress progress;
   std::string unsaved_because;           // Why it never is. Empty: it is, sooner or later.
   std::string error;
 };
@@ -57,6 +60,8 @@ class View {
   const ViewDefinition& definition() const { return definition_; }
   /// The query that a reader runs, over kViewFunction.
   const std::string& output_sql() const { return output_sql_; }
+  /// The same of what changed after `lsn`. Requires !is_refreshed().
+  std::string ChangesSql(int64_t lsn) const;
   const std::vector<TableId>& tables() const { return tables_; }
   const duckdb::vector<duckdb::LogicalType>& types() const { return types_; }
   /// Of the columns that kViewFunction gives.
@@ -94,6 +99,7 @@ class View {
     std::vector<std::shared_ptr<arrow::RecordBatch>> appended;
     std::map<TableId, columns::KeyColumn> keys;
     int64_t rows = 0, bytes = 0;
+    Watermark::Progress progress;          // Behind them.
   };
 
   View(store::Database* database, std::unique_ptr<Session> session, ViewDefinition definition)
@@ -109,9 +115,16 @@ class View {
   ViewStates::Owner owner() const;
   /// An empty one, of input like this view's.
   std::unique_ptr<ViewState> NewState(const ViewPlan& plan);
+  /// Whether the table has the watermark's column. Errors: Invalid, Unsupported.
+  Status CheckWatermark() const;
+  /// The newest time that the append table has, less the delay.
+  Result<Watermark::Progress> ProgressOf(const std::shared_ptr<const store::Snapshot>& snapshot);
+  /// `rows` of the state, and whether each is complete.
+  std::shared_ptr<duckdb::ColumnDataCollection> WithCompleteness(duckdb::ColumnDataCollection* rows) const SHEAF_REQUIRES(mutex_);
   /// Readers see this from now on.
-  void Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::ColumnDataCollection> rows, Lsn lsn) SHEAF_EXCLUDES(mutex_);
-  Result<Changes> ReadChanges(Lsn after, Lsn through) const;
+  void Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::ColumnDataCollection> rows, Lsn lsn,
+               const Watermark::Progress& progress) SHEAF_EXCLUDES(mutex_);
+  Result<Changes> ReadChanges(Lsn after, Lsn through, const Watermark::Progress& progress) const;
   Status Apply(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot);
   /// The groups that rows of keyed tables have left or come to.
   Result<std::unique_ptr<ViewState>> Touched(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot);
@@ -146,6 +159,7 @@ class View {
   std::shared_ptr<duckdb::ColumnDataCollection> rows_ SHEAF_GUARDED_BY(mutex_);  // Null: to be made of state_.
   bool built_ SHEAF_GUARDED_BY(mutex_) = false, closed_ SHEAF_GUARDED_BY(mutex_) = false;
   Lsn lsn_ SHEAF_GUARDED_BY(mutex_);
+  Watermark watermark_ SHEAF_GUARDED_BY(mutex_);
   Status error_ SHEAF_GUARDED_BY(mutex_);  // Of the last attempt.
   ViewStatus counts_ SHEAF_GUARDED_BY(mutex_);
 };

@@ -65,6 +65,31 @@ void Scan(ClientContext&, duckdb::TableFunctionInput& input, duckdb::DataChunk& 
   input.bind_data->Cast<ViewBind>().rows->Scan(input.global_state->Cast<ViewScan>().scan, out);
 }
 
+/// view_changes('main.v', after := 7): the view's own query, of the groups that changed since.
+duckdb::unique_ptr<duckdb::TableRef> Changes(ClientContext& context, duckdb::TableFunctionBindInput& input) {
+  const auto& info = input.info->Cast<ViewFunctionInfo>();
+  std::string name = input.inputs.at(0).IsNull() ? "" : input.inputs[0].GetValue<std::string>();
+  const size_t dot = name.find('.');
+  const auto view = dot == std::string::npos ? info.views->Find("main", name) : info.views->Find(name.substr(0, dot), name.substr(dot + 1));
+  if (!view) throw duckdb::CatalogException("view_changes: there is no materialized view '%s'", name);
+  if (view->is_refreshed()) {
+    throw duckdb::BinderException("view_changes: %s is computed anew with each refresh, so nobody knows what changed in it", name);
+  }
+  const auto after = input.named_parameters.find("after");
+  const bool is_given = after != input.named_parameters.end() && !after->second.IsNull();
+  duckdb::Parser parser(context.GetParserOptions());
+  parser.ParseQuery(view->ChangesSql(is_given ? after->second.GetValue<int64_t>() : -1));
+  return duckdb::make_uniq<duckdb::SubqueryRef>(
+      duckdb::unique_ptr_cast<duckdb::SQLStatement, duckdb::SelectStatement>(std::move(parser.statements.at(0))));
+}
+
+/// A group of rows, not a function of one: PlanView() takes it out of the queries of views.
+void SessionStart(duckdb::DataChunk&, duckdb::ExpressionState&, duckdb::Vector&) {
+  throw duckdb::InvalidInputException(
+      "session_start() groups the rows of a materialized view that follows the log: CREATE MATERIALIZED VIEW v AS SELECT "
+      "session_start(time, INTERVAL '30 minutes') AS started, … GROUP BY …");
+}
+
 }  // namespace
 
 void RegisterViewFunction(duckdb::ExtensionLoader* loader, Views* views, std::chrono::milliseconds wait) {
@@ -82,8 +107,22 @@ void RegisterViewFunction(duckdb::ExtensionLoader* loader, Views* views, std::ch
   auto info = duckdb::make_shared_ptr<ViewFunctionInfo>();
   info->views = views;
   info->wait = wait;
-  function.function_info = std::move(info);
+  function.function_info = info;
   loader->RegisterFunction(function);
+
+  duckdb::TableFunction changes("view_changes", {duckdb::LogicalType::VARCHAR}, nullptr, nullptr);
+  changes.bind_replace = Changes;
+  changes.named_parameters["after"] = duckdb::LogicalType::BIGINT;
+  changes.function_info = std::move(info);
+  loader->RegisterFunction(changes);
+
+  duckdb::ScalarFunctionSet sessions(kSessionFunction);
+  for (const auto& time : {duckdb::LogicalType::TIMESTAMP, duckdb::LogicalType::TIMESTAMP_TZ, duckdb::LogicalType::TIMESTAMP_NS}) {
+    duckdb::ScalarFunction session({time, duckdb::LogicalType::INTERVAL}, time, SessionStart);
+    session.SetFallible();
+    sessions.AddFunction(session);
+  }
+  loader->RegisterFunction(sessions);
 }
 
 }  // namespace sheaf::query

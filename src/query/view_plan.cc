@@ -141,6 +141,7 @@ class Splitter {
       if (SameExpression(*known, expression)) return;
     }
     groups_.push_back(expression.Copy());
+    if (expression.GetExpressionClass() == ExpressionClass::FUNCTION) FindWindow(expression.Cast<FunctionExpression>());
   }
   bool HasAggregate(const ParsedExpression& expression) {
     if (expression.GetExpressionClass() == ExpressionClass::FUNCTION && IsAggregate(context_, expression.Cast<FunctionExpression>())) {
@@ -166,13 +167,56 @@ class Splitter {
     const auto add = [&list](const ParsedExpression& expression, const std::string& name) {
       list += fmt::format("{}{} AS {}", list.empty() ? "" : ", ", expression.ToString(), Quoted(name));
     };
-    for (size_t i = 0; i < groups_.size(); ++i) add(*groups_[i], GroupColumn(i));
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      const bool is_session = plan_.window && plan_.window->session && plan_.window->group == i;
+      add(is_session ? *stretch_ : *groups_[i], GroupColumn(i));
+    }
     for (size_t i = 0; i < inputs_.size(); ++i) add(*inputs_[i], fmt::format("#i{}", i));
     return list.empty() ? "1 AS \"#none\"" : list;
   }
   size_t groups() const { return groups_.size(); }
 
  private:
+  /// Whether the newest group is a window, and which.
+  void FindWindow(const FunctionExpression& call) {
+    const std::string function = duckdb::StringUtil::Lower(call.function_name);
+    const size_t group = groups_.size() - 1;
+    if (function == kSessionFunction && call.children.size() == 2) {
+      if (plan_.window && plan_.window->session) Refuse("it has two kinds of sessions");
+      const auto pause =
+          EvaluateConstant(context_, *call.children[1], "the pause of session_start()").DefaultCastAs(duckdb::LogicalType::INTERVAL);
+      if (pause.IsNull() || duckdb::Interval::GetMicro(pause.GetValue<duckdb::interval_t>()) <= 0) {
+        Refuse("session_start() needs the pause that ends a session, such as INTERVAL '30 minutes'");
+      }
+      ViewWindow window{.group = group, .size = pause.GetValue<duckdb::interval_t>()};
+      Expressions stretch, time;
+      stretch.push_back(duckdb::make_uniq<duckdb::ConstantExpression>(
+          duckdb::Value::INTERVAL(duckdb::Interval::FromMicro(duckdb::Interval::GetMicro(window.size)))));
+      stretch.push_back(call.children[0]->Copy());
+      stretch_ = duckdb::make_uniq<FunctionExpression>("time_bucket", std::move(stretch));
+      time.push_back(call.children[0]->Copy());
+      window.session.emplace();
+      Kept("min", time);
+      window.session->first = kept_;
+      Kept("max", time);
+      window.session->last = kept_;
+      plan_.window = window;
+      return;
+    }
+    if (plan_.window || call.children.size() != 2 || HasColumn(*call.children[0])) return;
+    const auto constant = EvaluateConstant(context_, *call.children[0], "the size of a window");
+    if (constant.IsNull()) return;
+    if (function == "time_bucket" && constant.type().id() == duckdb::LogicalTypeId::INTERVAL) {
+      plan_.window = ViewWindow{.group = group, .size = constant.GetValue<duckdb::interval_t>()};
+    }
+    constexpr std::array<std::string_view, 9> kParts = {"year", "quarter", "month", "week", "day", "hour", "minute", "second", "decade"};
+    const std::string part = duckdb::StringUtil::Lower(constant.ToString());
+    if (function == "date_trunc" && std::find(kParts.begin(), kParts.end(), part) != kParts.end()) {
+      const auto size = duckdb::Value("1 " + part).DefaultCastAs(duckdb::LogicalType::INTERVAL);
+      plan_.window = ViewWindow{.group = group, .size = size.GetValue<duckdb::interval_t>()};
+    }
+  }
+
   bool Replace(ExpressionPtr* expression) {
     for (size_t i = 0; i < groups_.size(); ++i) {
       if (!SameExpression(*groups_[i], **expression)) continue;
@@ -273,6 +317,7 @@ class Splitter {
   ClientContext& context_;
   ViewPlan& plan_;
   Expressions groups_, inputs_;
+  ExpressionPtr stretch_;  // What a session is a group of.
   size_t kept_ = 0;  // Which aggregate Kept() has answered last.
   int expanded_ = 0;
 };
@@ -429,20 +474,24 @@ ViewPlan Plan(ClientContext& context, const std::string& name, const duckdb::Sel
     splitter.ExpandMacros(&item);
   }
   PlanGroups(copy.get(), distinct, &splitter);
-  std::string output;
+  std::string columns;
   for (size_t i = 0; i < copy->select_list.size(); ++i) {
     auto& item = copy->select_list[i];
     splitter.Split(&item);
-    output += fmt::format("{}{} AS {}", output.empty() ? "" : ", ", item->ToString(), Quoted(names[i]));
+    columns += fmt::format("{}{} AS {}", columns.empty() ? "" : ", ", item->ToString(), Quoted(names[i]));
   }
-  output = fmt::format("SELECT {}{} FROM {}({})", distinct ? "DISTINCT " : "", output, kViewFunction,
-                       duckdb::Value(name).ToSQLString());
+  std::string having;
   if (copy->having) {
     splitter.ExpandMacros(&copy->having);
     splitter.Split(&copy->having);
-    output += " WHERE " + copy->having->ToString();
+    having = copy->having->ToString();
   }
-  plan.output_sql = output + PlanModifiers(*copy, &splitter);
+  const std::string from = fmt::format(" FROM {}({})", kViewFunction, duckdb::Value(name).ToSQLString());
+  plan.output_sql = fmt::format("SELECT {}{}{}{}{}", distinct ? "DISTINCT " : "", columns, from, having.empty() ? "" : " WHERE " + having,
+                                PlanModifiers(*copy, &splitter));
+  plan.changes_sql = fmt::format("SELECT {}, {} AS changed_lsn, {} AS is_complete{} WHERE {} > {}{}", columns, Quoted(kChangedColumn),
+                                 Quoted(kCompleteColumn), from, Quoted(kChangedColumn), kChangedAfter,
+                                 having.empty() ? "" : fmt::format(" AND ({})", having));
   plan.groups = splitter.groups();
   for (auto& aggregate : plan.aggregates) {
     for (auto& argument : aggregate.arguments) {

@@ -24,19 +24,35 @@ struct ViewAggregate {
   struct Argument {
     std::optional<size_t> column;        // Of the input; none: a constant.
     duckdb::Value constant = duckdb::Value();
-    bool operator==(const Argument&) const = default;
+    bool operator==(const Argument& other) const {
+      return column == other.column && duckdb::Value::NotDistinctFrom(constant, other.constant);  // NULLs have no ==.
+    }
   };
   std::vector<Argument> arguments;
   std::optional<size_t> by = std::nullopt;  // Of arg_min() and arg_max(): the aggregate that says for what the answer is one.
 };
 
+/// A group that is a window of time.
+struct ViewWindow {
+  size_t group = 0;
+  duckdb::interval_t size{};             // Where it ends, from its start; of a session, the pause that ends it.
+  /// Of a session: the aggregates that hold the first and the last time. The group is a stretch of time as long as the pause, of which
+  /// neighbours become one session when the view is read.
+  struct Ends {
+    size_t first = 0, last = 0;
+  };
+  std::optional<Ends> session = std::nullopt;
+};
+
 struct ViewPlan {
   std::string input_sql;                 // Groups first, then arguments.
   std::string output_sql;
+  std::string changes_sql;               // The same of the rows that changed after kChangedAfter, with when they did, unordered.
   duckdb::vector<duckdb::LogicalType> input_types;
   size_t groups = 0;                     // 0: one row, whatever there is.
   std::vector<ViewAggregate> aggregates; // The first is count_star().
   std::optional<TableId> append_table;   // Whose rows only come…
+  std::optional<ViewWindow> window;
   std::vector<TableId> keyed_tables;     // …and those whose rows change. One table at least, each once.
 
   std::vector<TableId> tables() const;
@@ -46,9 +62,16 @@ struct ViewPlan {
 
 /// The name of the table function that gives what a view keeps: groups, then aggregates.
 inline constexpr char kViewFunction[] = "sheaf_view";
-/// What its columns are called: "#g0", "#a0".
+/// What its columns are called: "#g0", "#a0"…
 std::string GroupColumn(size_t group);
 std::string AggregateColumn(size_t aggregate);
+/// …and behind these, the LSN at which a group last changed or was complete, and whether it is: no row that comes changes it, if none
+/// comes late. NULL: nobody knows.
+inline constexpr char kChangedColumn[] = "#lsn", kCompleteColumn[] = "#complete";
+/// Stands in ViewPlan::changes_sql for the LSN that is asked for.
+inline constexpr char kChangedAfter[] = "$after";
+/// The function that makes groups of sessions.
+inline constexpr char kSessionFunction[] = "session_start";
 
 /// The value of an expression without columns; `what` says in errors where it stands. Requires a transaction. Throws what DuckDB throws.
 duckdb::Value EvaluateConstant(duckdb::ClientContext& context, const duckdb::ParsedExpression& expression, const std::string& what);

@@ -49,7 +49,8 @@ void FromBytes(std::string_view bytes, duckdb::ClientContext& context, duckdb::D
 ViewStates::Owner View::owner() const {
   return {.schema_name = definition_.schema_name,
           .name = definition_.name,
-          .identity = fmt::format("{} DuckDB {}\n{}", definition_.created_ns, duckdb::DuckDB::SourceID(), plan_.fingerprint())};
+          .identity = fmt::format("{} DuckDB {}\n{}\n{}", definition_.created_ns, duckdb::DuckDB::SourceID(),
+                                  definition_.watermark ? definition_.watermark->sql() : "", plan_.fingerprint())};
 }
 
 Result<bool> View::Restore(const std::shared_ptr<const store::Snapshot>& snapshot) {
@@ -57,7 +58,7 @@ Result<bool> View::Restore(const std::shared_ptr<const store::Snapshot>& snapsho
   const auto began = SteadyClock::now();
   SHEAF_ASSIGN_OR_RETURN(const auto head, states_.Find(*snapshot, owner()));
   if (!head || head->lsn > snapshot->lsn()) return false;
-  SHEAF_ASSIGN_OR_RETURN(const Changes changes, ReadChanges(head->lsn, snapshot->lsn()));
+  SHEAF_ASSIGN_OR_RETURN(const Changes changes, ReadChanges(head->lsn, snapshot->lsn(), head->progress));
   if (!changes.keys.empty()) {
     return MakeError(ErrorKind::kUnsupported, "rows of keyed tables changed after its state was saved, and what they were is not known");
   }
@@ -79,7 +80,7 @@ Result<bool> View::Restore(const std::shared_ptr<const store::Snapshot>& snapsho
                             [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) { added.push_back(std::move(chunk)); }));
   }
   SHEAF_RETURN_NOT_OK(WithoutExceptions([&] {
-    for (const auto& chunk : added) state->Add(*chunk);
+    for (const auto& chunk : added) state->Add(*chunk, snapshot->lsn());
     return Status::OK();
   }));
   saved_ = head;
@@ -97,7 +98,7 @@ Result<bool> View::Restore(const std::shared_ptr<const store::Snapshot>& snapsho
     counts_.saved_lsn = head->lsn;
     counts_.saved_bytes = head->bytes;
   }
-  Replace(std::move(state), nullptr, snapshot->lsn());
+  Replace(std::move(state), nullptr, snapshot->lsn(), changes.progress);
   return true;
 }
 
@@ -106,17 +107,19 @@ Status View::SaveIfDue(SteadyClock::time_point now, bool closing) {
   MutexLock following(&following_mutex_);
   if (broken_) return Status::OK();
   Lsn lsn;
+  Watermark::Progress progress;
   {
     MutexLock lock(&mutex_);
     if (!built_ || !error_.ok()) return Status::OK();
     lsn = lsn_;
+    progress = watermark_.progress();
   }
   const int64_t bytes = saved_ ? saved_->bytes : 0;
   const auto pause = kSaveInterval + std::chrono::milliseconds(bytes / (kSaveBytesPerSecond / 1000));
   if (saved_ && (closing ? bytes > kClosingBytesMax : now - saved_at_ < pause)) return Status::OK();
   if (saved_ && !unsaved_changes_ && lsn.value <= saved_->lsn.value + kEntriesBehindMax) return Status::OK();
   saved_at_ = now;  // Also of a try that fails.
-  SHEAF_RETURN_NOT_OK(saved_ && !unsaved_changes_ ? states_.Advance(owner(), lsn, &*saved_) : Save());
+  SHEAF_RETURN_NOT_OK(saved_ && !unsaved_changes_ ? states_.Advance(owner(), lsn, progress, &*saved_) : Save());
   MutexLock lock(&mutex_);
   counts_.saved_lsn = saved_->lsn;
   counts_.saved_bytes = saved_->bytes;
@@ -125,16 +128,18 @@ Status View::SaveIfDue(SteadyClock::time_point now, bool closing) {
 
 Status View::Save() {
   Lsn lsn;
+  Watermark::Progress progress;
   ViewState* state = nullptr;
   {
     MutexLock lock(&mutex_);  // Who follows is this thread: until it returns, others only take results.
     lsn = lsn_;
+    progress = watermark_.progress();
     state = state_.get();
   }
   return WithoutExceptions([&]() -> Status {
     ViewState::Cursor cursor(*state);
     duckdb::DataChunk chunk;
-    SHEAF_ASSIGN_OR_RETURN(saved_, states_.Write(owner(), lsn, [&]() -> Result<std::string> {
+    SHEAF_ASSIGN_OR_RETURN(saved_, states_.Write(owner(), lsn, progress, [&]() -> Result<std::string> {
       std::string bytes;
       SHEAF_RETURN_NOT_OK(WithoutExceptions([&] {
         MutexLock lock(&mutex_);  // Readers come in between.

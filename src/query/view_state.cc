@@ -54,16 +54,20 @@ bool IsUnharmedByResults(const ViewAggregate& aggregate) {
 }  // namespace
 
 ViewState::ViewState(ClientContext& context, const ViewPlan& plan, const duckdb::vector<LogicalType>& input)
-    : columns_(plan.groups), all_(plan.aggregates.size()) {
+    : columns_(plan.groups), window_(plan.window), all_(plan.aggregates.size() + 1) {
   std::iota(all_.begin(), all_.end(), idx_t{0});
   group_types_.assign(input.begin(), input.begin() + static_cast<int64_t>(columns_));
   if (columns_ == 0) group_types_.push_back(LogicalType::TINYINT);  // The table wants a group: it is always 0.
   types_.assign(input.begin(), input.begin() + static_cast<int64_t>(columns_));
   arguments_ = std::make_unique<duckdb::ExpressionExecutor>(context);
-  duckdb::vector<LogicalType> payload;
+  duckdb::vector<LogicalType> payload, whole = input;
+  whole.push_back(LogicalType::BIGINT);  // The LSN.
+  input_.InitializeEmpty(whole);
+  auto aggregates = plan.aggregates;
+  aggregates.push_back({.function = "max", .arguments = {{.column = input.size()}}});
   std::vector<BoundAggregateExpression*> raw;
-  for (const auto& wanted : plan.aggregates) {
-    auto bound = BindAggregate(context, wanted, input);
+  for (const auto& wanted : aggregates) {
+    auto bound = BindAggregate(context, wanted, whole);
     for (const auto& child : bound->children) {
       payload.push_back(child->return_type);
       arguments_->AddExpression(*child);
@@ -74,6 +78,8 @@ ViewState::ViewState(ClientContext& context, const ViewPlan& plan, const duckdb:
     raw.push_back(bound.get());
     aggregates_.push_back(std::move(bound));
   }
+  row_types_ = types_;
+  if (window_ && window_->session) row_types_[window_->group] = types_[columns_ + window_->session->first];
   auto& allocator = duckdb::Allocator::DefaultAllocator();
   groups_.InitializeEmpty(group_types_);
   if (!payload.empty()) payload_.Initialize(allocator, payload);
@@ -94,13 +100,14 @@ void ViewState::ReferGroups(DataChunk& input) {
   groups_.SetCardinality(input.size());
 }
 
-void ViewState::Add(DataChunk& input) {
+void ViewState::Add(DataChunk& input, Lsn lsn) {
   if (input.size() == 0) return;
   ReferGroups(input);
-  if (payload_.ColumnCount() > 0) {
-    payload_.Reset();
-    arguments_->Execute(input, payload_);
-  }
+  for (size_t i = 0; i < input.ColumnCount(); ++i) input_.data[i].Reference(input.data[i]);
+  input_.data.back().Reference(duckdb::Value::BIGINT(static_cast<int64_t>(lsn.value)));
+  input_.SetCardinality(input.size());
+  payload_.Reset();
+  arguments_->Execute(input_, payload_);
   payload_.SetCardinality(input.size());
   table_->AddChunk(groups_, payload_, all_);
 }
@@ -171,7 +178,11 @@ void ViewState::KeepLiving(duckdb::Vector& counts, DataChunk* whole) {
   if (count < whole->size()) whole->Slice(living, count);
 }
 
-std::unique_ptr<duckdb::ColumnDataCollection> ViewState::Rows(bool known_only) {
+std::unique_ptr<duckdb::ColumnDataCollection> ViewState::Rows() {
+  return window_ && window_->session ? SessionRows() : GroupRows(/*known_only=*/false);
+}
+
+std::unique_ptr<duckdb::ColumnDataCollection> ViewState::GroupRows(bool known_only) {
   auto& allocator = duckdb::Allocator::DefaultAllocator();
   auto rows = std::make_unique<duckdb::ColumnDataCollection>(allocator, types_);
   DataChunk kept, whole;

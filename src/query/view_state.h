@@ -26,8 +26,8 @@ class ViewState {
   ViewState(duckdb::ClientContext& context, const ViewPlan& plan, const duckdb::vector<duckdb::LogicalType>& input);
   ~ViewState();
 
-  /// Rows of the input.
-  void Add(duckdb::DataChunk& input);
+  /// Rows of the input, as of `lsn`.
+  void Add(duckdb::DataChunk& input, Lsn lsn);
   /// Empties the groups of these rows (columns of groups come first), of which each must be another one.
   void Forget(duckdb::DataChunk& groups);
 
@@ -35,12 +35,13 @@ class ViewState {
   enum class Which { kKnown, kUnknown };
   void Select(Which which, duckdb::DataChunk* input);
 
-  /// Of a scan of `kViewFunction`: groups, then aggregates.
-  const duckdb::vector<duckdb::LogicalType>& types() const { return types_; }
-  /// All groups that have rows, with the aggregates as they are now.
-  std::unique_ptr<duckdb::ColumnDataCollection> Rows() { return Rows(/*known_only=*/false); }
+  /// Of what Rows() gives: groups, aggregates, then the LSN of the last Add() (BIGINT).
+  const duckdb::vector<duckdb::LogicalType>& types() const { return row_types_; }
+  /// All groups that have rows, with the aggregates as they are now; neighbouring stretches of sessions as one.
+  std::unique_ptr<duckdb::ColumnDataCollection> Rows();
   /// The same; where there are no groups, the one row only if it is of some rows.
-  std::unique_ptr<duckdb::ColumnDataCollection> KnownRows() { return Rows(/*known_only=*/true); }
+  /// Sessions are told as their stretches.
+  std::unique_ptr<duckdb::ColumnDataCollection> KnownRows() { return GroupRows(/*known_only=*/true); }
   size_t groups() const;
 
   /// The first of the aggregates whose state cannot be saved, as its place in the plan; none: all can.
@@ -69,7 +70,11 @@ class ViewState {
 
  private:
   void ReferGroups(duckdb::DataChunk& input);
-  std::unique_ptr<duckdb::ColumnDataCollection> Rows(bool known_only);
+  std::unique_ptr<duckdb::ColumnDataCollection> GroupRows(bool known_only);
+  std::unique_ptr<duckdb::ColumnDataCollection> SessionRows();
+  /// Sessions, each of the stretches at `rows` before its end in `ends`; of each the first one is in `first_rows`, too.
+  void AppendSessions(const std::vector<duckdb::data_ptr_t>& rows, const std::vector<duckdb::data_ptr_t>& first_rows,
+                      const std::vector<size_t>& ends, duckdb::ColumnDataCollection* answer);
   void Results(duckdb::Vector& addresses, duckdb::idx_t count, duckdb::ArenaAllocator* arena, duckdb::DataChunk* results);
   /// Of some rows of the table, the states of one aggregate after the other.
   void ForEachAggregate(duckdb::Vector& rows, duckdb::idx_t count, duckdb::ArenaAllocator* arena,
@@ -79,13 +84,15 @@ class ViewState {
   static void KeepLiving(duckdb::Vector& counts, duckdb::DataChunk* whole);
 
   const size_t columns_;  // Of groups.
+  const std::optional<ViewWindow> window_;
   duckdb::vector<duckdb::unique_ptr<duckdb::BoundAggregateExpression>> aggregates_;
-  duckdb::vector<duckdb::LogicalType> group_types_, types_;
+  duckdb::vector<duckdb::LogicalType> group_types_, types_;  // In the table: of what is grouped by; and then of what is kept.
+  duckdb::vector<duckdb::LogicalType> row_types_;  // As types_, but for sessions, which begin at their first row.
   std::vector<std::unique_ptr<StateCodec>> codecs_;  // Of each aggregate; null: its states cannot be saved.
   std::vector<bool> unharmed_;      // Of each aggregate: by taking its result.
   duckdb::unsafe_vector<duckdb::idx_t> all_;  // Numbers of the aggregates.
   std::unique_ptr<duckdb::ExpressionExecutor> arguments_;
-  duckdb::DataChunk groups_, payload_;
+  duckdb::DataChunk groups_, payload_, input_;     // The last: what was added, and its LSN.
   std::unique_ptr<duckdb::GroupedAggregateHashTable> table_;
 };
 

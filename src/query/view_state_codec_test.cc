@@ -90,14 +90,14 @@ class StateCodecTest : public testing::Test {
     const ViewPlan plan = PlanOf(of, groups);
     const auto state = Make(plan), loaded = Make(plan);
     ASSERT_EQ(state->unsaved(), std::nullopt);
-    for (const auto& chunk : before) state->Add(*chunk);
+    for (const auto& chunk : before) state->Add(*chunk, Lsn(7));
     ViewState::Cursor cursor(*state);
     duckdb::DataChunk saved;
     while (state->SaveNext(&cursor, &saved)) loaded->Load(saved);
     EXPECT_EQ(Rows(loaded.get()), Rows(state.get()));
     for (const auto& chunk : after) {
-      state->Add(*chunk);
-      loaded->Add(*chunk);
+      state->Add(*chunk, Lsn(7));
+      loaded->Add(*chunk, Lsn(7));
     }
     EXPECT_EQ(Rows(loaded.get()), Rows(state.get())) << "after more rows";
   }
@@ -152,7 +152,7 @@ TEST_F(StateCodecTest, SomeStatesCannotBeSaved) {
 TEST_F(StateCodecTest, RowsOfAnotherViewAreRefused) {
   const auto rows = Read(RowsSql(1));
   const auto sums = Make(PlanOf({"sum", {1}}, 1)), histograms = Make(PlanOf({"histogram", {1}}, 1));
-  for (const auto& chunk : rows) sums->Add(*chunk);
+  for (const auto& chunk : rows) sums->Add(*chunk, Lsn(7));
   ViewState::Cursor cursor(*sums);
   duckdb::DataChunk saved;
   ASSERT_TRUE(sums->SaveNext(&cursor, &saved));
@@ -165,7 +165,7 @@ TEST_F(StateCodecTest, CutStatesAreRefused) {
                          Case{"approx_top_k", {3}, duckdb::Value::BIGINT(5)}}) {
     const ViewPlan plan = PlanOf(of, 1);
     const auto state = Make(plan), loaded = Make(plan);
-    for (const auto& chunk : rows) state->Add(*chunk);
+    for (const auto& chunk : rows) state->Add(*chunk, Lsn(7));
     ViewState::Cursor cursor(*state);
     duckdb::DataChunk saved;
     ASSERT_TRUE(state->SaveNext(&cursor, &saved));

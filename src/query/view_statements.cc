@@ -33,18 +33,81 @@ std::vector<Token> Tokens(const std::string& sql) {
 /// Spaces in the place of the text, so that positions in errors stay right.
 void Blank(std::string* sql, size_t begin, size_t end) { std::fill_n(sql->begin() + static_cast<int64_t>(begin), end - begin, ' '); }
 
-Result<int64_t> IntervalMs(duckdb::Connection* connection, const std::string& text) {
+/// The length of a constant interval. `what` is the clause it stands in.
+Result<int64_t> IntervalUs(duckdb::Connection* connection, const std::string& text, const std::string& what) {
   auto expressions = duckdb::Parser::ParseExpressionList(text);
   duckdb::Value value;
-  connection->context->RunFunctionInTransaction(
-      [&] { value = EvaluateConstant(*connection->context, *expressions.at(0), "REFRESH EVERY"); });
+  connection->context->RunFunctionInTransaction([&] { value = EvaluateConstant(*connection->context, *expressions.at(0), what); });
   if (expressions.size() != 1 || value.IsNull() || value.type().id() != duckdb::LogicalTypeId::INTERVAL) {
-    return MakeError(ErrorKind::kInvalid, "REFRESH EVERY needs an interval, such as INTERVAL '10 seconds'; this is {}", text);
+    return MakeError(ErrorKind::kInvalid, "{} needs an interval, such as INTERVAL '10 seconds'; this is {}", what, text);
   }
-  const int64_t ms = duckdb::Interval::GetMicro(value.GetValue<duckdb::interval_t>()) / 1000;
-  if (ms < 100) return MakeError(ErrorKind::kInvalid, "REFRESH EVERY needs 100 milliseconds at least");
-  return ms;
+  return duckdb::Interval::GetMicro(value.GetValue<duckdb::interval_t>());
 }
+
+/// What stands between a view's name and AS.
+class Clauses {
+ public:
+  /// `tokens` are those of `sql`; the clauses begin at or behind `begin`, and AS is at `as`.
+  Clauses(duckdb::Connection* connection, const std::string& sql, const std::vector<Token>& tokens, size_t begin, size_t as)
+      : connection_(connection), sql_(sql), tokens_(tokens), as_(as) {
+    for (first_ = begin; first_ < as_ && !Is(first_, "REFRESH", "EVERY") && !Is(first_, "WATERMARK", "FOR");) ++first_;
+  }
+  /// Where they begin in the text; none: there are none.
+  std::optional<size_t> at() const { return first_ < as_ ? std::optional(tokens_[first_].at) : std::nullopt; }
+
+  Status Take(ViewDefinition* definition) const {
+    if (first_ == as_) return Status::OK();
+    if (Is(first_, "REFRESH", "EVERY")) {
+      SHEAF_ASSIGN_OR_RETURN(const int64_t us, Interval(first_, as_, "REFRESH EVERY"));
+      if (us < 100'000) return MakeError(ErrorKind::kInvalid, "REFRESH EVERY needs 100 milliseconds at least");
+      definition->refresh_ms = us / 1000;
+      return Status::OK();
+    }
+    size_t delay = first_, lateness = first_;
+    while (delay < as_ && tokens_[delay].word != "DELAY") ++delay;
+    while (lateness < as_ && !Is(lateness, "ALLOWED", "LATENESS")) ++lateness;
+    if (delay >= lateness) {
+      return MakeError(ErrorKind::kInvalid,
+                       "write WATERMARK FOR time DELAY INTERVAL '10 seconds', and ALLOWED LATENESS INTERVAL '1 hour' behind it, if any");
+    }
+    WatermarkRule rule;
+    const auto column = duckdb::Parser::ParseExpressionList(Between(first_ + 1, delay));
+    if (column.size() != 1 || column[0]->GetExpressionClass() != duckdb::ExpressionClass::COLUMN_REF) {
+      return MakeError(ErrorKind::kInvalid, "WATERMARK FOR needs the name of a column; this is {}", Between(first_ + 1, delay));
+    }
+    rule.column = column[0]->Cast<duckdb::ColumnRefExpression>().GetColumnName();
+    SHEAF_ASSIGN_OR_RETURN(rule.delay_us, Length(delay, lateness, "DELAY"));
+    if (lateness < as_) {
+      SHEAF_ASSIGN_OR_RETURN(rule.lateness_us, Length(lateness + 1, as_, "ALLOWED LATENESS"));
+    }
+    definition->watermark = std::move(rule);
+    return Status::OK();
+  }
+
+ private:
+  bool Is(size_t i, std::string_view first, std::string_view second) const {
+    return i + 1 < as_ && tokens_[i].word == first && tokens_[i + 1].word == second;
+  }
+  /// The text behind the word of one token, up to another.
+  std::string Between(size_t after, size_t before) const {
+    const size_t begin = tokens_[after].at + tokens_[after].word.size();
+    return sql_.substr(begin, tokens_[before].at - begin);
+  }
+  Result<int64_t> Interval(size_t clause, size_t end, const std::string& what) const {
+    return IntervalUs(connection_, Between(clause + 1, end), what);
+  }
+  Result<int64_t> Length(size_t word, size_t end, const std::string& what) const {
+    SHEAF_ASSIGN_OR_RETURN(const int64_t us, IntervalUs(connection_, Between(word, end), what));
+    if (us < 0) return MakeError(ErrorKind::kInvalid, "{} is less than nothing", what);
+    return us;
+  }
+
+  duckdb::Connection* const connection_;
+  const std::string& sql_;
+  const std::vector<Token>& tokens_;
+  const size_t as_;
+  size_t first_;
+};
 
 void SetNames(const std::string& schema, const std::string& name, ViewDefinition* definition) {
   const bool none = schema.empty() || duckdb::StringUtil::CIEquals(schema, kCatalogName);
@@ -91,13 +154,12 @@ Result<std::optional<ViewStatement>> ParseViewStatement(duckdb::Connection* conn
   } else if (word(0) == "DROP") {
     statement.kind = ViewStatement::Kind::kDrop;
   } else {
-    size_t refresh = at, as = at;
-    while (refresh < tokens.size() && word(refresh) != "AS" && !(word(refresh) == "REFRESH" && word(refresh + 1) == "EVERY")) ++refresh;
-    for (as = refresh; as < tokens.size() && word(as) != "AS";) ++as;
-    if (as < tokens.size() && refresh < as) {
-      const size_t from = tokens[refresh + 1].at + std::string_view("EVERY").size();
-      SHEAF_ASSIGN_OR_RETURN(statement.definition.refresh_ms, IntervalMs(connection, sql.substr(from, tokens[as].at - from)));
-      Blank(&plain, tokens[refresh].at, tokens[as].at);
+    size_t as = at;
+    while (as < tokens.size() && word(as) != "AS") ++as;
+    if (as < tokens.size()) {
+      const Clauses clauses(connection, sql, tokens, at, as);
+      SHEAF_RETURN_NOT_OK(clauses.Take(&statement.definition));
+      if (clauses.at()) Blank(&plain, *clauses.at(), tokens[as].at);
     }
   }
   duckdb::Parser parser(connection->context->GetParserOptions());

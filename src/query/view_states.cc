@@ -64,22 +64,24 @@ class Rows {
 };
 
 std::string HeadText(const ViewStates::Head& head) {
-  return fmt::format("{}{} {} {} {}\n{}", kFormat, head.lsn.value, head.generation, head.chunks, head.bytes, head.identity);
+  return fmt::format("{}{} {} {} {} {} {}\n{}", kFormat, head.lsn.value, head.generation, head.chunks, head.bytes, head.progress.value_us,
+                     head.progress.late_rows, head.identity);
 }
 
 Result<ViewStates::Head> ParseHead(std::string_view text, const std::string& view) {
   const auto damaged = [&view] { return MakeError(ErrorKind::kCorruption, "the head of the state of view {} cannot be read", view); };
   if (text.substr(0, kFormat.size()) != kFormat) return damaged();
   text.remove_prefix(kFormat.size());
-  std::array<int64_t, 4> numbers{};
+  std::array<int64_t, 6> numbers{};
   for (int64_t& number : numbers) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     const auto read = static_cast<size_t>(end - text.data());
-    if (error != std::errc() || number < 0 || read == text.size()) return damaged();
+    if (error != std::errc() || read == text.size()) return damaged();
     text.remove_prefix(read + 1);
   }
   return ViewStates::Head{.lsn = Lsn(static_cast<uint64_t>(numbers[0])), .generation = numbers[1], .chunks = numbers[2],
-                          .bytes = numbers[3], .identity = std::string(text)};
+                          .bytes = numbers[3], .progress = {.value_us = numbers[4], .late_rows = numbers[5]},
+                          .identity = std::string(text)};
 }
 
 const store::TableInfo* FindTableIn(const store::Snapshot& snapshot) {
@@ -141,9 +143,9 @@ Status ViewStates::Read(const store::Snapshot& snapshot, const Owner& owner, con
   return Status::OK();
 }
 
-Result<ViewStates::Head> ViewStates::Write(const Owner& owner, Lsn lsn, const NextChunk& next) {
+Result<ViewStates::Head> ViewStates::Write(const Owner& owner, Lsn lsn, const Watermark::Progress& progress, const NextChunk& next) {
   SHEAF_ASSIGN_OR_RETURN(const TableId table, Table());
-  Head head{.lsn = lsn, .identity = owner.identity};
+  Head head{.lsn = lsn, .progress = progress, .identity = owner.identity};
   int64_t old_generation = 0, old_chunks = 0;
   const auto snapshot = database_->GetSnapshot();
   SHEAF_ASSIGN_OR_RETURN(const auto before, ReadChunk(*snapshot, *FindTableIn(*snapshot), owner.schema_name, owner.name, 0, 0));
@@ -182,9 +184,10 @@ Result<ViewStates::Head> ViewStates::Write(const Owner& owner, Lsn lsn, const Ne
   return head;
 }
 
-Status ViewStates::Advance(const Owner& owner, Lsn lsn, Head* head) {
+Status ViewStates::Advance(const Owner& owner, Lsn lsn, const Watermark::Progress& progress, Head* head) {
   Head next = *head;
   next.lsn = lsn;
+  next.progress = progress;
   SHEAF_ASSIGN_OR_RETURN(const TableId table, Table());
   Rows named;
   SHEAF_RETURN_NOT_OK(named.Add(owner.schema_name, owner.name, 0, 0, HeadText(next)));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/status.h"
+#include "query/view_watermark.h"
 #include "store/database.h"
 
 namespace sheaf::query {
@@ -27,6 +28,7 @@ class ViewStates {
   struct Head {
     Lsn lsn;                       // Through which the state is made of the log.
     int64_t generation = 0, chunks = 0, bytes = 0;
+    Watermark::Progress progress;
     std::string identity;
   };
   /// Gives a chunk; an empty one: there are no more.
@@ -42,9 +44,9 @@ class ViewStates {
               const std::function<Status(std::string_view)>& take) const;
 
   /// Durable when it returns, in the place of what was there. Errors: the store's, and what `next` answers.
-  Result<Head> Write(const Owner& owner, Lsn lsn, const NextChunk& next);
+  Result<Head> Write(const Owner& owner, Lsn lsn, const Watermark::Progress& progress, const NextChunk& next);
   /// The same state, but made of the log through `lsn`.
-  Status Advance(const Owner& owner, Lsn lsn, Head* head);
+  Status Advance(const Owner& owner, Lsn lsn, const Watermark::Progress& progress, Head* head);
   /// Removes what no head of a view in `known` names: states of views that are gone, and chunks of a Write() that did not come to its end.
   Status RemoveOthers(const std::vector<std::pair<std::string, std::string>>& known);
 

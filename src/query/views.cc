@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "core/log.h"
 #include "query/catalog.h"
 #include "query/kept_sql.h"
+#include "query/view_statements.h"
 
 namespace sheaf::query {
 
@@ -19,18 +23,21 @@ constexpr auto kRetry = std::chrono::seconds(1);
 /// What views get at the end to take in the last entries, before their statements are interrupted.
 constexpr auto kLastCatchUp = std::chrono::seconds(1);
 
-ViewDefinition ToView(const Definition& stored) {
-  return {.schema_name = stored.schema_name, .name = stored.name, .select_sql = stored.text, .refresh_ms = stored.refresh_ms,
-          .created_ns = stored.created_ns};
-}
+/// A view with a watermark is kept as the clauses of that, AS and the SELECT.
+constexpr std::string_view kWatermark = "WATERMARK FOR ";
 
 Definition ToStore(const ViewDefinition& view) {
-  return {.kind = kMaterializedViewKind, .schema_name = view.schema_name, .name = view.name, .text = view.select_sql,
+  return {.kind = kMaterializedViewKind, .schema_name = view.schema_name, .name = view.name,
+          .text = view.watermark ? fmt::format("{} AS {}", view.watermark->sql(), view.select_sql) : view.select_sql,
           .refresh_ms = view.refresh_ms, .created_ns = view.created_ns};
 }
 
 duckdb::Value TextOrNull(const std::string& text) {
   return text.empty() ? duckdb::Value(duckdb::LogicalType::VARCHAR) : duckdb::Value(text);
+}
+
+duckdb::Value Time(int64_t us) {
+  return us == Watermark::kNone ? duckdb::Value(duckdb::LogicalType::TIMESTAMP) : duckdb::Value::TIMESTAMP(duckdb::timestamp_t(us));
 }
 
 duckdb::Value SavedLsn(const ViewStatus& status) {
@@ -83,6 +90,19 @@ void Views::Stop() {
   views_.clear();
 }
 
+Result<ViewDefinition> Views::ToView(const Definition& stored) const {
+  ViewDefinition view{.schema_name = stored.schema_name, .name = stored.name, .select_sql = stored.text, .refresh_ms = stored.refresh_ms};
+  if (stored.text.starts_with(kWatermark)) {
+    SHEAF_ASSIGN_OR_RETURN(const auto session, make_session_());
+    SHEAF_ASSIGN_OR_RETURN(const auto read, ParseViewStatement(session->connection.get(), "CREATE MATERIALIZED VIEW v " + stored.text));
+    if (!read) return MakeError(ErrorKind::kCorruption, "the definition of {} cannot be read: {}", view.full_name(), stored.text);
+    view.watermark = read->definition.watermark;
+    view.select_sql = read->definition.select_sql;
+  }
+  view.created_ns = stored.created_ns;
+  return view;
+}
+
 Result<std::shared_ptr<View>> Views::Make(ViewDefinition definition) const {
   SHEAF_ASSIGN_OR_RETURN(auto session, make_session_());
   return View::Make(database_, std::move(session), std::move(definition), *kept_->Get());
@@ -92,7 +112,7 @@ Status Views::LoadDefinitions() {
   SHEAF_ASSIGN_OR_RETURN(const auto stored, definitions_->Read());
   for (const Definition& each : stored) {
     if (each.kind != kMaterializedViewKind) continue;
-    const ViewDefinition definition = ToView(each);
+    SHEAF_ASSIGN_OR_RETURN(const ViewDefinition definition, ToView(each));
     const auto view = Make(definition);
     if (view.ok()) {
       Install(definition, *view);
@@ -254,6 +274,8 @@ SystemTable ViewsTable(const Views* views) {
   for (const char* name : {"lsn", "saved_lsn", "saved_bytes", "groups", "rows_taken", "groups_recomputed", "rebuilds"}) {
     add(name, LogicalType::BIGINT);
   }
+  add("watermark", LogicalType::TIMESTAMP);
+  add("late_rows", LogicalType::BIGINT);
   add("apply_us_per_row", LogicalType::DOUBLE);
   add("longest_lag_ms", LogicalType::DOUBLE);
   add("refresh_ms", LogicalType::BIGINT);
@@ -270,6 +292,7 @@ SystemTable ViewsTable(const Views* views) {
                       Value::BIGINT(static_cast<int64_t>(status.lsn.value)), SavedLsn(status), Value::BIGINT(status.saved_bytes),
                       Value::BIGINT(status.groups), Value::BIGINT(status.rows_taken),
                       Value::BIGINT(status.groups_recomputed), Value::BIGINT(status.rebuilds),
+                      Time(status.progress.value_us), Value::BIGINT(status.progress.late_rows),
                       Value::DOUBLE(static_cast<double>(status.apply_ns) * 1e-3 / taken),
                       Value::DOUBLE(static_cast<double>(status.lag_ns_max) * 1e-6),
                       definition.refresh_ms ? Value::BIGINT(*definition.refresh_ms) : Value(LogicalType::BIGINT),

@@ -64,6 +64,7 @@ class Views {
   Status Create(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
   Status Drop(const ViewStatement& statement) SHEAF_REQUIRES(definitions_mutex_);
   Result<std::shared_ptr<View>> Make(ViewDefinition definition) const;
+  Result<ViewDefinition> ToView(const Definition& stored) const;
   Status LoadDefinitions() SHEAF_REQUIRES(definitions_mutex_);
   /// Takes the view of the definition's name away, if there is one, and puts `view`, which may be null, in its place.
   void Install(const ViewDefinition& definition, const std::shared_ptr<View>& view) SHEAF_EXCLUDES(mutex_);

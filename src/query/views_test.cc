@@ -58,6 +58,9 @@ TEST_F(ViewsTest, FollowWhatIsWritten) {
   Ask("INSERT INTO trips VALUES ('2026-01-02', 1, 'Bonn', 8, 1.5), ('2026-01-02', 1, NULL, 1, 1), ('2026-01-02', 1, NULL, 1, 1)");
   EXPECT_EQ(Ask("FROM by_city"), "city,trips,paid\nBonn,2,15.00\nOslo,2,30.00\n,2,2.00\n");
   EXPECT_EQ(Ask("SELECT trips FROM main.by_city WHERE city = 'Oslo'"), "trips\n2\n");
+  Ask("CREATE MATERIALIZED VIEW twice AS SELECT max(price) AS a, max(price) + 1 AS b FROM trips");
+  EXPECT_EQ(Ask("SELECT a, b FROM twice"), "a,b\n20.00,21.00\n");
+  Ask("DROP MATERIALIZED VIEW twice");
   EXPECT_THAT(Ask("EXPLAIN FROM by_city"), HasSubstr("by_city"));
   EXPECT_EQ(Ask("SELECT name, state, groups, rows_taken FROM sheaf.views"), "name,state,groups,rows_taken\nby_city,fresh,3,4\n");
   EXPECT_THAT(Ask("SHOW VIEWS"), HasSubstr("CREATE MATERIALIZED VIEW main.by_city"));
@@ -90,6 +93,75 @@ TEST_F(ViewsTest, OutliveTheirDatabase) {
   Ask("DROP MATERIALIZED VIEW n");
   ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
   EXPECT_THAT(Refusal("FROM n"), HasSubstr("n does not exist"));
+}
+
+TEST_F(ViewsTest, SessionsEndAfterAPause) {
+  MakeTables();
+  Ask("INSERT INTO trips VALUES ('2026-01-01 10:00', 1, 'Oslo', 10, 1), ('2026-01-01 10:25', 1, 'Oslo', 20, 2), "
+      "('2026-01-01 11:30', 1, 'Oslo', 7, 4), ('2026-01-01 10:10', 2, NULL, 1, 1), (NULL, 2, NULL, 1, 1)");
+  Ask("CREATE MATERIALIZED VIEW visits AS SELECT driver, session_start(time, INTERVAL '30 minutes') AS started, max(time) AS ended, "
+      "count(*) AS trips, median(price) AS mid, arg_max(price, time) AS last FROM trips GROUP BY ALL");
+  const std::string ask = "SELECT driver, started::VARCHAR AS started, ended::VARCHAR AS ended, trips, mid, last FROM visits ORDER BY ALL";
+  EXPECT_EQ(Ask(ask), "driver,started,ended,trips,mid,last\n1,2026-01-01 10:00:00,2026-01-01 10:25:00,2,15.00,20.00\n"
+                      "1,2026-01-01 11:30:00,2026-01-01 11:30:00,1,7.00,7.00\n2,2026-01-01 10:10:00,2026-01-01 10:10:00,1,1.00,1.00\n"
+                      "2,,,1,1.00,\n");
+  Ask("INSERT INTO trips VALUES ('2026-01-01 10:55', 1, 'Oslo', 1, 1)");
+  EXPECT_THAT(Ask(ask), HasSubstr("1,2026-01-01 10:00:00,2026-01-01 10:55:00,3,10.00,1.00\n1,2026-01-01 11:30:00"));
+  Ask("INSERT INTO trips VALUES ('2026-01-01 11:10', 1, 'Oslo', 1, 1)");
+  EXPECT_THAT(Ask(ask), HasSubstr("1,2026-01-01 10:00:00,2026-01-01 11:30:00,5,7.00,7.00\n2,")) << "two are one";
+  ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
+  EXPECT_THAT(Ask(ask), HasSubstr("1,2026-01-01 10:00:00,2026-01-01 11:30:00,5,7.00,7.00\n2,"));
+  EXPECT_THAT(Refusal("SELECT session_start(time, INTERVAL '30 minutes') FROM trips"), HasSubstr("CREATE MATERIALIZED VIEW"));
+  EXPECT_THAT(Refusal("CREATE MATERIALIZED VIEW w AS SELECT session_start(time, INTERVAL '-1 s'), count(*) FROM trips GROUP BY 1"),
+              HasSubstr("the pause that ends a session"));
+}
+
+TEST_F(ViewsTest, WatermarksTellWhatIsCompleteAndWhatIsTooLate) {
+  MakeTables();
+  Ask("INSERT INTO trips VALUES ('2026-01-01 10:00', 1, 'Oslo', 10, 1)");
+  Ask("CREATE MATERIALIZED VIEW hours WATERMARK FOR time DELAY INTERVAL '5 minutes' ALLOWED LATENESS INTERVAL '2 hours' AS "
+      "SELECT time_bucket(INTERVAL '1 hour', time) AS hour, count(*) AS n FROM trips GROUP BY ALL HAVING count(*) > 0");
+  const auto changes = [this](int64_t after) {
+    return Ask(fmt::format("SELECT hour::VARCHAR AS hour, n, is_complete FROM view_changes('hours', after := {}) ORDER BY ALL", after));
+  };
+  const auto lsn = [this] { return std::stoll(Replace(Ask("SELECT lsn FROM sheaf.views"), "lsn\n", "")); };
+  EXPECT_EQ(changes(0), "hour,n,is_complete\n2026-01-01 10:00:00,1,false\n");
+  const int64_t first = lsn();
+  EXPECT_EQ(changes(first), "hour,n,is_complete\n");
+  Ask("INSERT INTO trips VALUES ('2026-01-01 11:04', 1, 'Oslo', 10, 1)");
+  EXPECT_EQ(changes(first), "hour,n,is_complete\n2026-01-01 11:00:00,1,false\n");
+  const int64_t second = lsn();
+  Ask("INSERT INTO trips VALUES ('2026-01-01 11:05', 1, 'Oslo', 10, 1)");
+  EXPECT_EQ(changes(second), "hour,n,is_complete\n2026-01-01 10:00:00,1,true\n2026-01-01 11:00:00,2,false\n")
+      << "complete without another row";
+  const int64_t third = lsn();
+  Ask("INSERT INTO trips VALUES ('2026-01-01 10:30', 1, 'Oslo', 10, 1)");
+  EXPECT_EQ(changes(third), "hour,n,is_complete\n2026-01-01 10:00:00,2,true\n") << "a correction";
+  Ask("INSERT INTO trips VALUES ('2026-01-01 08:59:59', 1, 'Oslo', 10, 1), ('2026-01-01 09:00', 1, 'Oslo', 10, 1)");
+  EXPECT_EQ(changes(third), "hour,n,is_complete\n2026-01-01 09:00:00,1,true\n2026-01-01 10:00:00,2,true\n");
+  const std::string status = "SELECT watermark::VARCHAR AS watermark, late_rows FROM sheaf.views";
+  EXPECT_EQ(Ask(status), "watermark,late_rows\n2026-01-01 11:00:00,1\n");
+  ASSERT_TRUE(stored_.Pass(StoredDatabase::Event::kReopen).ok());
+  EXPECT_EQ(changes(0), "hour,n,is_complete\n2026-01-01 09:00:00,1,true\n2026-01-01 10:00:00,2,true\n2026-01-01 11:00:00,2,false\n");
+  EXPECT_EQ(Ask(status), "watermark,late_rows\n2026-01-01 11:00:00,1\n") << "as saved";
+  EXPECT_THAT(Ask("SHOW VIEWS"), HasSubstr("WATERMARK FOR \"\"time\"\" DELAY INTERVAL"));
+}
+
+TEST_F(ViewsTest, WrongWatermarksSayWhatIsWrong) {
+  MakeTables();
+  const std::string rest = " AS SELECT count(*) FROM trips";
+  EXPECT_THAT(Refusal("CREATE MATERIALIZED VIEW v WATERMARK FOR time" + rest), HasSubstr("DELAY INTERVAL"));
+  for (const char* column : {"moment", "city"}) {
+    EXPECT_THAT(Refusal(fmt::format("CREATE MATERIALIZED VIEW v WATERMARK FOR {} DELAY INTERVAL '1 s'{}", column, rest)),
+                HasSubstr("no timestamp of that name"));
+  }
+  EXPECT_THAT(Refusal("CREATE MATERIALIZED VIEW v WATERMARK FOR time DELAY 7" + rest), HasSubstr("DELAY needs an interval"));
+  EXPECT_THAT(Refusal("CREATE MATERIALIZED VIEW v WATERMARK FOR time DELAY INTERVAL '-1 s'" + rest), HasSubstr("less than nothing"));
+  EXPECT_THAT(Refusal("CREATE MATERIALIZED VIEW v WATERMARK FOR id DELAY INTERVAL '1 s' AS SELECT count(*) FROM drivers"),
+              HasSubstr("keyed tables only"));
+  EXPECT_THAT(Refusal("FROM view_changes('v')"), HasSubstr("no materialized view 'v'"));
+  Ask("CREATE MATERIALIZED VIEW v REFRESH EVERY INTERVAL '1 hour' AS SELECT 1 AS one");
+  EXPECT_THAT(Refusal("FROM view_changes('main.v')"), HasSubstr("computed anew"));
 }
 
 TEST_F(ViewsTest, KeepWhatTheirTablesLetGo) {
@@ -238,6 +310,19 @@ const std::vector<std::string> kSelects = {
     "time_bucket(INTERVAL 1 HOUR, time), INTERVAL 1 HOUR)) AS u(w) GROUP BY w",
 };
 
+/// Views of sessions, and the queries that find the same ones.
+const std::vector<std::pair<std::string, std::string>> kSessions = {
+    {"SELECT driver, session_start(time, INTERVAL '20 minutes') AS started, max(time) AS ended, count(*) AS n, sum(price) AS paid, "
+     "min(city) AS city, count(DISTINCT city) AS cities, arg_max(price, time) AS last FROM trips GROUP BY ALL",
+     "SELECT driver, min(time) AS started, max(time) AS ended, count(*) AS n, sum(price) AS paid, min(city) AS city, "
+     "count(DISTINCT city) AS cities, arg_max(price, time) AS last FROM (SELECT *, sum(is_first::INT) OVER (PARTITION BY driver ORDER BY "
+     "time) AS session FROM (SELECT *, coalesce(time > lag(time) OVER (PARTITION BY driver ORDER BY time) + INTERVAL '20 minutes', true) "
+     "AS is_first FROM trips)) GROUP BY driver, session"},
+    {"SELECT session_start(time, INTERVAL '1 minute') AS started, count(*) AS n FROM trips GROUP BY 1",
+     "SELECT min(time) AS started, count(*) AS n FROM (SELECT *, sum(is_first::INT) OVER (ORDER BY time) AS session FROM (SELECT *, "
+     "coalesce(time > lag(time) OVER (ORDER BY time) + INTERVAL '1 minute', true) AS is_first FROM trips)) GROUP BY session"},
+};
+
 class ViewsPropertyTest : public ViewsTest {
  protected:
   std::string Write(std::mt19937_64* random) {
@@ -280,10 +365,17 @@ TEST_F(ViewsPropertyTest, EachIsWhatItsQueryComputes) {
   Ask("CREATE TABLE labels (team VARCHAR, label VARCHAR, PRIMARY KEY (team))");
   for (int i = 0; i < 5; ++i) Ask(Write(&random));
   for (size_t i = 0; i < kSelects.size(); ++i) Ask(fmt::format("CREATE MATERIALIZED VIEW v{} AS {}", i, kSelects[i]));
+  for (size_t i = 0; i < kSessions.size(); ++i) Ask(fmt::format("CREATE MATERIALIZED VIEW s{} AS {}", i, kSessions[i].first));
   for (int step = 0; step < 25 && !HasFailure(); ++step) {
     const std::string write = Write(&random);
     Ask(write);
-    if (random() % 6 == 0) ASSERT_TRUE(stored_.Pass(StoredDatabase::kEvents[random() % StoredDatabase::kEvents.size()]).ok());
+    if (random() % 6 == 0) {
+      ASSERT_TRUE(stored_.Pass(StoredDatabase::kEvents[random() % StoredDatabase::kEvents.size()]).ok());
+    }
+    for (size_t i = 0; i < kSessions.size(); ++i) {
+      EXPECT_EQ(Ask(fmt::format("FROM s{} ORDER BY ALL", i)), Ask(fmt::format("FROM ({}) ORDER BY ALL", kSessions[i].second)))
+          << kSessions[i].first << "\nafter " << write;
+    }
     for (size_t i = 0; i < kSelects.size(); ++i) {
       EXPECT_EQ(Ask(fmt::format("FROM v{} ORDER BY ALL", i)), Ask(fmt::format("FROM ({}) ORDER BY ALL", kSelects[i])))
           << kSelects[i] << "\nafter " << write;
