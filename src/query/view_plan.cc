@@ -195,11 +195,12 @@ class Splitter {
       stretch.push_back(call.children[0]->Copy());
       stretch_ = duckdb::make_uniq<FunctionExpression>("time_bucket", std::move(stretch));
       time.push_back(call.children[0]->Copy());
-      window.session.emplace();
+      ViewWindow::Ends ends;
       Kept("min", time);
-      window.session->first = kept_;
+      ends.first = kept_;
       Kept("max", time);
-      window.session->last = kept_;
+      ends.last = kept_;
+      window.session = ends;
       plan_.window = window;
       return;
     }

@@ -136,23 +136,22 @@ Status View::Save() {
     progress = watermark_.progress();
     state = state_.get();
   }
-  return WithoutExceptions([&]() -> Status {
-    ViewState::Cursor cursor(*state);
-    duckdb::DataChunk chunk;
-    SHEAF_ASSIGN_OR_RETURN(saved_, states_.Write(owner(), lsn, progress, [&]() -> Result<std::string> {
-      std::string bytes;
-      SHEAF_RETURN_NOT_OK(WithoutExceptions([&] {
-        MutexLock lock(&mutex_);  // Readers come in between.
-        bool more = state->SaveNext(&cursor, &chunk);
-        while (more && chunk.size() == 0) more = state->SaveNext(&cursor, &chunk);
-        if (more) bytes = ToBytes(chunk);
-        return Status::OK();
-      }));
-      return bytes;
+  ViewState::Cursor cursor(*state);
+  duckdb::DataChunk chunk;
+  const auto next = [&]() -> Result<std::string> {
+    std::string bytes;
+    SHEAF_RETURN_NOT_OK(WithoutExceptions([&] {
+      MutexLock lock(&mutex_);  // Readers come in between.
+      bool more = state->SaveNext(&cursor, &chunk);
+      while (more && chunk.size() == 0) more = state->SaveNext(&cursor, &chunk);
+      if (more) bytes = ToBytes(chunk);
+      return Status::OK();
     }));
-    unsaved_changes_ = false;
-    return Status::OK();
-  });
+    return bytes;
+  };
+  SHEAF_ASSIGN_OR_RETURN(saved_, states_.Write(owner(), lsn, progress, next));
+  unsaved_changes_ = false;
+  return Status::OK();
 }
 
 std::optional<Lsn> View::log_needed_after() const {
