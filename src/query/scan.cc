@@ -1,7 +1,6 @@
 #include "query/scan.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -19,6 +18,7 @@
 #include "query/statement_state.h"
 #include "query/store_transaction.h"
 #include "query/text_search.h"
+#include "query/wanted_ids.h"
 
 namespace sheaf::query {
 
@@ -34,30 +34,13 @@ using duckdb::LogicalType;
 struct ScanColumn {
   const LogicalColumn* logical = nullptr;  // Null: the row id.
   LogicalType type;
-  bool filtered = false;                   // Read and converted before the others, to decide which rows pass.
+  bool filtered = false;  // Read and converted before the others, to decide which rows pass.
   bool delivered = true;
-  int slot = -1;                           // Position of its physical column in the read that brings it.
+  int slot = -1;  // Position of its physical column in the read that brings it.
 };
 
-/// An id that all rows must hold, and where its column is among those read first.
-struct WantedId {
-  int slot = 0;
-  std::string bytes;
-};
-
-/// Appends those of `count` rows from `offset` on that hold `id`, and perhaps NULLs.
-void FindId(const arrow::FixedSizeBinaryArray& ids, const std::string& id, int64_t offset, int64_t count, std::vector<int64_t>* found) {
-  uint64_t first, other;
-  std::memcpy(&first, id.data(), sizeof(first));
-  const auto width = static_cast<int64_t>(id.size());
-  const uint8_t* at = ids.GetValue(offset);
-  for (int64_t row = offset; row < offset + count; ++row, at += width) {
-    std::memcpy(&other, at, sizeof(other));
-    if (other == first && std::memcmp(at, id.data(), id.size()) == 0) found->push_back(row);
-  }
-}
-
-/// The type of column `id` of a scan, which is `column`. The table has made those of its own columns already; maps take long to make.
+/// The type of column `id` of a scan, which is `column`. The table has made those of its own columns already; maps take long to
+/// make.
 LogicalType ColumnType(const ScanBind& bind, column_t id, const LogicalColumn* column) {
   if (column == nullptr) return LogicalType(LogicalType::BIGINT);
   if (bind.entry && id < bind.logical->columns.size()) return bind.entry->GetColumns().GetColumn(duckdb::LogicalIndex(id)).Type();
@@ -118,7 +101,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     auto plan = GranulePlan::Make(*scanned_, filters_, record_.get());
     if (!plan.ok()) Throw(plan.status());
     plan_ = std::move(plan).ValueUnsafe();
-    FindWantedId();
+    wanted_ids_ = FindWantedIds(filters_, *plan_, *bind_.table.info->schema);
     CountAccess();
   }
 
@@ -168,21 +151,22 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   bool finds_few_rows() const { return found_ != nullptr || bind_.few_rows; }
   /// The number of a row of a granule.
   int64_t RowNumber(const GranulePlan::Granule& granule, int64_t row) const {
-    return found_numbers_.empty() ? RowId(granule.source, granule.granule, row) : found_numbers_[static_cast<size_t>(granule.granule)];
+    return found_numbers_.empty() ? RowId(granule.source, granule.granule, row)
+                                  : found_numbers_[static_cast<size_t>(granule.granule)];
   }
   const char* access_name() const { return AccessName(bind_, filters_, scanned_ != &bind_); }
   const std::vector<ScanColumn>& columns() const { return columns_; }
   const std::vector<PushedFilter>& filters() const { return filters_; }
   const std::vector<idx_t>& projection() const { return projection_; }
   const std::vector<ReadColumn>& early() const { return early_; }
-  /// The id that a filter lets pass alone, where there is one.
-  const std::optional<WantedId>& wanted_id() const { return wanted_id_; }
+  /// Ids of which a filter makes rows hold one, where there is such a filter.
+  const std::optional<WantedIds>& wanted_ids() const { return wanted_ids_; }
   const std::vector<ReadColumn>& late() const { return late_; }
   GranulePlan& plan() const { return *plan_; }
 
  private:
-  /// Takes the rows that the filters name by key in place of the table's sources. Row numbers of such rows mean something only to UPDATE,
-  /// DELETE and MERGE: other statements may compare them with those of a scan.
+  /// Takes the rows that the filters name by key in place of the table's sources. Row numbers of such rows mean something only to
+  /// UPDATE, DELETE and MERGE: other statements may compare them with those of a scan.
   void LookUpKeys(ClientContext& context) {
     const auto is_number = [](const auto& column) { return column.logical == nullptr; };
     const bool numbered = std::any_of(columns_.begin(), columns_.end(), is_number);
@@ -208,18 +192,6 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     if (finds_few_rows()) counters.look_ups.fetch_add(1, std::memory_order_relaxed);
   }
 
-  void FindWantedId() {
-    for (size_t i = 0; i < filters_.size() && !wanted_id_; ++i) {
-      const LogicalColumn* logical = filters_[i].logical;
-      const auto& keys = plan_->keys(i);
-      if (logical == nullptr || logical->field != Field::kWhole || logical->form != Form::kPlain || !keys || keys->size() != 1) continue;
-      const std::string& id = keys->front();
-      const auto& type = *bind_.table.info->schema->field(logical->physical)->type();
-      if (type.id() != arrow::Type::FIXED_SIZE_BINARY || id.size() < sizeof(uint64_t) || type.byte_width() != std::ssize(id)) continue;
-      wanted_id_ = WantedId{.slot = columns_[filters_[i].column].slot, .bytes = id};
-    }
-  }
-
   void AddFilters(duckdb::TableFilterSet& filters) {
     for (auto& [position, filter] : filters.filters) {
       ScanColumn& column = columns_[position];
@@ -229,13 +201,13 @@ class ScanState : public duckdb::GlobalTableFunctionState {
   }
 
   const ScanBind& bind_;
-  duckdb::unique_ptr<ScanBind> found_;       // Null: the table's sources are scanned.
+  duckdb::unique_ptr<ScanBind> found_;  // Null: the table's sources are scanned.
   const ScanBind* scanned_ = &bind_;
   std::vector<int64_t> found_numbers_;
   const std::shared_ptr<StatementRecord> record_;
-  const int read_ahead_;           // Granules.
+  const int read_ahead_;  // Granules.
   std::vector<ScanColumn> columns_;
-  std::optional<WantedId> wanted_id_;
+  std::optional<WantedIds> wanted_ids_;
   std::vector<idx_t> projection_;
   std::vector<PushedFilter> filters_;
   std::vector<ReadColumn> early_, late_;  // Read before and after the filters.
@@ -244,7 +216,8 @@ class ScanState : public duckdb::GlobalTableFunctionState {
 
 /// From this share of a chunk's rows on, skipping the others costs less than copying those that are wanted together.
 constexpr double kSliceShare = 0.75;
-constexpr size_t kFewRowsMax = 64;  // Of a granule; more are not worth asking for one by one.
+constexpr double kListShare = 0.25;  // Up to this share of a chunk's rows, converting a list costs less than converting all.
+constexpr size_t kFewRowsMax = 64;   // Of a granule; more are not worth asking for one by one.
 
 /// One thread's place in the scan.
 class ScanCursor : public duckdb::LocalTableFunctionState {
@@ -298,10 +271,35 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     if (!scan_.early().empty()) {
       const auto batch = scan_.Read(granule_, scan_.early());
       Load(*batch, true);
-      ids_ = scan_.wanted_id() ? batch->column(scan_.wanted_id()->slot) : nullptr;
       scan_.CountBytes(granule_, scan_.early());
+      searched_ = scan_.wanted_ids() && !frequent_;
+      if (searched_ && !FindIds(*batch)) alive_ = AliveRows();  // Nothing more is read of this granule.
     }
     return true;
+  }
+
+  /// Finds the rows of the granule that hold a wanted id; comparing bytes costs a tenth of making ids of them for the filter.
+  bool FindIds(const arrow::RecordBatch& early) {
+    const WantedIds& wanted = *scan_.wanted_ids();
+    const auto& column = scan_.columns()[scan_.filters()[wanted.filter].column];
+    found_.clear();
+    next_found_ = 0;
+    const Status searched = wanted.search.Find(*early.column_data(column.slot), 0, early.num_rows(), &found_);
+    if (!searched.ok()) scan_.Throw(searched);
+    frequent_ = static_cast<double>(found_.size()) > static_cast<double>(early.num_rows()) * kListShare;
+    return !found_.empty();
+  }
+
+  /// Puts those of the found rows that are in `window` and live into living_. False: they are so many that all rows are better
+  /// gone through.
+  bool ListFound(const Window& window) {
+    living_.clear();
+    for (; next_found_ < found_.size() && found_[next_found_] < window.offset + window.count; ++next_found_) {
+      const int64_t at = found_[next_found_] - window.offset;
+      const bool lives = at >= 0 && (window.whole() || (window.dead[at >> 6] >> (at & 63) & 1) == 0);
+      if (lives) living_.push_back(found_[next_found_]);
+    }
+    return static_cast<double>(living_.size()) <= static_cast<double>(window.living) * kListShare;
   }
 
   void Load(const arrow::RecordBatch& batch, bool filtered) {
@@ -329,15 +327,9 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   /// Converts living rows of the granule that pass the filters into `target`; returns how many.
   idx_t Produce(const Window& window, DataChunk* target) {
     auto living = static_cast<idx_t>(window.living);
-    const bool by_id = window.whole() && ids_;
-    listed_ = by_id;
-    if (by_id) {  // Comparing bytes costs a tenth of making ids of them for the filter.
-      living_.clear();
-      const auto& ids = static_cast<const arrow::FixedSizeBinaryArray&>(*ids_);
-      FindId(ids, scan_.wanted_id()->bytes, window.offset, window.count, &living_);
-      living = living_.size();
-      if (living == 0) return 0;
-    }
+    by_id_ = listed_ = searched_ && ListFound(window);
+    if (by_id_) living = living_.size();
+    if (living == 0) return 0;
     ConvertWindow(window, true, target);
     duckdb::SelectionVector passing;
     idx_t passed = living;
@@ -350,7 +342,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     }
     if (passed == 0) return 0;
     if (passed >= static_cast<idx_t>(static_cast<double>(living) * kSliceShare)) {  // The others are skipped, not left out.
-      LoadLate(by_id ? std::span<const int64_t>(living_) : std::span<const int64_t>());
+      LoadLate(by_id_ ? std::span<const int64_t>(living_) : std::span<const int64_t>());
       ConvertWindow(window, false, target);
       if (passed < living) target->Slice(passing, passed);
     } else {
@@ -369,11 +361,12 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     return passed;
   }
 
-  /// Columns become vectors without the dead rows: DuckDB's loops over selected rows are slower than bringing the living ones together.
+  /// Columns become vectors without the dead rows: DuckDB's loops over selected rows are slower than bringing the living ones
+  /// together.
   void ConvertWindow(const Window& window, bool filtered, DataChunk* target) {
     for (size_t i = 0; i < readers_.size(); ++i) {
       if (scan_.columns()[i].filtered != filtered) continue;
-      const bool copied = !window.whole() && readers_[i] && readers_[i]->ConvertLiving(window, &target->data[i]);
+      const bool copied = !by_id_ && !window.whole() && readers_[i] && readers_[i]->ConvertLiving(window, &target->data[i]);
       if (!copied) Convert(i, LivingRows(window), target);
     }
   }
@@ -384,7 +377,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     for (int64_t k = 0; k < rows.count; ++k) ids[k] = scan_.RowNumber(granule_, rows[k]);
   }
 
-  /// Those that hold the wanted id, or all; the list is made for the first column of a window that wants one.
+  /// Those that hold a wanted id, or all that live; the list is made for the first column of a window that wants one.
   Rows LivingRows(const Window& window) {
     if (!listed_ && window.whole()) return {.offset = window.offset, .count = window.count};
     if (!listed_) ListLivingRows(window, &living_);
@@ -399,10 +392,14 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   GranulePlan::Granule granule_;
   AliveRows alive_;
   enum class Late { kNone, kSomeRows, kAllRows } late_ = Late::kNone;  // What of the granule's other columns is loaded.
-  size_t late_rows_ = 0;               // Of kSomeRows, over all windows of the granule.
-  std::shared_ptr<arrow::Array> ids_;  // Of the granule, where the scan wants one id.
+  size_t late_rows_ = 0;                                               // Of kSomeRows, over all windows of the granule.
+  std::vector<int64_t> found_;  // Of the granule, where ids are wanted: the rows that hold one, dead ones among them.
+  size_t next_found_ = 0;
+  bool searched_ = false;        // Whether the granule was searched for them.
+  bool frequent_ = false;        // So many rows held one that the filters alone are faster: no granule more is searched.
+  bool by_id_ = false;           // Whether of the window only found rows are looked at.
   bool listed_ = false;          // Whether living_ are those of the window.
-  std::vector<int64_t> living_;  // Rows of the granule; where one id is wanted, those that hold it.
+  std::vector<int64_t> living_;  // Rows of the granule; where ids are wanted and few found, those that hold one.
   std::vector<int64_t> chosen_;  // Of those, the ones that pass.
 };
 
@@ -447,8 +444,8 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   return statistics ? statistics->ToUnique() : nullptr;
 }
 
-/// The ranges of a source's columns, for min() and max() of a whole table without a scan. They are exact for integers and times where no
-/// row is dead; others are told as unknown. Borrows its arguments, for as long as the statement is planned.
+/// The ranges of a source's columns, for min() and max() of a whole table without a scan. They are exact for integers and times
+/// where no row is dead; others are told as unknown. Borrows its arguments, for as long as the statement is planned.
 class SourceRanges : public duckdb::PartitionRowGroup {
  public:
   SourceRanges(const ScanBind& bind, const store::SourceView& view) : bind_(bind), view_(view) {}
@@ -460,7 +457,9 @@ class SourceRanges : public duckdb::PartitionRowGroup {
     const auto statistics = zone != nullptr ? ZoneStatistics(type, *zone, view_.source->rows()) : std::nullopt;
     return statistics ? statistics->ToUnique() : duckdb::BaseStatistics::CreateUnknown(type).ToUnique();
   }
-  bool MinMaxIsExact(const duckdb::BaseStatistics&, const duckdb::StorageIndex& index) override { return ExactZone(index) != nullptr; }
+  bool MinMaxIsExact(const duckdb::BaseStatistics&, const duckdb::StorageIndex& index) override {
+    return ExactZone(index) != nullptr;
+  }
 
  private:
   const columns::Zone* ExactZone(const duckdb::StorageIndex& index) const {
@@ -477,8 +476,8 @@ class SourceRanges : public duckdb::PartitionRowGroup {
   const store::SourceView& view_;
 };
 
-/// Lets DuckDB answer count(*), min() and max() without a scan: the counts of immutable sources are exact, and so are those of dead rows.
-/// Of a damaged part nothing is certain: the scan will tell.
+/// Lets DuckDB answer count(*), min() and max() without a scan: the counts of immutable sources are exact, and so are those of
+/// dead rows. Of a damaged part nothing is certain: the scan will tell.
 duckdb::vector<duckdb::PartitionStatistics> PartitionStats(ClientContext&, duckdb::GetPartitionStatsInput& input) {
   duckdb::vector<duckdb::PartitionStatistics> partitions;
   const auto& bind = input.bind_data->Cast<ScanBind>();
