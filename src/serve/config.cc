@@ -16,6 +16,8 @@ struct TomlAssertion {};
 #include <set>
 #include <variant>
 
+#include "serve/head_sampler.h"
+
 namespace sheaf::serve {
 namespace {
 
@@ -29,7 +31,7 @@ using Place = std::variant<std::string* (*)(Config*), int64_t* (*)(Config*), dou
 
 /// One setting: where it lives, what it may be, and why one would change it.
 struct Setting {
-  std::string_view key;      // section.name
+  std::string_view key;  // section.name
   Place place;
   Unit unit;
   double min, max;           // Of numbers.
@@ -64,7 +66,8 @@ std::vector<Setting> ServerAndStorageSettings() {
       Number("server.worker_threads", SHEAF_PLACE(server.worker_threads), Unit::kNone, 1, 256,
              "Threads that decode and log requests. About one a core that ingest may use."),
       Text("server.cpus", SHEAF_PLACE(server.cpus),
-           "Processors that this process may use, as `0-3,8`. Where it shares a machine, or should stay on one memory node. Empty: all."),
+           "Processors that this process may use, as `0-3,8`. Where it shares a machine, or should stay on one memory node. "
+           "Empty: all."),
       Number("server.stop_grace_ms", SHEAF_PLACE(server.stop_grace_ms), Unit::kMs, 0, 60'000,
              "How long running requests may finish when the server stops, before connections are closed."),
 
@@ -88,14 +91,16 @@ std::vector<Setting> ServerAndStorageSettings() {
              "What tables with durability 'buffered' may lose in a crash. Longer: fewer syncs."),
       Number("storage.granule_cache_bytes", SHEAF_PLACE(storage.granule_cache_bytes), Unit::kBytes, 0, int64_t{1} << 40,
              "Decoded pieces of Parquet parts, for look-ups by key. Larger where old rows are read by key."),
-      Number("storage.compaction_memory_bytes", SHEAF_PLACE(storage.compaction_memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 40,
+      Number("storage.compaction_memory_bytes", SHEAF_PLACE(storage.compaction_memory_bytes), Unit::kBytes, 16 << 20,
+             int64_t{1} << 40,
              "Rows in memory while parts are merged. A merge that needs more gives up and is tried again later."),
       {"storage.compaction_cpu_share", SHEAF_PLACE(storage.compaction_cpu_share), Unit::kNone, 0.01, 1, "",
        "Share of all cores that merging parts of keyed tables may use while writers need not wait for it."},
       Number("storage.scrub_interval_ms", SHEAF_PLACE(storage.scrub_interval_ms), Unit::kMs, 0, 3650 * kDay,
-             "Each part is read and its checksums are checked this often: damage is found before somebody needs the part. 0: never."),
-      Number("storage.scrub_bytes_per_second", SHEAF_PLACE(storage.scrub_bytes_per_second), Unit::kBytes, 1 << 16, int64_t{1} << 40,
-             "How fast that reads. Slower than this where the disk is."),
+             "Each part is read and its checksums are checked this often: damage is found before somebody needs the part. 0: "
+             "never."),
+      Number("storage.scrub_bytes_per_second", SHEAF_PLACE(storage.scrub_bytes_per_second), Unit::kBytes, 1 << 16,
+             int64_t{1} << 40, "How fast that reads. Slower than this where the disk is."),
       Number("storage.snapshot_interval_ms", SHEAF_PLACE(storage.snapshot_interval_ms), Unit::kMs, 0, 365 * kDay,
              "A snapshot on disk is made this often, if something was written. 0: never."),
       Number("storage.snapshots_kept", SHEAF_PLACE(storage.snapshots_kept), Unit::kNone, 1, 10'000,
@@ -104,8 +109,9 @@ std::vector<Setting> ServerAndStorageSettings() {
              "Keep the log behind the oldest snapshot, so that `sheaf restore` can go to any LSN or time after it."),
       Choice("storage.log_direct_io", SHEAF_PLACE(storage.log_direct_io), "off on",
              "Write the log past the page cache. Where a busy log pushes pages that queries need out of memory; costs a copy."),
-      Number("storage.log_cpu", SHEAF_PLACE(storage.log_cpu), Unit::kNone, -1, kCpusMax - 1,
-             "Processor that the log's thread is bound to. Where many processors are busy and each durable write counts; -1: none."),
+      Number(
+          "storage.log_cpu", SHEAF_PLACE(storage.log_cpu), Unit::kNone, -1, kCpusMax - 1,
+          "Processor that the log's thread is bound to. Where many processors are busy and each durable write counts; -1: none."),
       {"storage.free_space_min_fraction", SHEAF_PLACE(storage.free_space_min_fraction), Unit::kNone, 0, 0.9, "",
        "Below this share of free disk new data is refused, so that sealing and compaction can still write."},
   };
@@ -113,6 +119,12 @@ std::vector<Setting> ServerAndStorageSettings() {
 
 std::vector<Setting> QueryAndLimitSettings() {
   return {
+      Text("sampling.traces", SHEAF_PLACE(sampling.traces),
+           "Share of each service's spans that is kept, as `checkout = 0.5, * = 0.1` (see Sampling). Empty: all."),
+      Number("sampling.precision_digits", SHEAF_PLACE(sampling.precision_digits), Unit::kNone, 1, 14,
+             "Hex digits of the thresholds that are noted in trace states. More: shares that are exact to more places, longer "
+             "states."),
+
       Choice("query.profile", SHEAF_PLACE(query.profile), "recommended large low-latency",
              "Defaults of the settings below, for what the server is there for (see Profiles). One that is given itself counts."),
       Number("query.threads", SHEAF_PLACE(query.threads), Unit::kNone, 0, 1024,
@@ -121,8 +133,7 @@ std::vector<Setting> QueryAndLimitSettings() {
              "Memory of all statements together; beyond, they spill to `query.temp_directory`."),
       Text("query.temp_directory", SHEAF_PLACE(query.temp_directory),
            "Where statements spill. Empty: `tmp` in the data directory."),
-      Number("query.temp_bytes", SHEAF_PLACE(query.temp_bytes), Unit::kBytes, 0, int64_t{1} << 50,
-             "How much they may spill."),
+      Number("query.temp_bytes", SHEAF_PLACE(query.temp_bytes), Unit::kBytes, 0, int64_t{1} << 50, "How much they may spill."),
       Number("query.timeout_ms", SHEAF_PLACE(query.timeout_ms), Unit::kMs, 0, kDay,
              "Longest time of a statement; a request may ask for less. 0: none."),
       Number("query.concurrent_max", SHEAF_PLACE(query.concurrent_max), Unit::kNone, 1, 1024,
@@ -130,12 +141,15 @@ std::vector<Setting> QueryAndLimitSettings() {
              "have a quarter as many places of their own."),
       Number("query.sql_bytes", SHEAF_PLACE(query.sql_bytes), Unit::kBytes, 1 << 10, 64 << 20, "Longest statement."),
       Number("query.read_ahead_granules", SHEAF_PLACE(query.read_ahead_granules), Unit::kNone, 0, 1024,
-             "Pieces of 16,384 rows of a scan that are fetched from disk while earlier ones are read. 0: as the system does, which is "
+             "Pieces of 16,384 rows of a scan that are fetched from disk while earlier ones are read. 0: as the system does, "
+             "which is "
              "faster on fast disks; more on those that take long to answer and serve many requests at once."),
-      Number("query.cold_read_memory_bytes", SHEAF_PLACE(query.cold_read_memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 40,
-             "Decoded pieces of Parquet parts that statements read at one time, beside `memory_bytes`. Beyond, a statement fails."),
+      Number(
+          "query.cold_read_memory_bytes", SHEAF_PLACE(query.cold_read_memory_bytes), Unit::kBytes, 16 << 20, int64_t{1} << 40,
+          "Decoded pieces of Parquet parts that statements read at one time, beside `memory_bytes`. Beyond, a statement fails."),
       Number("query.result_cache_bytes", SHEAF_PLACE(query.result_cache_bytes), Unit::kBytes, 0, int64_t{1} << 40,
-             "Answers that are kept for when the same is asked again and no table it reads has changed. One takes at most an eighth. "
+             "Answers that are kept for when the same is asked again and no table it reads has changed. One takes at most an "
+             "eighth. "
              "0: none are."),
       Number("query.slow_ms", SHEAF_PLACE(query.slow_ms), Unit::kMs, 0, kDay,
              "Statements that take this long are written to the log, with what they read and took: `event=query.slow`. 0: none."),
@@ -151,10 +165,9 @@ std::vector<Setting> QueryAndLimitSettings() {
              "Request bytes held by all connections. Beyond: 503, UNAVAILABLE."),
       Number("limits.decode_memory_bytes", SHEAF_PLACE(limits.decode_memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
              "Rows that requests are being decoded to. Beyond: 503, UNAVAILABLE."),
-      Number("limits.connection_memory_bytes", SHEAF_PLACE(limits.connection_memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
-             "Request bytes held by one connection."),
-      Number("limits.header_bytes", SHEAF_PLACE(limits.header_bytes), Unit::kBytes, 1 << 10, 1 << 20,
-             "Headers of one request."),
+      Number("limits.connection_memory_bytes", SHEAF_PLACE(limits.connection_memory_bytes), Unit::kBytes, 1 << 20,
+             int64_t{1} << 40, "Request bytes held by one connection."),
+      Number("limits.header_bytes", SHEAF_PLACE(limits.header_bytes), Unit::kBytes, 1 << 10, 1 << 20, "Headers of one request."),
       Number("limits.streams", SHEAF_PLACE(limits.streams), Unit::kNone, 1, 65'536, "Requests at once on one HTTP/2 connection."),
       Number("limits.connections", SHEAF_PLACE(limits.connections), Unit::kNone, 1, 1'000'000,
              "Connections at once. Fewer where the process may not open as many files (`ulimit -n`) and 256 more."),
@@ -253,8 +266,8 @@ Status SetNumber(const Setting& setting, std::string_view where, int64_t value, 
 
 Status SetFraction(const Setting& setting, std::string_view where, double value, Config* config) {
   if (!(value >= setting.min && value <= setting.max)) {
-    return MakeError(ErrorKind::kInvalid, "{}: {} must be between {} and {}, not {}", where, setting.key, setting.min, setting.max,
-                     value);
+    return MakeError(ErrorKind::kInvalid, "{}: {} must be between {} and {}, not {}", where, setting.key, setting.min,
+                     setting.max, value);
   }
   *std::get<2>(setting.place)(config) = value;
   return Status::OK();
@@ -311,8 +324,9 @@ Status SetFromToml(const Setting& setting, const std::string& where, const toml:
   return MakeError(ErrorKind::kInvalid, "{}: {} has a value of the wrong type", where, setting.key);
 }
 
-/// The line of the first character beyond ASCII that stands neither in a comment nor in a text of one line, or 0. toml++ 3.3 runs into
-/// undefined behaviour where one could be white space (is_non_ascii_horizontal_whitespace()), and TOML 1.0 has no use for one there.
+/// The line of the first character beyond ASCII that stands neither in a comment nor in a text of one line, or 0. toml++ 3.3 runs
+/// into undefined behaviour where one could be white space (is_non_ascii_horizontal_whitespace()), and TOML 1.0 has no use for
+/// one there.
 int64_t LineOfForeignCharacter(std::string_view toml) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   int64_t line = 1;
@@ -347,7 +361,8 @@ int64_t LineOfForeignCharacter(std::string_view toml) {
 
 Result<toml::table> ParseToml(const std::string& path, std::string_view text) {
   if (const int64_t line = LineOfForeignCharacter(text); line > 0) {
-    return MakeError(ErrorKind::kInvalid, "{}:{}: a character beyond ASCII may stand in comments and texts of one line only", path, line);
+    return MakeError(ErrorKind::kInvalid, "{}:{}: a character beyond ASCII may stand in comments and texts of one line only",
+                     path, line);
   }
   try {
     return toml::parse(text);
@@ -473,6 +488,8 @@ Result<Config> LoadConfig(io::FileSystem* files, const ConfigSources& sources) {
     config = ProfileDefaults(config.query.profile);
     SHEAF_RETURN_NOT_OK(ReadSources(files, sources, &config));
   }
+  const auto rules = SamplingRules::Parse(config.sampling.traces, static_cast<int>(config.sampling.precision_digits));
+  if (!rules.ok()) return WithContext(rules.status(), "sampling.traces");
   if (config.tls.certificate.empty() != config.tls.key.empty()) {
     return MakeError(ErrorKind::kInvalid, "tls.certificate and tls.key must both be set, or neither");
   }
@@ -492,8 +509,8 @@ Result<std::vector<int>> ParseCpus(std::string_view text) {
     last = first;
     if (read.ec == std::errc() && read.ptr != end && *read.ptr == '-') read = std::from_chars(read.ptr + 1, end, last);
     if (read.ec != std::errc() || read.ptr != end || first < 0 || last < first || last >= kCpusMax) {
-      return MakeError(ErrorKind::kInvalid, "server.cpus is '{}': expected are processors below {} and ranges of them, as in 0-3,8", text,
-                       kCpusMax);
+      return MakeError(ErrorKind::kInvalid,
+                       "server.cpus is '{}': expected are processors below {} and ranges of them, as in 0-3,8", text, kCpusMax);
     }
     for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
     at = comma + 1;

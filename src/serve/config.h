@@ -40,6 +40,10 @@ struct Config {
     std::string archive_log = "off", log_direct_io = "off";
     int64_t log_cpu = -1;
   } storage;
+  struct Sampling {
+    std::string traces;
+    int64_t precision_digits = 4;
+  } sampling;
   struct Query {
     std::string profile = "recommended";  // Other defaults of what follows; see ProfileDefaults() in config.cc.
     int64_t threads = 0, memory_bytes = int64_t{1} << 30;
@@ -66,9 +70,9 @@ struct Config {
 
 /// Where settings come from. Nothing here is read from the process by itself.
 struct ConfigSources {
-  std::string file;                                            // Path of the TOML file; empty: none.
-  std::vector<std::string> environment;                        // "NAME=value"; names that are no setting's section are ignored.
-  std::vector<std::pair<std::string, std::string>> flags;      // "server.port_http" and its value as text.
+  std::string file;                                        // Path of the TOML file; empty: none.
+  std::vector<std::string> environment;                    // "NAME=value"; names that are no setting's section are ignored.
+  std::vector<std::pair<std::string, std::string>> flags;  // "server.port_http" and its value as text.
 };
 
 /// Gathers and checks the settings. Sizes and times given as text may carry a unit: 64MiB, 90s, 7d.

@@ -106,7 +106,8 @@ TEST(Config, AMalformedHeadIsAnErrorAndNotTheEndOfTheProgram) {
 TEST(Config, UnknownVariableOfAKnownSectionIsAnError) {
   const Result<Config> config = LoadConfig(io::PosixFileSystem(), {.environment = {"SHEAF_SERVER_PORT_HTPP=1"}});
   ASSERT_FALSE(config.ok());
-  EXPECT_THAT(config.status().message(), HasSubstr("SHEAF_SERVER_PORT_HTPP is not a setting; did you mean SHEAF_SERVER_PORT_HTTP?"));
+  EXPECT_THAT(config.status().message(),
+              HasSubstr("SHEAF_SERVER_PORT_HTPP is not a setting; did you mean SHEAF_SERVER_PORT_HTTP?"));
 }
 
 TEST(Config, MissingFileIsAnError) {
@@ -121,8 +122,8 @@ TEST(Config, ProfilesAreDefaultsThatSingleSettingsOverride) {
   EXPECT_EQ(low->query.concurrent_max, 5);
   EXPECT_EQ(low->query.threads, 1);
   EXPECT_EQ(low->query.memory_bytes, Config().query.memory_bytes);
-  const auto large = LoadConfig(io::PosixFileSystem(), {.environment = {"SHEAF_QUERY_MEMORY_BYTES=2GiB"},
-                                                           .flags = {{"query.profile", "large"}}});
+  const auto large = LoadConfig(io::PosixFileSystem(),
+                                {.environment = {"SHEAF_QUERY_MEMORY_BYTES=2GiB"}, .flags = {{"query.profile", "large"}}});
   ASSERT_TRUE(large.ok()) << large.status().ToString();
   EXPECT_EQ(large->query.memory_bytes, int64_t{2} << 30);
   EXPECT_EQ(large->query.concurrent_max, 4);
@@ -145,6 +146,15 @@ TEST(Config, PrintedSettingsReadBackTheSame) {
   EXPECT_EQ(ConfigToToml(*again), printed);
   EXPECT_EQ(again->storage.data, config.storage.data);
   EXPECT_EQ(again->log_level(), LogLevel::kWarn);
+}
+
+TEST(Config, SamplingRulesAreCheckedAtOnce) {
+  const auto config = FromToml("[sampling]\ntraces = 'checkout = 0.5, \"a, b\" = 1, * = 0.1'\nprecision_digits = 6\n");
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  EXPECT_EQ(ConfigToToml(*FromToml(ConfigToToml(*config))), ConfigToToml(*config));
+  EXPECT_THAT(FromToml("[sampling]\ntraces = 'checkout = 5'\n").status().message(),
+              HasSubstr("sampling.traces: sampling rule 'checkout = 5': the share must be from 2^-56 to 1, or 0"));
+  EXPECT_THAT(FromToml("[sampling]\nprecision_digits = 15\n").status().message(), HasSubstr("must be between 1 and 14"));
 }
 
 TEST(Config, DefaultsAreWithinTheirRanges) {

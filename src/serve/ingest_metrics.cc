@@ -20,6 +20,7 @@ IngestMetrics::IngestMetrics() {
     signals_[i] = {
         .rows = &all.AddCounter("sheaf_ingest_rows_total", "Spans, log records and data points made durable.", labels),
         .rejected = &all.AddCounter("sheaf_ingest_rejected_rows_total", "Records left out of requests otherwise kept.", labels),
+        .sampled_out = &all.AddCounter("sheaf_ingest_sampled_out_rows_total", "Records that sampling left out.", labels),
         .bytes = &all.AddCounter("sheaf_ingest_request_bytes_total", "Protobuf bytes of OTLP requests.", labels),
         .decode_seconds = &all.AddHistogram("sheaf_ingest_decode_seconds", "Decoding a request into record batches.", labels),
         .answer_seconds = &all.AddHistogram("sheaf_ingest_answer_seconds", "From a request to its durable answer.", labels),

@@ -17,11 +17,12 @@ class IngestMetrics {
   IngestMetrics();
 
   struct Signal {
-    Counter* rows;             // Durable.
-    Counter* rejected;         // Left out of requests otherwise kept.
-    Counter* bytes;            // Protobuf bytes of requests.
+    Counter* rows;         // Durable.
+    Counter* rejected;     // Left out of requests otherwise kept.
+    Counter* sampled_out;  // Accepted, and left out by sampling.
+    Counter* bytes;        // Protobuf bytes of requests.
     Histogram* decode_seconds;
-    Histogram* answer_seconds; // From the request's arrival at its handler to the answer.
+    Histogram* answer_seconds;  // From the request's arrival at its handler to the answer.
   };
   const Signal& operator[](wire::OtlpRequest kind) const { return signals_[static_cast<size_t>(kind)]; }
 

@@ -105,7 +105,7 @@ class BorrowedDecoder {
   ~BorrowedDecoder() { pool_->GiveBack(std::move(decoder_)); }
   BorrowedDecoder(const BorrowedDecoder&) = delete;
   BorrowedDecoder& operator=(const BorrowedDecoder&) = delete;
-  decode::Decoder* operator->() { return decoder_.get(); }
+  decode::Decoder* get() { return decoder_.get(); }
 
  private:
   DecoderPool* const pool_;
@@ -217,6 +217,22 @@ void OtlpService::Ingest(OtlpRequest kind, std::string_view request, Answer answ
   if (!answered) answer(std::move(outcome));
 }
 
+/// The rows of a request; of spans, those that are kept.
+Result<decode::DecodeResult> OtlpService::Decode(OtlpRequest kind, std::string_view request, decode::Decoder* decoder) {
+  const auto bytes = std::as_bytes(std::span(request.data(), request.size()));
+  if (kind == OtlpRequest::kLogs) return decoder->Logs(bytes);
+  if (kind == OtlpRequest::kMetrics) return decoder->Metrics(bytes);
+  SHEAF_ASSIGN_OR_RETURN(decode::DecodeResult decoded, decoder->Traces(bytes));
+  if (options_.sampling.empty()) return decoded;
+  for (decode::TableBatch& spans : decoded.batches) {
+    const SpanDecisions decisions = DecideSpans(options_.sampling, *spans.batch);
+    metrics_[kind].sampled_out->Add(static_cast<uint64_t>(spans.batch->num_rows() - decisions.kept_count));
+    SHEAF_ASSIGN_OR_RETURN(spans.batch, TakeKept(decisions, spans.batch, &NamedPool("decode")));
+  }
+  std::erase_if(decoded.batches, [](const decode::TableBatch& spans) { return spans.batch == nullptr; });
+  return decoded;
+}
+
 /// Sets `answered` where the log will run `answer`; otherwise the result is the outcome.
 Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string_view request, bool* answered, Answer* answer) {
   const IngestMetrics::Signal& counters = metrics_[kind];
@@ -225,12 +241,8 @@ Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string
     return MakeError(ErrorKind::kThrottled, "recent rows fill their memory until they are sealed; send the request again later");
   }
   const auto start = std::chrono::steady_clock::now();
-  const auto bytes = std::as_bytes(std::span(request.data(), request.size()));
-
   BorrowedDecoder decoder(&decoders_);
-  Result<decode::DecodeResult> decoded = kind == OtlpRequest::kTraces ? decoder->Traces(bytes)
-                                         : kind == OtlpRequest::kLogs ? decoder->Logs(bytes)
-                                                                      : decoder->Metrics(bytes);
+  Result<decode::DecodeResult> decoded = Decode(kind, request, decoder.get());
   counters.decode_seconds->Observe(SecondsSince(start));
   if (!decoded.ok()) return decoded.status();
 
@@ -240,13 +252,15 @@ Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string
   if (decoded->batches.empty()) return outcome;
   std::vector<store::TableRows> rows;
   rows.reserve(decoded->batches.size());
+  int64_t logged = 0;
   for (decode::TableBatch& batch : decoded->batches) {
+    logged += batch.batch->num_rows();
     rows.push_back({.table = tables_[static_cast<int>(batch.signal)], .batch = std::move(batch.batch)});
   }
   // `answer` is copied: where the append is refused, the caller still needs it.
-  auto done = [answer = *answer, outcome, durable = counters.rows](Result<Lsn> lsn) {
+  auto done = [answer = *answer, outcome, logged, durable = counters.rows](Result<Lsn> lsn) {
     if (!lsn.ok()) return answer(lsn.status());
-    durable->Add(static_cast<uint64_t>(outcome.accepted));
+    durable->Add(static_cast<uint64_t>(logged));
     answer(outcome);
   };
   SHEAF_RETURN_NOT_OK(database_->AppendAsync(rows, store::WriteOptions(), std::move(done)));

@@ -3,6 +3,7 @@
 /// A request is decoded on the worker that received it and handed to the log; the worker is free again at once. The answer
 /// goes out when the rows are on disk and visible to queries, from the log's thread. Bad records (ids of wrong length or all
 /// zero) are left out and counted in partial_success; the rest is kept. A request without records is answered without an append.
+/// Spans that sampling leaves out are accepted, as the sender cannot do better, and counted in a metric.
 
 #pragma once
 
@@ -13,6 +14,7 @@
 
 #include "core/mutex.h"
 #include "decode/decoder.h"
+#include "serve/head_sampler.h"
 #include "serve/ingest_metrics.h"
 #include "serve/transport.h"
 #include "store/database.h"
@@ -22,8 +24,9 @@ namespace sheaf::serve {
 
 struct OtlpOptions {
   decode::Limits limits;
-  int64_t retry_after_ms = 1000;      // What an overloaded server asks senders to wait.
-  std::function<bool()> overloaded;   // True refuses requests before they are decoded; may be empty.
+  SamplingRules sampling;            // Of spans.
+  int64_t retry_after_ms = 1000;     // What an overloaded server asks senders to wait.
+  std::function<bool()> overloaded;  // True refuses requests before they are decoded; may be empty.
 };
 
 /// What became of a request that went well.
@@ -73,6 +76,7 @@ class OtlpService {
 
   void Export(wire::OtlpRequest kind, std::shared_ptr<GrpcCall> call);
   void Post(wire::OtlpRequest kind, std::shared_ptr<HttpExchange> exchange);
+  Result<decode::DecodeResult> Decode(wire::OtlpRequest kind, std::string_view request, decode::Decoder* decoder);
   Result<IngestOutcome> DecodeAndAppend(wire::OtlpRequest kind, std::string_view request, bool* answered, Answer* answer);
 
   store::Database* const database_;  // Borrowed.

@@ -7,10 +7,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include "core/hex.h"
 #include "serve/service_testing.h"
 #include "wire/nested_writer.h"
-#include <nlohmann/json.hpp>
 
 namespace sheaf::serve {
 namespace {
@@ -100,7 +100,8 @@ TEST_F(OtlpServiceTest, EmptyRequestsSucceedWithoutAnAppend) {
 TEST_F(OtlpServiceTest, BadSpansAreCountedAndTheRestIsKept) {
   const auto call = transport_.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(2, 3)));
   EXPECT_EQ(call->status->code, GrpcCode::kOk);
-  EXPECT_THAT(ToHex(call->replies[0]), testing::ContainsRegex("^0a..080312"));  // partial_success { rejected_spans: 3 error_message …
+  EXPECT_THAT(ToHex(call->replies[0]),
+              testing::ContainsRegex("^0a..080312"));  // partial_success { rejected_spans: 3 error_message …
   EXPECT_EQ(database_.rows["traces"], 2);
 
   const auto answer = Post("/v1/traces", "application/json", Spans(0, 1));
@@ -199,7 +200,8 @@ TEST_F(OtlpServiceTest, RequestBeyondItsMemoryIsTooLargeForGood) {
   EXPECT_EQ(call->status->code, GrpcCode::kResourceExhausted);
   EXPECT_EQ(call->status->details, "") << "RetryInfo would make the sender try again";
   EXPECT_THAT(call->status->message, HasSubstr("bytes of memory to decode; send fewer records"));
-  const auto answer = transport.Http("otlp_http", "POST", "/v1/traces", {{"content-type", "application/x-protobuf"}}, request)->answer();
+  const auto answer =
+      transport.Http("otlp_http", "POST", "/v1/traces", {{"content-type", "application/x-protobuf"}}, request)->answer();
   EXPECT_EQ(answer.status, 413);
   EXPECT_EQ(answer.header("retry-after"), "");
   EXPECT_EQ(transport.Grpc(kTraceExport, Protobuf(OtlpRequest::kTraces, Spans(1, 0)))->status->code, GrpcCode::kOk);
@@ -253,6 +255,34 @@ TEST(OtlpService, NeedsTheReadyTables) {
     }
   } database;
   EXPECT_FALSE(OtlpService::Make(&database, {}).ok());
+}
+
+TEST(OtlpServiceSampling, SpansThatAreLeftOutAreAccepted) {
+  FakeDatabase database;
+  auto rules = SamplingRules::Parse("none = 0, half = 0.5", 4);
+  const auto service = OtlpService::Make(&database, {.sampling = *rules}).ValueOrDie();
+  const auto spans = [](const char* name) {
+    return Protobuf(OtlpRequest::kTraces, fmt::format(R"({{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name",
+        "value":{{"stringValue":"{}"}}}}]}},"scopeSpans":[{{"spans":[
+        {{"traceId":"ffffffffffffffffff7fffffffffffff","spanId":"0000000000000001"}},
+        {{"traceId":"00000000000000000080000000000000","spanId":"0000000000000002"}},
+        {{"traceId":"00","spanId":"0000000000000003"}}]}}]}}]}})",
+                                                      name));
+  };
+  Counter& left_out =
+      Metrics().AddCounter("sheaf_ingest_sampled_out_rows_total", "Records that sampling left out.", {{"signal", "traces"}});
+  const uint64_t before = left_out.value();
+  std::vector<IngestOutcome> outcomes;
+  const auto answer = [&](Result<IngestOutcome> outcome) { outcomes.push_back(outcome.ValueOrDie()); };
+  for (const char* name : {"none", "half", "other"}) service->Ingest(OtlpRequest::kTraces, spans(name), answer);
+  ASSERT_EQ(outcomes.size(), 3u);
+  for (const IngestOutcome& outcome : outcomes) {
+    EXPECT_EQ(outcome.accepted, 2);
+    EXPECT_EQ(outcome.rejected, 1);
+  }
+  EXPECT_EQ(database.appends, 2) << "nothing of a request that is left out goes to the log";
+  EXPECT_EQ(database.rows["traces"], 1 + 2);
+  EXPECT_EQ(left_out.value() - before, 3u);
 }
 
 }  // namespace

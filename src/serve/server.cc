@@ -79,7 +79,9 @@ TransportOptions TransportOptionsOf(const Config& config) {
 void FitConnections(int64_t descriptors, TransportOptions* options) {
   const int64_t possible = std::max<int64_t>(descriptors - kDescriptorsReserved, descriptors / 4);
   if (options->connections_max <= possible) return;
-  LogWarn("server.connections_lowered", {{"wanted", options->connections_max}, {"connections", possible}, {"descriptors", descriptors},
+  LogWarn("server.connections_lowered", {{"wanted", options->connections_max},
+                                         {"connections", possible},
+                                         {"descriptors", descriptors},
                                          {"advice", "raise the limit of open files (ulimit -n)"}});
   // One address keeps its share.
   const int64_t here = possible * options->connections_per_address_max / options->connections_max;
@@ -87,8 +89,10 @@ void FitConnections(int64_t descriptors, TransportOptions* options) {
   options->connections_max = static_cast<int>(possible);
 }
 
-OtlpOptions OtlpOptionsOf(const Config& config) {
+Result<OtlpOptions> OtlpOptionsOf(const Config& config) {
   OtlpOptions options;
+  SHEAF_ASSIGN_OR_RETURN(options.sampling,
+                         SamplingRules::Parse(config.sampling.traces, static_cast<int>(config.sampling.precision_digits)));
   options.limits.records_max = config.limits.records;
   options.limits.attributes_per_record_max = config.limits.attributes_per_record;
   options.limits.attribute_depth_max = static_cast<int>(config.limits.attribute_depth);
@@ -165,14 +169,16 @@ Status Server::OpenDatabase(io::FileSystem* files, io::Clock* clock) {
   SHEAF_ASSIGN_OR_RETURN(database_, store::Database::Open(files, clock, DatabaseOptions(config_)));
   if (config_.storage.retention_ms >= 0) SHEAF_RETURN_NOT_OK(SetRetention(database_.get(), config_.storage.retention_ms));
   const store::Stats stats = database_->GetStats();
-  LogInfo("server.database_opened", {{"data", config_.storage.data}, {"durable_lsn", stats.durable.value}, {"parts", stats.parts},
+  LogInfo("server.database_opened", {{"data", config_.storage.data},
+                                     {"durable_lsn", stats.durable.value},
+                                     {"parts", stats.parts},
                                      {"memtable_rows", stats.memtable_rows}});
   return Status::OK();
 }
 
 Status Server::StartServices() {
   SHEAF_ASSIGN_OR_RETURN(engine_, query::Engine::Open(database_.get(), EngineOptionsOf(config_)));
-  OtlpOptions otlp = OtlpOptionsOf(config_);
+  SHEAF_ASSIGN_OR_RETURN(OtlpOptions otlp, OtlpOptionsOf(config_));
   // Not the transport's valve: that one would refuse queries as well.
   otlp.overloaded = [this] { return overloaded_.load(std::memory_order_relaxed); };
   SHEAF_ASSIGN_OR_RETURN(otlp_, OtlpService::Make(database_.get(), otlp));
@@ -203,7 +209,9 @@ Status Server::Listen() {
   for (const auto& each : listeners) {
     const auto wanted = static_cast<uint16_t>(each.wanted);
     SHEAF_ASSIGN_OR_RETURN(*each.port, transport_->Listen(each.listener, address, wanted));
-    LogInfo("server.listening", {{"listener", each.listener}, {"address", config_.server.bind}, {"port", *each.port},
+    LogInfo("server.listening", {{"listener", each.listener},
+                                 {"address", config_.server.bind},
+                                 {"port", *each.port},
                                  {"tls", !config_.tls.certificate.empty()}});
   }
   return Status::OK();
