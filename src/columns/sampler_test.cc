@@ -133,6 +133,12 @@ TEST(TraceState, WhatOthersSayStays) {
   EXPECT_EQ(Write("a=1,ot=p:8;th:4", std::nullopt), "ot=p:8,a=1");
   EXPECT_EQ(Write("ot=th:4,a=1", std::nullopt), "a=1");
   EXPECT_EQ(Write("ot=th:4", std::nullopt), "");
+  std::string tail;
+  WriteKeptByTail("a=1,ot=p:8;th:4,sheaf=tail", &tail);
+  EXPECT_EQ(tail, "sheaf=tail,ot=p:8,a=1");
+  EXPECT_EQ(AdjustedCount(ReadSamplingState(tail)), 0);
+  EXPECT_EQ(AdjustedCount(ReadSamplingState("sheaf=tails")), 1);
+  EXPECT_EQ(AdjustedCount(ReadSamplingState(Write(tail, 0x80000000000000))), 0) << "whatever is noted after";
   std::string out = "before ";
   WriteSamplingState("a=1", 0, &out);
   EXPECT_EQ(out, "before ot=th:0,a=1");

@@ -9,6 +9,7 @@
 namespace sheaf::columns {
 namespace {
 
+constexpr std::string_view kKeptByTail = "sheaf=tail";
 constexpr std::string_view kMember = "ot=", kThreshold = "th:", kRandomness = "rv:";
 
 std::string_view Trim(std::string_view text) {
@@ -67,10 +68,14 @@ SamplingState ReadSamplingState(std::string_view trace_state) {
       if (const auto randomness = ReadDigits(item.substr(kRandomness.size()))) out.randomness = randomness;
     }
   });
+  ForEach(trace_state, ',', [&](std::string_view member) { out.kept_by_tail = out.kept_by_tail || member == kKeptByTail; });
   return out;
 }
 
-double AdjustedCount(const SamplingState& state) { return state.threshold ? AdjustedCount(*state.threshold) : 1; }
+double AdjustedCount(const SamplingState& state) {
+  if (state.kept_by_tail) return 0;
+  return state.threshold ? AdjustedCount(*state.threshold) : 1;
+}
 
 void WriteSamplingState(std::string_view trace_state, std::optional<uint64_t> threshold, std::string* out) {
   SHEAF_CHECK(!threshold || *threshold < kSamplingRange);
@@ -94,6 +99,17 @@ void WriteSamplingState(std::string_view trace_state, std::optional<uint64_t> th
   ForEach(trace_state, ',', [&](std::string_view member) {
     if (member.starts_with(kMember)) return;  // A second one is nobody's: keys are unique.
     separate(",");
+    out->append(member);
+  });
+}
+
+void WriteKeptByTail(std::string_view trace_state, std::string* out) {
+  std::string rest;
+  WriteSamplingState(trace_state, std::nullopt, &rest);
+  out->append(kKeptByTail);
+  ForEach(rest, ',', [&](std::string_view member) {
+    if (member == kKeptByTail) return;
+    out->append(",");
     out->append(member);
   });
 }

@@ -28,6 +28,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   SHEAF_CHECK(again == with);
   WriteSamplingState(text, std::nullopt, &without);
   SHEAF_CHECK(!ReadSamplingState(without).threshold && ReadSamplingState(without).randomness == before.randomness);
+  std::string tail;
+  sheaf::columns::WriteKeptByTail(text, &tail);
+  const auto kept = ReadSamplingState(tail);
+  SHEAF_CHECK(kept.kept_by_tail && !kept.threshold && kept.randomness == before.randomness && AdjustedCount(kept) == 0);
   SHEAF_CHECK(without.size() <= text.size() && with.size() <= without.size() + sizeof "ot=th:0123456789abcd,");
   return 0;
 }

@@ -124,6 +124,15 @@ std::vector<Setting> QueryAndLimitSettings() {
       Number("sampling.precision_digits", SHEAF_PLACE(sampling.precision_digits), Unit::kNone, 1, 14,
              "Hex digits of the thresholds that are noted in trace states. More: shares that are exact to more places, longer "
              "states."),
+      Choice("sampling.keep_errors", SHEAF_PLACE(sampling.keep_errors), "off on",
+             "Keep traces with an error whole, whatever their services' shares are (see Sampling)."),
+      Number("sampling.keep_slow_ms", SHEAF_PLACE(sampling.keep_slow_ms), Unit::kMs, 0, kDay,
+             "Keep traces whole that have a span of at least this length. 0: none for that."),
+      Number("sampling.window_ms", SHEAF_PLACE(sampling.window_ms), Unit::kMs, 100, 600'000,
+             "How long spans that are not kept wait in memory for an error or slowness of their trace. Longer where traces take "
+             "longer."),
+      Number("sampling.window_bytes", SHEAF_PLACE(sampling.window_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
+             "Memory of those that wait. Beyond, the oldest are given up (`sheaf_tail_sampling_spilled_rows_total`)."),
 
       Choice("query.profile", SHEAF_PLACE(query.profile), "recommended large low-latency",
              "Defaults of the settings below, for what the server is there for (see Profiles). One that is given itself counts."),

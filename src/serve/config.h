@@ -43,6 +43,8 @@ struct Config {
   struct Sampling {
     std::string traces;
     int64_t precision_digits = 4;
+    std::string keep_errors = "off";
+    int64_t keep_slow_ms = 0, window_ms = 10'000, window_bytes = int64_t{64} << 20;
   } sampling;
   struct Query {
     std::string profile = "recommended";  // Other defaults of what follows; see ProfileDefaults() in config.cc.

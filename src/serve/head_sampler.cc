@@ -7,18 +7,15 @@
 
 #include <arrow/array/array_binary.h>
 #include <arrow/array/array_dict.h>
-#include <arrow/array/builder_binary.h>
 
 #include "columns/row_union.h"
 #include "columns/sampler.h"
 #include "columns/trace_state.h"
 #include "core/check.h"
-#include "wire/protobuf_writer.h"
+#include "serve/trace_states.h"
 
 namespace sheaf::serve {
 namespace {
-
-constexpr uint32_t kTraceStateField = 3;  // Of a Span.
 
 std::string_view Trim(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t\n");
@@ -69,19 +66,6 @@ std::vector<uint64_t> RuleThresholds(const SamplingRules& rules, const arrow::Re
     out[static_cast<size_t>(row)] = named ? of_name[static_cast<size_t>(services.GetValueIndex(row))] : rules.ThresholdOf("");
   }
   return out;
-}
-
-Result<std::shared_ptr<arrow::RecordBatch>> Gather(const SpanDecisions& decisions,
-                                                   const std::shared_ptr<arrow::RecordBatch>& spans, arrow::MemoryPool* pool) {
-  if (decisions.kept_count == spans->num_rows()) return spans;
-  std::vector<uint32_t> rows;
-  rows.reserve(static_cast<size_t>(decisions.kept_count));
-  for (int64_t row = 0; row < spans->num_rows(); ++row) {
-    if (decisions.keeps(row)) rows.push_back(static_cast<uint32_t>(row));
-  }
-  SHEAF_ASSIGN_OR_RETURN(const auto all, columns::RowUnion::Make(spans->schema(), {spans}, pool));
-  SHEAF_ASSIGN_OR_RETURN(const auto gathered, all->Gather(rows, decisions.kept_count));
-  return gathered.front();
 }
 
 }  // namespace
@@ -146,42 +130,37 @@ SpanDecisions DecideSpans(const SamplingRules& rules, const arrow::RecordBatch& 
   return out;
 }
 
+Result<std::shared_ptr<arrow::RecordBatch>> TakeSpans(const SpanDecisions& decisions, bool kept,
+                                                      const std::shared_ptr<arrow::RecordBatch>& spans, arrow::MemoryPool* pool) {
+  const int64_t count = kept ? decisions.kept_count : spans->num_rows() - decisions.kept_count;
+  if (count == 0) return nullptr;
+  if (count == spans->num_rows()) return spans;
+  std::vector<uint32_t> rows;
+  rows.reserve(static_cast<size_t>(count));
+  for (int64_t row = 0; row < spans->num_rows(); ++row) {
+    if (decisions.keeps(row) == kept) rows.push_back(static_cast<uint32_t>(row));
+  }
+  SHEAF_ASSIGN_OR_RETURN(const auto all, columns::RowUnion::Make(spans->schema(), {spans}, pool));
+  SHEAF_ASSIGN_OR_RETURN(const auto taken, all->Gather(rows, count));
+  return taken.front();
+}
+
 Result<std::shared_ptr<arrow::RecordBatch>> TakeKept(const SpanDecisions& decisions,
                                                      const std::shared_ptr<arrow::RecordBatch>& spans, arrow::MemoryPool* pool) {
-  if (decisions.kept_count == 0) return nullptr;
-  SHEAF_ASSIGN_OR_RETURN(auto kept, Gather(decisions, spans, pool));
-  const auto state_column = ColumnOf(*spans, "trace_state"), original_column = ColumnOf(*spans, "original");
-  const auto& states = static_cast<const arrow::StringArray&>(*state_column);
-  const auto& originals = static_cast<const arrow::BinaryArray&>(*original_column);
-  arrow::StringBuilder new_states(pool);
-  arrow::BinaryBuilder new_originals(pool);
-  std::string state, original;
-  bool noted = false;
+  SHEAF_ASSIGN_OR_RETURN(const auto kept, TakeSpans(decisions, true, spans, pool));
+  if (kept == nullptr) return nullptr;
+  std::vector<uint64_t> thresholds;
+  thresholds.reserve(static_cast<size_t>(decisions.kept_count));
   for (int64_t row = 0; row < spans->num_rows(); ++row) {
-    if (!decisions.keeps(row)) continue;
-    const uint64_t threshold = decisions.thresholds[static_cast<size_t>(row)];
-    state.assign(states.GetView(row));
-    if (threshold != 0) {
-      state.clear();
-      columns::WriteSamplingState(states.GetView(row), threshold, &state);
-      noted = true;
-    }
-    SHEAF_RETURN_NOT_OK(new_states.Append(state));
-    if (originals.IsNull(row)) {
-      SHEAF_RETURN_NOT_OK(new_originals.AppendNull());
-      continue;
-    }
-    original.assign(originals.GetView(row));
-    if (threshold != 0)
-      wire::ProtobufWriter(&original).Bytes(kTraceStateField, state);  // Of a field that repeats, the last counts.
-    SHEAF_RETURN_NOT_OK(new_originals.Append(original));
+    if (decisions.keeps(row)) thresholds.push_back(decisions.thresholds[static_cast<size_t>(row)]);
   }
-  if (!noted) return kept;
-  auto columns = kept->columns();
-  const arrow::Schema& schema = *kept->schema();
-  SHEAF_RETURN_NOT_OK(new_states.Finish(&columns[static_cast<size_t>(schema.GetFieldIndex("trace_state"))]));
-  SHEAF_RETURN_NOT_OK(new_originals.Finish(&columns[static_cast<size_t>(schema.GetFieldIndex("original"))]));
-  return arrow::RecordBatch::Make(kept->schema(), kept->num_rows(), std::move(columns));
+  const auto note = [&](int64_t row, std::string_view trace_state, std::string* noted) {
+    const uint64_t threshold = thresholds[static_cast<size_t>(row)];
+    if (threshold == 0) return false;
+    columns::WriteSamplingState(trace_state, threshold, noted);
+    return true;
+  };
+  return ChangeTraceStates(kept, note, pool);
 }
 
 }  // namespace sheaf::serve

@@ -56,6 +56,11 @@ struct SpanDecisions {
 /// Decides for `spans`, a batch of otel.traces (decode/schemas.h).
 SpanDecisions DecideSpans(const SamplingRules& rules, const arrow::RecordBatch& spans);
 
+/// The spans that are kept, or those that are not, as they came; null where there are none, and `spans` itself where all are.
+/// Gathered ones may share dictionaries with `spans`. Errors: OutOfMemory, TooLarge.
+Result<std::shared_ptr<arrow::RecordBatch>> TakeSpans(const SpanDecisions& decisions, bool kept,
+                                                      const std::shared_ptr<arrow::RecordBatch>& spans, arrow::MemoryPool* pool);
+
 /// The spans that are kept, with their trace states; null where none is. What is not changed shares the memory of `spans`, where
 /// all are kept. Errors: OutOfMemory, TooLarge.
 Result<std::shared_ptr<arrow::RecordBatch>> TakeKept(const SpanDecisions& decisions,

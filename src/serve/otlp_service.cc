@@ -105,7 +105,7 @@ class BorrowedDecoder {
   ~BorrowedDecoder() { pool_->GiveBack(std::move(decoder_)); }
   BorrowedDecoder(const BorrowedDecoder&) = delete;
   BorrowedDecoder& operator=(const BorrowedDecoder&) = delete;
-  decode::Decoder* get() { return decoder_.get(); }
+  decode::Decoder* operator->() { return decoder_.get(); }
 
  private:
   DecoderPool* const pool_;
@@ -217,20 +217,18 @@ void OtlpService::Ingest(OtlpRequest kind, std::string_view request, Answer answ
   if (!answered) answer(std::move(outcome));
 }
 
-/// The rows of a request; of spans, those that are kept.
-Result<decode::DecodeResult> OtlpService::Decode(OtlpRequest kind, std::string_view request, decode::Decoder* decoder) {
-  const auto bytes = std::as_bytes(std::span(request.data(), request.size()));
-  if (kind == OtlpRequest::kLogs) return decoder->Logs(bytes);
-  if (kind == OtlpRequest::kMetrics) return decoder->Metrics(bytes);
-  SHEAF_ASSIGN_OR_RETURN(decode::DecodeResult decoded, decoder->Traces(bytes));
-  if (options_.sampling.empty()) return decoded;
-  for (decode::TableBatch& spans : decoded.batches) {
-    const SpanDecisions decisions = DecideSpans(options_.sampling, *spans.batch);
-    metrics_[kind].sampled_out->Add(static_cast<uint64_t>(spans.batch->num_rows() - decisions.kept_count));
-    SHEAF_ASSIGN_OR_RETURN(spans.batch, TakeKept(decisions, spans.batch, &NamedPool("decode")));
-  }
-  std::erase_if(decoded.batches, [](const decode::TableBatch& spans) { return spans.batch == nullptr; });
-  return decoded;
+Result<std::shared_ptr<const TailSampler::Taken>> OtlpService::Sample(std::vector<decode::TableBatch>* spans) {
+  if (options_.sampling.empty() || spans->empty()) return nullptr;
+  const std::shared_ptr<arrow::RecordBatch> all = std::move(spans->front().batch);  // Of traces there is one.
+  spans->clear();
+  const SpanDecisions decisions = DecideSpans(options_.sampling, *all);
+  SHEAF_ASSIGN_OR_RETURN(auto kept, TakeKept(decisions, all, &NamedPool("decode")));
+  if (kept) spans->push_back({.signal = decode::Signal::kTraces, .batch = std::move(kept)});
+  metrics_[OtlpRequest::kTraces].sampled_out->Add(static_cast<uint64_t>(all->num_rows() - decisions.kept_count));
+  if (options_.tail.empty()) return nullptr;
+  SHEAF_ASSIGN_OR_RETURN(auto taken, tail_.Take(decisions, all));
+  if (taken.spans) spans->push_back({.signal = decode::Signal::kTraces, .batch = taken.spans});
+  return std::make_shared<const TailSampler::Taken>(std::move(taken));
 }
 
 /// Sets `answered` where the log will run `answer`; otherwise the result is the outcome.
@@ -241,14 +239,22 @@ Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string
     return MakeError(ErrorKind::kThrottled, "recent rows fill their memory until they are sealed; send the request again later");
   }
   const auto start = std::chrono::steady_clock::now();
+  const auto bytes = std::as_bytes(std::span(request.data(), request.size()));
+
   BorrowedDecoder decoder(&decoders_);
-  Result<decode::DecodeResult> decoded = Decode(kind, request, decoder.get());
+  Result<decode::DecodeResult> decoded = kind == OtlpRequest::kTraces ? decoder->Traces(bytes)
+                                         : kind == OtlpRequest::kLogs ? decoder->Logs(bytes)
+                                                                      : decoder->Metrics(bytes);
   counters.decode_seconds->Observe(SecondsSince(start));
   if (!decoded.ok()) return decoded.status();
 
   const IngestOutcome outcome{
       .accepted = decoded->accepted, .rejected = decoded->rejected, .rejected_reason = std::move(decoded->rejected_reason)};
   counters.rejected->Add(static_cast<uint64_t>(outcome.rejected));
+  std::shared_ptr<const TailSampler::Taken> taken;
+  if (kind == OtlpRequest::kTraces) {
+    SHEAF_ASSIGN_OR_RETURN(taken, Sample(&decoded->batches));
+  }
   if (decoded->batches.empty()) return outcome;
   std::vector<store::TableRows> rows;
   rows.reserve(decoded->batches.size());
@@ -258,12 +264,15 @@ Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string
     rows.push_back({.table = tables_[static_cast<int>(batch.signal)], .batch = std::move(batch.batch)});
   }
   // `answer` is copied: where the append is refused, the caller still needs it.
-  auto done = [answer = *answer, outcome, logged, durable = counters.rows](Result<Lsn> lsn) {
+  auto done = [this, answer = *answer, outcome, logged, taken, durable = counters.rows](Result<Lsn> lsn) {
+    if (taken) lsn.ok() ? tail_.CountLogged(*taken) : tail_.GiveBack(*taken);
     if (!lsn.ok()) return answer(lsn.status());
     durable->Add(static_cast<uint64_t>(logged));
     answer(outcome);
   };
-  SHEAF_RETURN_NOT_OK(database_->AppendAsync(rows, store::WriteOptions(), std::move(done)));
+  const Status appended = database_->AppendAsync(rows, store::WriteOptions(), std::move(done));
+  if (!appended.ok() && taken) tail_.GiveBack(*taken);
+  SHEAF_RETURN_NOT_OK(appended);
   *answered = true;
   return outcome;
 }

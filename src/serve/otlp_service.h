@@ -16,6 +16,7 @@
 #include "decode/decoder.h"
 #include "serve/head_sampler.h"
 #include "serve/ingest_metrics.h"
+#include "serve/tail_sampler.h"
 #include "serve/transport.h"
 #include "store/database.h"
 #include "wire/otlp_json.h"
@@ -24,7 +25,9 @@ namespace sheaf::serve {
 
 struct OtlpOptions {
   decode::Limits limits;
-  SamplingRules sampling;            // Of spans.
+  SamplingRules sampling;  // Of spans.
+  TailRules tail;          // Which of those that `sampling` leaves out are kept all the same.
+  io::Clock* clock = io::SystemClock();
   int64_t retry_after_ms = 1000;     // What an overloaded server asks senders to wait.
   std::function<bool()> overloaded;  // True refuses requests before they are decoded; may be empty.
 };
@@ -72,16 +75,18 @@ class OtlpService {
 
  private:
   OtlpService(store::Database* database, const OtlpOptions& options)
-      : database_(database), options_(options), decoders_(options.limits) {}
+      : database_(database), options_(options), decoders_(options.limits), tail_(options.tail, options.clock) {}
 
   void Export(wire::OtlpRequest kind, std::shared_ptr<GrpcCall> call);
   void Post(wire::OtlpRequest kind, std::shared_ptr<HttpExchange> exchange);
-  Result<decode::DecodeResult> Decode(wire::OtlpRequest kind, std::string_view request, decode::Decoder* decoder);
+  /// Leaves of spans those that are kept, and adds what tail sampling takes, which is null where it takes part in nothing.
+  Result<std::shared_ptr<const TailSampler::Taken>> Sample(std::vector<decode::TableBatch>* spans);
   Result<IngestOutcome> DecodeAndAppend(wire::OtlpRequest kind, std::string_view request, bool* answered, Answer* answer);
 
   store::Database* const database_;  // Borrowed.
   const OtlpOptions options_;
   DecoderPool decoders_;
+  TailSampler tail_;
   TableId tables_[decode::kSignals];
   IngestMetrics metrics_;
 };

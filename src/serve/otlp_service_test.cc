@@ -285,5 +285,32 @@ TEST(OtlpServiceSampling, SpansThatAreLeftOutAreAccepted) {
   EXPECT_EQ(left_out.value() - before, 3u);
 }
 
+TEST(OtlpServiceSampling, TracesWithAnErrorAreKeptWholeAlsoWhereTheLogRefusesAtFirst) {
+  FakeDatabase database;
+  const auto service =
+      OtlpService::Make(&database, {.sampling = *SamplingRules::Parse("* = 0", 4), .tail = {.errors = true}}).ValueOrDie();
+  std::vector<Result<IngestOutcome>> outcomes;
+  const auto answer = [&](Result<IngestOutcome> outcome) { outcomes.push_back(std::move(outcome)); };
+  const std::string before = Protobuf(OtlpRequest::kTraces, Spans(2, 0));
+  const std::string error = Protobuf(OtlpRequest::kTraces, R"({"resourceSpans":[{"scopeSpans":[{"spans":[
+      {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"0000000000000001","status":{"code":2}}]}]}]})");
+  service->Ingest(OtlpRequest::kTraces, before, answer);
+  EXPECT_EQ(database.appends, 0);
+  database.refuse = MakeError(ErrorKind::kThrottled, "later");
+  service->Ingest(OtlpRequest::kTraces, error, answer);
+  database.refuse = Status::OK();
+  database.answer = MakeError(ErrorKind::kUnavailable, "disk full");
+  service->Ingest(OtlpRequest::kTraces, error, answer);
+  database.answer = Lsn(1);
+  database.rows.clear();
+  service->Ingest(OtlpRequest::kTraces, error, answer);
+  EXPECT_EQ(database.rows["traces"], 3) << "those that waited, and the error";
+  ASSERT_EQ(outcomes.size(), 4u);
+  EXPECT_TRUE(outcomes[0].ok());
+  EXPECT_EQ(KindOf(outcomes[1].status()), ErrorKind::kThrottled);
+  EXPECT_EQ(KindOf(outcomes[2].status()), ErrorKind::kUnavailable);
+  EXPECT_EQ(outcomes[3]->accepted, 1);
+}
+
 }  // namespace
 }  // namespace sheaf::serve

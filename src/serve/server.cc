@@ -93,6 +93,10 @@ Result<OtlpOptions> OtlpOptionsOf(const Config& config) {
   OtlpOptions options;
   SHEAF_ASSIGN_OR_RETURN(options.sampling,
                          SamplingRules::Parse(config.sampling.traces, static_cast<int>(config.sampling.precision_digits)));
+  options.tail = {.errors = config.sampling.keep_errors == "on",
+                  .slow_ns = config.sampling.keep_slow_ms * 1'000'000,
+                  .window_ns = config.sampling.window_ms * 1'000'000,
+                  .window_bytes = config.sampling.window_bytes};
   options.limits.records_max = config.limits.records;
   options.limits.attributes_per_record_max = config.limits.attributes_per_record;
   options.limits.attribute_depth_max = static_cast<int>(config.limits.attribute_depth);

@@ -52,6 +52,31 @@ def test_what_is_kept_and_noted_is_what_the_specification_says(make_server):
     assert 3 * SPANS < sent <= 4 * SPANS
 
 
+def test_traces_with_an_error_or_a_slow_span_are_kept_whole(make_server):
+    server = make_server(environment={"SHEAF_SAMPLING_TRACES": "* = 0.25", "SHEAF_SAMPLING_KEEP_ERRORS": "on",
+                                      "SHEAF_SAMPLING_KEEP_SLOW_MS": "2s", "SHEAF_SAMPLING_WINDOW_MS": "10m"}).start()
+    traces = 400
+    rounds = [[otlp_samples.span(trace_id(number), bytes([step + 1]) * 8, parent=bytes([1]) * 8 if step else b"")
+               for number in range(traces)]
+              for step in range(4)]
+    for number in range(0, traces, 20):
+        rounds[2][number].status.code = 2
+    for number in range(7, traces, 20):
+        rounds[1][number].end_time_unix_nano = rounds[1][number].start_time_unix_nano + 2_000_000_000
+    for spans in rounds:
+        server.otlp_http("traces", otlp_samples.traces(spans))
+    by_head = {trace_id(n) for n in range(traces) if int.from_bytes(trace_id(n)[-7:], "big") >= threshold(0.25)}
+    by_tail = {trace_id(n) for n in [*range(0, traces, 20), *range(7, traces, 20)]} - by_head
+    assert by_head and by_tail
+    rows = server.rows("SELECT trace_id, count(*) AS spans, count(*) FILTER (trace_state LIKE '%sheaf=tail%') AS marked, "
+                       "sum(sampling_adjusted_count(trace_state)) AS count FROM traces GROUP BY trace_id")
+    assert {row["trace_id"]: (row["spans"], row["marked"], row["count"]) for row in rows} == {
+        **{id: (4, 0, 16.0) for id in by_head}, **{id: (4, 4, 0.0) for id in by_tail}}
+    assert server.metric("sheaf_tail_sampling_kept_rows_total") == 4 * len(by_tail)
+    assert server.metric("sheaf_tail_sampling_spilled_rows_total") == 0
+    assert server.metric("sheaf_tail_sampling_held_bytes") > 0
+
+
 def test_a_mistake_in_the_rules_is_told_at_the_start(program, tmp_path):
     answer = program.run("serve", "--data", tmp_path / "data", environment={"SHEAF_SAMPLING_TRACES": "checkout = 50"})
     assert answer.returncode != 0
