@@ -4,6 +4,7 @@
 #include <string>
 
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include "core/check.h"
 #include "query/engine.h"
@@ -40,6 +41,29 @@ void LookUpById(benchmark::State& state) {
   for (auto _ : state) bench.Run(sql);
 }
 BENCHMARK(LookUpById)->Unit(benchmark::kMicrosecond)->MinTime(2);
+
+/// Spans have no index here: their ids are searched, in 200,000 rows of four parts.
+void LookForSpans(benchmark::State& state) {
+  Bench bench(10'000);
+  const std::string some = fmt::format("SELECT span_id FROM traces ORDER BY hash(span_id) LIMIT {}", state.range(0));
+  const std::string ids = "SELECT string_agg(span_id::VARCHAR, ',') AS l FROM (" + some + ")";
+  const std::string text = RunToText(bench.engine.get(), {.sql = ids}, Format::kNdjson).ValueOrDie();  // {"l":"…,…"}
+  std::string list;
+  for (size_t at = 6; at + 16 < text.size(); at += 17) list += (at > 6 ? ",'" : "'") + text.substr(at, 16) + "'";
+  const std::string sql = "SELECT * FROM traces WHERE span_id IN (" + list + ")";
+  for (auto _ : state) bench.Run(sql);
+}
+BENCHMARK(LookForSpans)->ArgName("ids")->Arg(1)->Arg(2)->Arg(20)->Arg(200)->Unit(benchmark::kMicrosecond)->MinTime(1);
+
+/// A join that brings the ids: the children of some spans.
+void ChildrenOfSpans(benchmark::State& state) {
+  Bench bench(10'000);
+  const std::string sql =
+      "SELECT span_id, name, attributes FROM traces WHERE parent_span_id IN (SELECT span_id FROM traces WHERE trace_id = '" +
+      bench.id + "')";
+  for (auto _ : state) bench.Run(sql);
+}
+BENCHMARK(ChildrenOfSpans)->Unit(benchmark::kMicrosecond)->MinTime(1);
 
 void LookUpByKey(benchmark::State& state) {
   Bench bench(10);
