@@ -1,0 +1,60 @@
+/// OTel-Arrow's attribute tables: one row an attribute, sorted as the sender likes, to lists of attributes by record.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "decode/attributes.h"
+#include "decode/decoder.h"
+#include "decode/otap_columns.h"
+#include "decode/otap_rows.h"
+
+namespace sheaf::decode {
+
+/// One attribute table of a batch. Lives as long as the table, whose bytes it borrows. Not thread-safe.
+class OtapAttributes {
+ public:
+  /// Reads all rows and finds their parents. A table without rows is as good as none. Errors: Invalid (an unknown type of value, bad
+  /// ids, malformed CBOR, a parent that is not there), TooLarge (values nested too deeply).
+  Status Read(const OtapTable& table, const IdIndex& parents, const Limits& limits, OtapColumns* columns);
+
+  /// An attributes column of `groups` rows: those of the attributes' parents, or places[parent's row] where places is given; negative
+  /// places are left out. Errors: TooLarge (attributes_per_record_max).
+  Result<ArrayDataPtr> Column(const TypePtr& type, const int32_t* places, int64_t groups);
+
+  /// Appends the attributes of the parent's row as KeyValue messages in field `field`.
+  void AppendKeyValues(uint32_t field, int64_t parent, std::string* out);
+  /// The text of the parent's first attribute of this key, or nothing.
+  bool FindText(std::string_view key, int64_t parent, std::string* out);
+
+ private:
+  struct Item {
+    const char* data;
+    int64_t num;     // Of a nested value: its place in nested_.
+    uint32_t size;
+    int32_t key;
+    ValueType type;
+  };
+  Status ReadItems(const OtapTable& table, const Limits& limits);
+  Status ReadItem(const OtapTable& table, int64_t row, uint8_t type, const Limits& limits, Item* item);
+  Status ReadNested(const OtapColumn* column, int64_t row, ValueType type, const Limits& limits, Item* item);
+  AttributeValue Value(const Item& item) const;
+  void GroupByParent(int64_t parents);
+
+  OtapColumns* columns_ = nullptr;  // Borrowed.
+  Limits limits_;
+  const OtapColumn *str_ = nullptr, *int_ = nullptr, *double_ = nullptr, *bool_ = nullptr, *bytes_ = nullptr, *ser_ = nullptr;
+  std::span<Item> items_;
+  std::span<uint32_t> parents_;     // Rows of the parents' table.
+  Dictionary* keys_ = nullptr;
+  BytesColumn* nested_ = nullptr;
+  int64_t nested_values_ = 0, value_bytes_ = 0;
+  std::string nested_bytes_;        // Of the value under way.
+  Groups by_parent_;                // For AppendKeyValues and FindText; made when first asked for.
+  int64_t grouped_parents_ = -1;
+};
+
+}  // namespace sheaf::decode
