@@ -1,10 +1,10 @@
 /// What turning OTel-Arrow bytes into record batches costs beside OTLP bytes of the same spans, both by this project's decoders.
 ///
-///   otap_comparison FOLDER [NAME] [REPETITIONS]
+///   otap_comparison FOLDER [NAME] [REPETITIONS] [otap]
 ///
 /// FOLDER/NAME.otap is a stream of BatchArrowRecords and FOLDER/NAME.otlp the OTLP requests that they stand for, each message after its
 /// length in four bytes, little-endian: what `otap-go twins` writes. All batches in turn, as a server sees them; both sides take turns, so
-/// that a noisy machine disturbs both. Minimum, median and maximum over the repetitions are printed, in nanoseconds a row.
+/// that a noisy machine disturbs both; `otap` runs that side alone, for a profiler. Minimum, median and maximum over the repetitions are printed, in nanoseconds a row.
 
 #include <algorithm>
 #include <chrono>
@@ -124,6 +124,11 @@ class Comparison {
 int main(int argc, char** argv) {
   if (argc < 2) sheaf::Fail("usage: otap_comparison FOLDER [NAME] [REPETITIONS]");
   sheaf::Comparison comparison(argv[1], argc > 2 ? argv[2] : "bench");
-  comparison.Run(argc > 3 ? std::max(1, std::atoi(argv[3])) : 9);
+  const int repetitions = argc > 3 ? std::max(1, std::atoi(argv[3])) : 9;
+  if (argc > 4) {
+    for (int i = 0; i < repetitions; ++i) comparison.Otap();
+  } else {
+    comparison.Run(repetitions);
+  }
   return 0;
 }

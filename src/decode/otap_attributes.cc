@@ -13,14 +13,6 @@ namespace {
 /// OTel-Arrow's numbers of value types.
 enum OtapType : uint8_t { kOtapEmpty, kOtapStr, kOtapInt, kOtapDouble, kOtapBool, kOtapMap, kOtapSlice, kOtapBytes };
 
-template <typename T>
-T NumberAt(const OtapColumn* column, int64_t row) {
-  T value;
-  const int32_t at = static_cast<int32_t>(row);
-  ReadNumbers<T>(column, {&at, 1}, &value);
-  return value;
-}
-
 }  // namespace
 
 Status OtapAttributes::Read(const OtapTable& table, const IdIndex& parents, const Limits& limits, OtapColumns* columns) {
@@ -65,63 +57,97 @@ Status OtapAttributes::ReadItems(const OtapTable& table, const Limits& limits) {
   auto* keys = columns_->Scratch<int32_t>(table.rows);
   ReadNumbers<uint8_t>(table.Find(OtapField::kType), {nullptr, table.rows}, types);
   columns_->NumberTexts(table.Find(OtapField::kKey), {nullptr, table.rows}, keys_, keys);
-  for (int64_t i = 0; i < table.rows; ++i) {
-    Item& item = items_[static_cast<size_t>(i)];
-    item = {"", 0, 0, keys[i], ValueType::kEmpty};
-    SHEAF_RETURN_NOT_OK(ReadItem(table, i, types[i], limits, &item));
-    value_bytes_ += item.size;
+  for (int64_t i = 0; i < table.rows; ++i) items_[static_cast<size_t>(i)] = {"", 0, 0, keys[i], ValueType::kEmpty};
+  for (int64_t begin = 0, end = 0; begin < table.rows; begin = end) {
+    while (end < table.rows && types[end] == types[begin]) ++end;
+    SHEAF_RETURN_NOT_OK(ReadRun(table, types[begin], begin, end, limits));
   }
   return Status::OK();
 }
 
-Status OtapAttributes::ReadItem(const OtapTable& table, int64_t row, uint8_t type, const Limits& limits, Item* item) {
-  const auto set_bytes = [&](ValueType value_type, const OtapColumn* column) {
-    item->type = value_type;
-    const std::string_view bytes = column == nullptr ? std::string_view() : column->Bytes(row);
-    if (bytes.empty()) return;
-    item->data = bytes.data();
-    item->size = static_cast<uint32_t>(bytes.size());
-  };
+Status OtapAttributes::ReadRun(const OtapTable& table, uint8_t type, int64_t begin, int64_t end, const Limits& limits) {
   switch (type) {
-    case kOtapStr: set_bytes(ValueType::kString, str_); break;
-    case kOtapBytes: set_bytes(ValueType::kBytes, bytes_); break;
-    case kOtapInt:
-      item->type = ValueType::kInt;
-      item->num = NumberAt<int64_t>(int_, row);
-      break;
-    case kOtapDouble:
-      item->type = ValueType::kDouble;
-      item->num = NumberAt<int64_t>(double_, row);
-      break;
-    case kOtapBool: {
-      uint8_t value;
-      const auto at = static_cast<int32_t>(row);
-      ReadBools(bool_, {&at, 1}, &value);
-      item->type = ValueType::kBool;
-      item->num = value;
-      break;
-    }
-    case kOtapMap: return ReadNested(ser_, row, ValueType::kKvList, limits, item);
-    case kOtapSlice: return ReadNested(ser_, row, ValueType::kArray, limits, item);
     case kOtapEmpty: break;
+    case kOtapStr: ReadBytes(ValueType::kString, str_, begin, end); break;
+    case kOtapBytes: ReadBytes(ValueType::kBytes, bytes_, begin, end); break;
+    case kOtapInt: ReadInts(ValueType::kInt, int_, begin, end); break;
+    case kOtapDouble: ReadInts(ValueType::kDouble, double_, begin, end); break;
+    case kOtapBool:
+      for (int64_t i = begin; i < end; ++i) {
+        uint8_t value;
+        const auto row = static_cast<int32_t>(i);
+        ReadBools(bool_, {&row, 1}, &value);
+        items_[static_cast<size_t>(i)].type = ValueType::kBool;
+        items_[static_cast<size_t>(i)].num = value;
+      }
+      break;
+    case kOtapMap: return ReadNested(ValueType::kKvList, ser_, begin, end, limits);
+    case kOtapSlice: return ReadNested(ValueType::kArray, ser_, begin, end, limits);
     default:
       return MakeError(ErrorKind::kInvalid, "{}, row {}: type {} of an attribute's value; OTel-Arrow defines 0 to 7",
-                       wire::OtapPayloadName(table.type), row, type);
+                       wire::OtapPayloadName(table.type), begin, type);
   }
   return Status::OK();
 }
 
-Status OtapAttributes::ReadNested(const OtapColumn* column, int64_t row, ValueType type, const Limits& limits, Item* item) {
-  nested_bytes_.clear();
-  if (column != nullptr) {
-    const Status status = CborToOtlp(type, column->Bytes(row), limits.attribute_depth_max, &nested_bytes_);
-    if (!status.ok()) return WithContext(status, fmt::format("row {}, column ser", row));
+void OtapAttributes::ReadBytes(ValueType type, const OtapColumn* column, int64_t begin, int64_t end) {
+  Item* items = items_.data();
+  for (int64_t i = begin; i < end; ++i) items[i].type = type;
+  if (column == nullptr) return;
+  int64_t bytes = 0;
+  const auto set = [&](int64_t row, std::string_view value) {
+    if (value.empty()) return;
+    items[row].data = value.data();
+    items[row].size = static_cast<uint32_t>(value.size());
+    bytes += items[row].size;
+  };
+  if (column->dictionary == nullptr) {
+    for (int64_t i = begin; i < end; ++i) set(i, column->Bytes(i));
+  } else {
+    const OtapDictionary& values = *column->dictionary;
+    WithIndex(*column, [&](auto index_of) {
+      for (int64_t i = begin; i < end; ++i) {
+        if (column->IsNull(i)) continue;
+        const int64_t index = index_of(i);
+        if (!values.IsNull(index)) set(i, values.bytes(index));
+      }
+    });
   }
-  nested_->Reserve(nested_values_ + 1);
-  nested_->Put(nested_values_, nested_bytes_, 0);
-  item->type = type;
-  item->size = static_cast<uint32_t>(nested_bytes_.size());
-  item->num = nested_values_++;
+  value_bytes_ += bytes;
+}
+
+void OtapAttributes::ReadInts(ValueType type, const OtapColumn* column, int64_t begin, int64_t end) {
+  auto* rows = columns_->Scratch<int32_t>(end - begin);
+  auto* values = columns_->Scratch<int64_t>(end - begin);
+  for (int64_t i = begin; i < end; ++i) rows[i - begin] = static_cast<int32_t>(i);
+  ReadNumbers<int64_t>(column, {rows, end - begin}, values);
+  for (int64_t i = begin; i < end; ++i) {
+    items_[static_cast<size_t>(i)].type = type;
+    items_[static_cast<size_t>(i)].num = values[i - begin];
+  }
+}
+
+Status OtapAttributes::ReadNested(ValueType type, const OtapColumn* column, int64_t begin, int64_t end, const Limits& limits) {
+  nested_->Reserve(nested_values_ + end - begin);
+  for (int64_t i = begin; i < end; ++i) {
+    Item& item = items_[static_cast<size_t>(i)];
+    item.type = type;
+    item.num = nested_values_;
+    const std::string_view cbor = column == nullptr ? std::string_view() : column->Bytes(i);
+    if (i > begin && cbor.data() == last_cbor_.data() && cbor.size() == last_cbor_.size()) {  // The same dictionary entry.
+      item.num = nested_values_ - 1;
+      item.size = items_[static_cast<size_t>(i - 1)].size;
+      value_bytes_ += item.size;
+      continue;
+    }
+    last_cbor_ = cbor;
+    nested_bytes_.clear();
+    const Status status = CborToOtlp(type, cbor, limits.attribute_depth_max, &nested_bytes_);
+    if (!status.ok()) return WithContext(status, fmt::format("row {}, column ser", i));
+    nested_->Put(nested_values_++, nested_bytes_, 0);
+    item.size = static_cast<uint32_t>(nested_bytes_.size());
+    value_bytes_ += item.size;
+  }
   return Status::OK();
 }
 

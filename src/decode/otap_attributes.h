@@ -39,8 +39,11 @@ class OtapAttributes {
     ValueType type;
   };
   Status ReadItems(const OtapTable& table, const Limits& limits);
-  Status ReadItem(const OtapTable& table, int64_t row, uint8_t type, const Limits& limits, Item* item);
-  Status ReadNested(const OtapColumn* column, int64_t row, ValueType type, const Limits& limits, Item* item);
+  /// Rows [begin, end), whose values all have this type: senders sort by it.
+  Status ReadRun(const OtapTable& table, uint8_t type, int64_t begin, int64_t end, const Limits& limits);
+  void ReadBytes(ValueType type, const OtapColumn* column, int64_t begin, int64_t end);
+  void ReadInts(ValueType type, const OtapColumn* column, int64_t begin, int64_t end);
+  Status ReadNested(ValueType type, const OtapColumn* column, int64_t begin, int64_t end, const Limits& limits);
   AttributeValue Value(const Item& item) const;
   void GroupByParent(int64_t parents);
 
@@ -53,6 +56,7 @@ class OtapAttributes {
   BytesColumn* nested_ = nullptr;
   int64_t nested_values_ = 0, value_bytes_ = 0;
   std::string nested_bytes_;        // Of the value under way.
+  std::string_view last_cbor_;      // Of the value before.
   Groups by_parent_;                // For AppendKeyValues and FindText; made when first asked for.
   int64_t grouped_parents_ = -1;
 };

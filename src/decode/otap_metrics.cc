@@ -1,8 +1,8 @@
 /// UNIVARIATE_METRICS, the tables of data points, exemplars and their attributes to rows of the otel.metrics_… tables.
 
 #include <bit>
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "decode/otap_signals.h"
 #include "decode/record_id.h"
@@ -175,22 +175,12 @@ Status DecodeExemplarParents(const OtapTable& table, OtapColumns* columns, uint3
   ReadPresence(table.Find(OtapField::kDoubleValue), rows, is_double);
   ReadNumbers<int64_t>(table.Find(OtapField::kIntValue), rows, ints);
   ReadNumbers<double>(table.Find(OtapField::kDoubleValue), rows, doubles);
-  std::optional<int64_t> last_int;
-  std::optional<double> last_double;
+  int64_t last = -1;  // The last row that has a value; one without follows whatever came before.
   return DecodeQuasiDeltas(table, parents, [&](int64_t i) {
-    if (is_int[i] != 0) {
-      const bool same = last_int == ints[i];
-      last_int = ints[i];
-      last_double.reset();
-      return same;
-    }
-    if (is_double[i] != 0) {
-      const bool same = last_double.has_value() && *last_double == doubles[i];
-      last_double = doubles[i];
-      last_int.reset();
-      return same;
-    }
-    return true;  // Without a value an exemplar follows whatever came before.
+    if (is_int[i] == 0 && is_double[i] == 0) return true;
+    const int64_t before = std::exchange(last, i);
+    if (before < 0 || is_int[before] != is_int[i]) return false;
+    return is_int[i] != 0 ? ints[before] == ints[i] : doubles[before] == doubles[i];
   });
 }
 

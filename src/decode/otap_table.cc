@@ -4,8 +4,6 @@
 #include <limits>
 #include <utility>
 
-#include <arrow/util/compression.h>
-
 namespace sheaf::decode {
 namespace {
 
@@ -123,7 +121,20 @@ bool IsBytes(IpcType type) { return type == IpcType::kText || type == IpcType::k
 template <typename Index>
 uint64_t Largest(const uint8_t* values, int64_t n) {
   Index largest = 0;
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, LoadAt<Index>(values, i));
+  int64_t i = 0;
+  if constexpr (sizeof(Index) <= 2) {
+    __m128i most = _mm_setzero_si128();
+    constexpr int64_t kLanes = 16 / sizeof(Index);
+    for (; i + kLanes <= n; i += kLanes) {
+      const __m128i next = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + i * static_cast<int64_t>(sizeof(Index))));
+      if constexpr (sizeof(Index) == 1) most = _mm_max_epu8(most, next);
+      else most = _mm_add_epi16(most, _mm_subs_epu16(next, most));  // The larger: SSE2 has no unsigned maximum of 16 bits.
+    }
+    Index lanes[kLanes];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(lanes), most);
+    largest = *std::max_element(lanes, lanes + kLanes);
+  }
+  for (; i < n; ++i) largest = std::max(largest, LoadAt<Index>(values, i));
   return largest;
 }
 
@@ -155,26 +166,12 @@ uint64_t OtapDictionary::StartRound() const {
   return round_;
 }
 
-OtapScratch::OtapScratch() = default;
-OtapScratch::~OtapScratch() = default;
-
 Result<std::string_view> OtapScratch::Inflate(wire::IpcCodec codec, std::string_view compressed) {
   if (compressed.empty()) return compressed;
-  if (compressed.size() < sizeof(int64_t)) return MakeError(ErrorKind::kInvalid, "a compressed buffer without its length");
-  const auto bytes = LoadAt<int64_t>(reinterpret_cast<const uint8_t*>(compressed.data()), 0);
-  compressed.remove_prefix(sizeof(int64_t));
-  if (bytes == -1) return compressed;
-  if (bytes < 0 || bytes > kOffsetMax) return MakeError(ErrorKind::kInvalid, "a compressed buffer that claims {} bytes", bytes);
-  auto& decompressor = codec == wire::IpcCodec::kZstd ? zstd_ : lz4_;
-  if (decompressor == nullptr) {
-    SHEAF_ASSIGN_OR_RETURN(decompressor, arrow::util::Codec::Create(codec == wire::IpcCodec::kZstd ? arrow::Compression::ZSTD
-                                                                                                     : arrow::Compression::LZ4_FRAME));
-  }
+  SHEAF_ASSIGN_OR_RETURN(const int64_t bytes, wire::IpcInflater::ClaimedBytes(compressed));
+  if (bytes < 0) return compressed.substr(sizeof(int64_t));
   uint8_t* out = Bytes(bytes);
-  const auto got = decompressor->Decompress(static_cast<int64_t>(compressed.size()), reinterpret_cast<const uint8_t*>(compressed.data()), bytes, out);
-  if (!got.ok() || *got != bytes) {
-    return MakeError(ErrorKind::kInvalid, "a compressed buffer of {} bytes that does not inflate to {}", compressed.size(), bytes);
-  }
+  SHEAF_RETURN_NOT_OK(inflater_.Inflate(codec, compressed, out, bytes));
   return std::string_view(reinterpret_cast<const char*>(out), static_cast<size_t>(bytes));
 }
 

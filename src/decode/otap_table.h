@@ -24,10 +24,6 @@
 #include "wire/arrow_ipc.h"
 #include "wire/otap_messages.h"
 
-namespace arrow::util {
-class Codec;
-}
-
 namespace sheaf::decode {
 
 /// The columns that OTel-Arrow defines, in whatever tables they stand.
@@ -171,8 +167,6 @@ struct StreamMemory {
 /// Decompressors and memory for compressed buffers. Not thread-safe.
 class OtapScratch {
  public:
-  OtapScratch();
-  ~OtapScratch();
   void Start(RequestMemory* memory) { buffers_.Start(memory); }
   void Trim() { buffers_.Trim(); }
   uint8_t* Bytes(int64_t bytes) { return buffers_.Next(bytes, false)->data(); }
@@ -180,7 +174,7 @@ class OtapScratch {
 
  private:
   RecycledBuffers buffers_;
-  std::unique_ptr<arrow::util::Codec> zstd_, lz4_;
+  wire::IpcInflater inflater_;
 };
 
 /// The IPC stream of one payload type. Not thread-safe.

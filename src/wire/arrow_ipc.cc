@@ -1,5 +1,10 @@
 #include "wire/arrow_ipc.h"
 
+#include <limits>
+
+#include <arrow/util/compression.h>
+#include <zstd.h>
+
 namespace sheaf::wire {
 namespace {
 
@@ -168,6 +173,41 @@ Result<IpcBatch> IpcReader::ReadBatch() {
   }
   if (!metadata_.ok() || out.rows < 0) return Malformed("batch");
   return out;
+}
+
+struct IpcInflater::Decoders {
+  ~Decoders() { ZSTD_freeDCtx(zstd); }
+  ZSTD_DCtx* zstd = nullptr;
+  std::unique_ptr<arrow::util::Codec> lz4;
+};
+
+IpcInflater::IpcInflater() : decoders_(std::make_unique<Decoders>()) {}
+IpcInflater::~IpcInflater() = default;
+
+Result<int64_t> IpcInflater::ClaimedBytes(std::string_view buffer) {
+  FlatBuffer bytes(buffer);
+  const auto claimed = bytes.Load<int64_t>(0);
+  if (bytes.ok() && claimed >= -1 && claimed <= std::numeric_limits<int32_t>::max()) return claimed;
+  return MakeError(ErrorKind::kInvalid, "a compressed buffer of {} bytes that claims to inflate to {}", buffer.size(), claimed);
+}
+
+Status IpcInflater::Inflate(IpcCodec codec, std::string_view buffer, uint8_t* out, int64_t bytes) {
+  buffer.remove_prefix(sizeof(int64_t));
+  int64_t got = -1;
+  if (codec == IpcCodec::kZstd) {
+    if (decoders_->zstd == nullptr) decoders_->zstd = ZSTD_createDCtx();
+    if (decoders_->zstd == nullptr) return MakeError(ErrorKind::kOutOfMemory, "no memory for a zstd decoder");
+    const size_t n = ZSTD_decompressDCtx(decoders_->zstd, out, static_cast<size_t>(bytes), buffer.data(), buffer.size());
+    if (!ZSTD_isError(n)) got = static_cast<int64_t>(n);
+  } else {
+    if (decoders_->lz4 == nullptr) {
+      SHEAF_ASSIGN_OR_RETURN(decoders_->lz4, arrow::util::Codec::Create(arrow::Compression::LZ4_FRAME));
+    }
+    const auto n = decoders_->lz4->Decompress(static_cast<int64_t>(buffer.size()), reinterpret_cast<const uint8_t*>(buffer.data()), bytes, out);
+    if (n.ok()) got = *n;
+  }
+  if (got == bytes) return Status::OK();
+  return MakeError(ErrorKind::kInvalid, "a compressed buffer of {} bytes that does not inflate to {}", buffer.size(), bytes);
 }
 
 }  // namespace sheaf::wire

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,6 +96,25 @@ class IpcReader {
   FlatBuffer metadata_;
   FlatTable header_;
   IpcKind kind_ = IpcKind::kSchema;
+};
+
+/// Inflates compressed buffers; keeps its decoder, since making one costs more than most buffers do. Not thread-safe.
+class IpcInflater {
+ public:
+  IpcInflater();
+  ~IpcInflater();
+  IpcInflater(const IpcInflater&) = delete;
+  IpcInflater& operator=(const IpcInflater&) = delete;
+
+  /// The length that a compressed buffer claims to inflate to; negative where it is not compressed after all, and follows its length as
+  /// it is. Errors: Invalid (too short to say, or a claim beyond 2 GiB).
+  static Result<int64_t> ClaimedBytes(std::string_view buffer);
+  /// Inflates what follows the length into `out`, which has room for `bytes`. Errors: Invalid (malformed, or another length), OutOfMemory.
+  Status Inflate(IpcCodec codec, std::string_view buffer, uint8_t* out, int64_t bytes);
+
+ private:
+  struct Decoders;
+  std::unique_ptr<Decoders> decoders_;
 };
 
 }  // namespace sheaf::wire
