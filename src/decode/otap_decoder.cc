@@ -84,14 +84,14 @@ class OtapDecoder::Impl {
 
   int64_t kept_bytes() const { return memory_.held() + otlp_.kept_bytes(); }
 
-  Result<DecodeResult> Decode(OtapStream::Impl* stream, const wire::BatchArrowRecords& batch) {
+  Result<DecodeResult> Decode(OtapStream::Impl* stream, const wire::BatchArrowRecords& batch, bool make) {
     int64_t bytes = 0;
     for (const wire::ArrowPayload& payload : batch.payloads) bytes += static_cast<int64_t>(payload.record.size());
     // What earlier batches left is not this one's: what is accepted must not depend on them.
     memory_.set_bytes_max(memory_.held() + context_.limits.memory_bytes_base + context_.limits.memory_per_request_byte * bytes);
     context_.buffers.Start(&memory_);
     scratch_.Start(&memory_);
-    Result<DecodeResult> result = ReadAndMake(stream, batch);
+    Result<DecodeResult> result = ReadAndMake(stream, batch, make);
     tables_.clear();
     if (memory_.held() > Decoder::kKeptBytesMax) {
       context_.buffers.Trim();
@@ -102,10 +102,10 @@ class OtapDecoder::Impl {
   }
 
  private:
-  Result<DecodeResult> ReadAndMake(OtapStream::Impl* stream, const wire::BatchArrowRecords& batch) {
+  Result<DecodeResult> ReadAndMake(OtapStream::Impl* stream, const wire::BatchArrowRecords& batch, bool make) {
     Status status = ReadPayloads(stream, batch);
     DecodeResult result;
-    if (status.ok()) status = Guarded([&] { return Make(stream->signal, &result); });
+    if (status.ok() && make) status = Guarded([&] { return Make(stream->signal, &result); });
     if (!status.ok()) return status;
     return result;
   }
@@ -197,6 +197,12 @@ class OtapDecoder::Impl {
 OtapDecoder::OtapDecoder(const OtapLimits& limits, arrow::MemoryPool* pool) : impl_(std::make_unique<Impl>(limits, pool)) {}
 OtapDecoder::~OtapDecoder() = default;
 int64_t OtapDecoder::kept_bytes() const { return impl_->kept_bytes(); }
-Result<DecodeResult> OtapDecoder::Decode(OtapStream* stream, const wire::BatchArrowRecords& batch) { return impl_->Decode(stream->impl_.get(), batch); }
+Result<DecodeResult> OtapDecoder::Decode(OtapStream* stream, const wire::BatchArrowRecords& batch) {
+  return impl_->Decode(stream->impl_.get(), batch, true);
+}
+void OtapDecoder::Skip(OtapStream* stream, const wire::BatchArrowRecords& batch) {
+  // A payload that cannot be read says so again where a later batch needs it.
+  static_cast<void>(impl_->Decode(stream->impl_.get(), batch, false));
+}
 
 }  // namespace sheaf::decode

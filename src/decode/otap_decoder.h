@@ -60,6 +60,9 @@ class OtapDecoder {
   /// its payloads have been applied to the stream as far as they could be read, and payload types that could not be read wait for a schema.
   Result<DecodeResult> Decode(OtapStream* stream, const wire::BatchArrowRecords& batch);
 
+  /// Applies a batch to its stream and makes no rows of it: for a batch that is refused, on which later ones build all the same.
+  void Skip(OtapStream* stream, const wire::BatchArrowRecords& batch);
+
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;

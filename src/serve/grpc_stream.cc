@@ -77,11 +77,13 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     if (context_->handlers.load(std::memory_order_relaxed) > 2 * context_->options().streams_max) {
       return Refuse(RetryLater("too many calls of this connection still run"), "handlers");
     }
+    if (route_->duplex) receiver_ = route_->duplex(MakeCall());
   }
 
   void OnData(std::span<const std::byte> data) override {
     if (!receiving_) return;
     rate_.Add(static_cast<int64_t>(data.size()));
+    unopened_bytes_ += data.size();
     while (!data.empty() && receiving_) {
       if (prefix_have_ < kPrefixBytes) {
         const size_t n = std::min(data.size(), kPrefixBytes - prefix_have_);
@@ -89,6 +91,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
         prefix_have_ += n;
         data = data.subspan(n);
         if (prefix_have_ == kPrefixBytes) OnPrefix();
+        TakeMessage();
         continue;
       }
       if (message_.size() == message_bytes_) {
@@ -99,11 +102,18 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
         return Refuse(RetryLater("the server is short of memory; send the request again later"), "memory");
       }
       data = data.subspan(n);
+      TakeMessage();
     }
+    OpenWindow();
   }
 
   void OnEnd() override {
     if (!receiving_) return;
+    if (duplex() && prefix_have_ == 0) {
+      receiving_ = false;
+      ended_ = true;
+      return RunNext();
+    }
     if (prefix_have_ == 0) return Refuse({GrpcCode::kUnimplemented, "the request has no message", {}}, "messages");
     if (prefix_have_ < kPrefixBytes || message_.size() < message_bytes_) {
       return Refuse({GrpcCode::kInternal, "the request ends inside a message", {}}, "messages");
@@ -113,17 +123,20 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     context_->listener->workers.Post([self = shared_from_this()] { self->Run(); });
   }
 
-  bool receiving() const override { return receiving_; }
+  bool receiving() const override { return receiving_ && !duplex(); }
   void Excuse(std::chrono::steady_clock::duration time) override { rate_.Excuse(time); }
 
   void OnClosed() override {
     closed_ = true;
     deadline_timer_.reset();
     answer_->PeerGone();
+    Drop();
+    receiver_.reset();
   }
 
   void Check(TimePoint now) override {
     now_ = now;
+    if (duplex() && (prefix_have_ == 0 || !waiting_.empty())) rate_ = UploadRate(now);  // Between messages, or held back by us.
     if (receiving_ && rate_.TooSlow(now, context_->options())) {
       Refuse({GrpcCode::kDeadlineExceeded, "the request message arrives too slowly", {}}, "slow_upload");
     }
@@ -190,9 +203,69 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   }
 
   void Drop() {
+    waiting_.clear();
     if (!receiving_) return;  // A worker may have the message by now.
     receiving_ = false;
     message_ = MessageBuffer();
+  }
+
+  bool duplex() const { return route_ != nullptr && route_->duplex != nullptr; }
+
+  std::shared_ptr<Call> MakeCall() {
+    auto call = std::make_shared<Call>(answer_, context_);
+    call->path = path_;
+    call->metadata = std::move(metadata_);
+    call->peer = context_->peer;
+    call->deadline = deadline_;
+    call->has_reply = route_->unary != nullptr;
+    return call;
+  }
+
+  /// Of a bidirectional call: puts a message that is complete in line.
+  void TakeMessage() {
+    if (!duplex() || !receiving_ || prefix_have_ < kPrefixBytes || message_.size() < message_bytes_) return;
+    waiting_.push_back({std::exchange(message_, MessageBuffer(context_->memory)), message_encoding_});
+    prefix_have_ = 0;
+    message_bytes_ = 0;
+    RunNext();
+  }
+
+  /// Hands the receiver the next message, or the end, once it wants more.
+  void RunNext() {
+    if (running_ || receiver_ == nullptr || answer_->finished()) return;
+    if (waiting_.empty() && !std::exchange(ended_, false)) return;
+    running_ = true;
+    if (waiting_.empty()) return context_->listener->workers.Post([receiver = receiver_] { receiver->OnEnd(); });
+    auto message = std::make_shared<Waiting>(std::move(waiting_.front()));  // A task must be copyable.
+    waiting_.pop_front();
+    const auto next = [self = weak_from_this(), io = context_->io] {
+      io->Post([self] {
+        if (const auto stream = self.lock()) stream->OnNext();
+      });
+    };
+    context_->listener->workers.Post([self = shared_from_this(), receiver = receiver_, message, next] {
+      Result<std::unique_ptr<Body>> body = self->Inflate(std::move(message->buffer), message->encoding);
+      if (!body.ok()) return self->Reject(body.status());
+      receiver->OnMessage(std::move(*body), next);
+    });
+  }
+
+  void OnNext() {
+    running_ = false;
+    if (closed_) return;
+    RunNext();
+    OpenWindow();
+  }
+
+  /// Of a bidirectional call: lets the peer send on, unless messages wait that the receiver does not want yet.
+  void OpenWindow() {
+    if (!duplex() || closed_ || !waiting_.empty()) return;
+    if (unopened_bytes_ != 0) link_.ConsumeStream(std::exchange(unopened_bytes_, 0));
+  }
+
+  Result<std::unique_ptr<Body>> Inflate(MessageBuffer message, wire::Encoding encoding) const {
+    const wire::InflateLimits limits{context_->options().message_bytes_max, context_->options().inflate_ratio_max};
+    return MakeBody(std::move(message), encoding, limits);
   }
 
   void Refuse(GrpcStatus status, const char* reason) {
@@ -212,25 +285,19 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
       return Refuse({GrpcCode::kResourceExhausted, "the message of " + std::to_string(message_bytes_) + " bytes is larger than " +
                                                        std::to_string(bytes_max) + "; send less at once", {}}, "too_large");
     }
-    if (byte(0) == 0) encoding_ = wire::Encoding::kIdentity;
+    message_encoding_ = byte(0) == 0 ? wire::Encoding::kIdentity : encoding_;
     message_.Expect(message_bytes_);
   }
 
   /// On a worker, or on the I/O thread for inline handlers.
   void Run() {
     if (answer_->finished()) return;
-    const wire::InflateLimits limits{context_->options().message_bytes_max, context_->options().inflate_ratio_max};
-    Result<std::unique_ptr<Body>> body = MakeBody(std::exchange(message_, MessageBuffer()), encoding_, limits);
+    Result<std::unique_ptr<Body>> body = Inflate(std::exchange(message_, MessageBuffer()), message_encoding_);
     if (!body.ok()) return Reject(body.status());
-    auto call = std::make_shared<Call>(answer_, context_);
-    call->path = path_;
-    call->metadata = std::move(metadata_);
+    const std::shared_ptr<Call> call = MakeCall();
     call->message = std::move(*body);
-    call->peer = context_->peer;
-    call->deadline = deadline_;
-    call->has_reply = route_->unary != nullptr;
-    if (route_->unary) route_->unary(std::move(call));
-    else route_->streaming(std::move(call));
+    if (route_->unary) route_->unary(call);
+    else route_->streaming(call);
   }
 
   void Reject(const Status& error) {
@@ -247,7 +314,10 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     GrpcAnswer::Progress news = answer_->Take();
     for (std::string& piece : news.pieces) pieces_.push_back(std::move(piece));
     finished_ = news.finished;
-    if (finished_) deadline_timer_.reset();
+    if (finished_) {
+      deadline_timer_.reset();
+      if (duplex()) Drop();  // What is still on its way nobody wants.
+    }
     if (headers_sent_) return link_.ResumeData();
     headers_sent_ = true;
     wire::Http2Headers headers{{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-accept-encoding", kAcceptEncoding}};
@@ -282,7 +352,8 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   std::string path_;
   Headers metadata_;
   const GrpcRoute* route_ = nullptr;  // Of context_->listener.
-  wire::Encoding encoding_ = wire::Encoding::kIdentity;
+  wire::Encoding encoding_ = wire::Encoding::kIdentity;          // Of the call.
+  wire::Encoding message_encoding_ = wire::Encoding::kIdentity;  // Of the message under way.
   std::optional<TimePoint> deadline_;
   std::unique_ptr<IoTimer> deadline_timer_;
 
@@ -292,6 +363,17 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   MessageBuffer message_;
   UploadRate rate_;
   bool receiving_ = true;
+
+  // Of a bidirectional call.
+  struct Waiting {
+    MessageBuffer buffer;
+    wire::Encoding encoding;
+  };
+  std::shared_ptr<GrpcReceiver> receiver_;
+  std::deque<Waiting> waiting_;   // Complete, and not yet wanted.
+  size_t unopened_bytes_ = 0;     // Received, and the stream's window not yet opened for them.
+  bool running_ = false;          // The receiver has a message and has not asked for the next.
+  bool ended_ = false;            // The peer has sent its last one, and the receiver does not know yet.
 
   std::deque<std::string> pieces_;  // To send.
   size_t piece_offset_ = 0;

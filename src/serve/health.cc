@@ -10,10 +10,13 @@
 namespace sheaf::serve {
 namespace {
 
-constexpr const char* kOtlpServices[] = {
+constexpr const char* kIngestServices[] = {
     "opentelemetry.proto.collector.trace.v1.TraceService",
     "opentelemetry.proto.collector.logs.v1.LogsService",
     "opentelemetry.proto.collector.metrics.v1.MetricsService",
+    "opentelemetry.proto.experimental.arrow.v1.ArrowTracesService",
+    "opentelemetry.proto.experimental.arrow.v1.ArrowLogsService",
+    "opentelemetry.proto.experimental.arrow.v1.ArrowMetricsService",
 };
 
 constexpr size_t kWatchersMax = 1024;
@@ -83,7 +86,7 @@ Health::Serving Health::Check(const std::string& service) const {
 
 Health::Serving Health::CheckLocked(const std::string& service) const {
   if (service.empty()) return ready_ ? Serving::kServing : Serving::kNotServing;
-  for (const char* known : kOtlpServices) {
+  for (const char* known : kIngestServices) {
     if (service == known) return ready_ && writable_ ? Serving::kServing : Serving::kNotServing;
   }
   return Serving::kServiceUnknown;

@@ -1,6 +1,6 @@
 /// Whether the server is ready, told in three ways: grpc.health.v1, /healthz and /readyz.
 ///
-/// "" is the server as a whole: ready from the end of Start() to the beginning of Stop(). The OTLP services are also not
+/// "" is the server as a whole: ready from the end of Start() to the beginning of Stop(). The OTLP and OTel-Arrow services are also not
 /// serving while the database takes no writes (a full disk); reads go on then, and /readyz stays 200.
 
 #pragma once

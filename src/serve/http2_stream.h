@@ -27,7 +27,7 @@ class Http2Stream {
   virtual void Check(TimePoint now) = 0;
   /// We held the peer back for so long.
   virtual void Excuse(std::chrono::steady_clock::duration time) = 0;
-  /// False once the rest of the request is of no interest: its flow-control window then stays shut.
+  /// False once the rest of the request is of no interest: its flow-control window then stays shut. Also where the stream opens it itself.
   virtual bool receiving() const = 0;
 };
 
@@ -47,6 +47,11 @@ class Http2Link {
   }
   void ResumeData() {
     session_->ResumeData(stream_);
+    host_->Changed();
+  }
+  /// Opens the stream's window for bytes of OnData(); only for streams that are never `receiving()`.
+  void ConsumeStream(size_t bytes) {
+    session_->ConsumeStream(stream_, bytes);
     host_->Changed();
   }
   void Reset(wire::Http2Error error) {

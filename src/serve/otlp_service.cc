@@ -4,7 +4,6 @@
 #include <span>
 #include <utility>
 
-#include "core/memory.h"
 #include "serve/error_codes.h"
 #include "serve/json_text.h"
 #include "wire/nested_writer.h"
@@ -98,51 +97,11 @@ ErrorBody RefusedBody(const RefusedRequest& refused) {
   return StatusBody(BodyTypeOf(refused.content_type), code, ClientMessage(refused.reason), refused.retry_after_ms);
 }
 
-/// A decoder for a scope. Declared before the batches that share its memory, so that it goes back after they are gone.
-class BorrowedDecoder {
- public:
-  explicit BorrowedDecoder(DecoderPool* pool) : pool_(pool), decoder_(pool->Take()) {}
-  ~BorrowedDecoder() { pool_->GiveBack(std::move(decoder_)); }
-  BorrowedDecoder(const BorrowedDecoder&) = delete;
-  BorrowedDecoder& operator=(const BorrowedDecoder&) = delete;
-  decode::Decoder* operator->() { return decoder_.get(); }
-
- private:
-  DecoderPool* const pool_;
-  std::unique_ptr<decode::Decoder> decoder_;
-};
-
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace
-
-std::unique_ptr<decode::Decoder> DecoderPool::Take() {
-  {
-    MutexLock lock(&mutex_);
-    if (!idle_.empty()) {
-      std::unique_ptr<decode::Decoder> decoder = std::move(idle_.back());
-      idle_.pop_back();
-      idle_bytes_ -= decoder->kept_bytes();
-      return decoder;
-    }
-  }
-  return std::make_unique<decode::Decoder>(limits_, &NamedPool("decode"));
-}
-
-void DecoderPool::GiveBack(std::unique_ptr<decode::Decoder> decoder) {
-  const int64_t bytes = decoder->kept_bytes();
-  MutexLock lock(&mutex_);
-  if (idle_bytes_ + bytes > kIdleBytesMax) return;  // Freed by the caller's frame, after the lock.
-  idle_bytes_ += bytes;
-  idle_.push_back(std::move(decoder));
-}
-
-int64_t DecoderPool::idle_bytes() const {
-  MutexLock lock(&mutex_);
-  return idle_bytes_;
-}
 
 Result<std::unique_ptr<OtlpService>> OtlpService::Make(store::Database* database, const OtlpOptions& options) {
   std::unique_ptr<OtlpService> service(new OtlpService(database, options));
@@ -212,9 +171,13 @@ void OtlpService::Post(OtlpRequest kind, std::shared_ptr<HttpExchange> exchange)
 }
 
 void OtlpService::Ingest(OtlpRequest kind, std::string_view request, Answer answer) {
-  bool answered = false;
-  Result<IngestOutcome> outcome = DecodeAndAppend(kind, request, &answered, &answer);
-  if (!answered) answer(std::move(outcome));
+  metrics_[kind].bytes->Add(request.size());
+  const Status admitted = Admit();
+  if (!admitted.ok()) return answer(admitted);
+  BorrowedDecoder decoder(&decoders_);
+  Result<decode::DecodeResult> decoded = Decode(kind, request, decoder.get());
+  if (!decoded.ok()) return answer(decoded.status());
+  Append(kind, std::move(*decoded), std::move(answer));
 }
 
 Result<std::shared_ptr<const TailSampler::Taken>> OtlpService::Sample(std::vector<decode::TableBatch>* spans) {
@@ -231,50 +194,54 @@ Result<std::shared_ptr<const TailSampler::Taken>> OtlpService::Sample(std::vecto
   return std::make_shared<const TailSampler::Taken>(std::move(taken));
 }
 
-/// Sets `answered` where the log will run `answer`; otherwise the result is the outcome.
-Result<IngestOutcome> OtlpService::DecodeAndAppend(OtlpRequest kind, std::string_view request, bool* answered, Answer* answer) {
-  const IngestMetrics::Signal& counters = metrics_[kind];
-  counters.bytes->Add(request.size());
-  if (options_.overloaded && options_.overloaded()) {
-    return MakeError(ErrorKind::kThrottled, "recent rows fill their memory until they are sealed; send the request again later");
-  }
+Status OtlpService::Admit() const {
+  if (!options_.overloaded || !options_.overloaded()) return Status::OK();
+  return MakeError(ErrorKind::kThrottled, "recent rows fill their memory until they are sealed; send the request again later");
+}
+
+Result<decode::DecodeResult> OtlpService::Decode(OtlpRequest kind, std::string_view request, decode::Decoder* decoder) {
   const auto start = std::chrono::steady_clock::now();
   const auto bytes = std::as_bytes(std::span(request.data(), request.size()));
-
-  BorrowedDecoder decoder(&decoders_);
   Result<decode::DecodeResult> decoded = kind == OtlpRequest::kTraces ? decoder->Traces(bytes)
                                          : kind == OtlpRequest::kLogs ? decoder->Logs(bytes)
                                                                       : decoder->Metrics(bytes);
-  counters.decode_seconds->Observe(SecondsSince(start));
-  if (!decoded.ok()) return decoded.status();
+  metrics_[kind].decode_seconds->Observe(SecondsSince(start));
+  return decoded;
+}
 
+void OtlpService::Append(OtlpRequest kind, decode::DecodeResult decoded, Answer answer) {
   const IngestOutcome outcome{
-      .accepted = decoded->accepted, .rejected = decoded->rejected, .rejected_reason = std::move(decoded->rejected_reason)};
-  counters.rejected->Add(static_cast<uint64_t>(outcome.rejected));
+      .accepted = decoded.accepted, .rejected = decoded.rejected, .rejected_reason = std::move(decoded.rejected_reason)};
+  metrics_[kind].rejected->Add(static_cast<uint64_t>(outcome.rejected));
   std::shared_ptr<const TailSampler::Taken> taken;
   if (kind == OtlpRequest::kTraces) {
-    SHEAF_ASSIGN_OR_RETURN(taken, Sample(&decoded->batches));
+    auto sampled = Sample(&decoded.batches);
+    if (!sampled.ok()) return answer(sampled.status());
+    taken = *std::move(sampled);
   }
-  if (decoded->batches.empty()) return outcome;
+  if (decoded.batches.empty()) return answer(outcome);
+  const Status refused = TryAppend(kind, outcome, std::move(decoded.batches), taken, answer);
+  if (refused.ok()) return;
+  if (taken) tail_.GiveBack(*taken);
+  answer(refused);
+}
+
+Status OtlpService::TryAppend(OtlpRequest kind, const IngestOutcome& outcome, std::vector<decode::TableBatch> batches,
+                              const std::shared_ptr<const TailSampler::Taken>& taken, const Answer& answer) {
   std::vector<store::TableRows> rows;
-  rows.reserve(decoded->batches.size());
+  rows.reserve(batches.size());
   int64_t logged = 0;
-  for (decode::TableBatch& batch : decoded->batches) {
+  for (decode::TableBatch& batch : batches) {
     logged += batch.batch->num_rows();
     rows.push_back({.table = tables_[static_cast<int>(batch.signal)], .batch = std::move(batch.batch)});
   }
-  // `answer` is copied: where the append is refused, the caller still needs it.
-  auto done = [this, answer = *answer, outcome, logged, taken, durable = counters.rows](Result<Lsn> lsn) {
+  auto done = [this, answer, outcome, logged, taken, durable = metrics_[kind].rows](Result<Lsn> lsn) {
     if (taken) lsn.ok() ? tail_.CountLogged(*taken) : tail_.GiveBack(*taken);
     if (!lsn.ok()) return answer(lsn.status());
     durable->Add(static_cast<uint64_t>(logged));
     answer(outcome);
   };
-  const Status appended = database_->AppendAsync(rows, store::WriteOptions(), std::move(done));
-  if (!appended.ok() && taken) tail_.GiveBack(*taken);
-  SHEAF_RETURN_NOT_OK(appended);
-  *answered = true;
-  return outcome;
+  return database_->AppendAsync(rows, store::WriteOptions(), std::move(done));
 }
 
 }  // namespace sheaf::serve

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "core/mutex.h"
 #include "decode/decoder.h"
+#include "serve/decoder_pool.h"
 #include "serve/head_sampler.h"
 #include "serve/ingest_metrics.h"
 #include "serve/tail_sampler.h"
@@ -38,24 +38,7 @@ struct IngestOutcome {
   std::string rejected_reason;
 };
 
-/// Decoders to borrow: as many as there are requests being decoded at once. Thread-safe.
-class DecoderPool {
- public:
-  /// What decoders that nobody uses may keep for the next requests, all together.
-  static constexpr int64_t kIdleBytesMax = int64_t{64} << 20;
-
-  explicit DecoderPool(decode::Limits limits) : limits_(limits) {}
-  std::unique_ptr<decode::Decoder> Take() SHEAF_EXCLUDES(mutex_);
-  /// Drops the decoder where the idle ones would keep too much.
-  void GiveBack(std::unique_ptr<decode::Decoder> decoder) SHEAF_EXCLUDES(mutex_);
-  int64_t idle_bytes() const SHEAF_EXCLUDES(mutex_);
-
- private:
-  const decode::Limits limits_;
-  mutable Mutex mutex_;
-  std::vector<std::unique_ptr<decode::Decoder>> idle_ SHEAF_GUARDED_BY(mutex_);
-  int64_t idle_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;
-};
+using DecoderPool = DecoderPoolOf<decode::Decoder, decode::Limits>;
 
 /// Thread-safe. Must outlive the transport it is registered with, and every append that it started: close the database first.
 class OtlpService {
@@ -73,6 +56,14 @@ class OtlpService {
   /// thread after the rows are durable. `request` may be freed when this returns.
   void Ingest(wire::OtlpRequest kind, std::string_view request, Answer answer);
 
+  // For other protocols that bring the same rows (OtapService).
+
+  /// Throttled while recent rows fill their memory: nothing is to be decoded then.
+  Status Admit() const;
+  /// Hands decoded rows to the log. `answer` is run as Ingest() does.
+  void Append(wire::OtlpRequest kind, decode::DecodeResult decoded, Answer answer);
+  IngestMetrics* metrics() { return &metrics_; }
+
  private:
   OtlpService(store::Database* database, const OtlpOptions& options)
       : database_(database), options_(options), decoders_(options.limits), tail_(options.tail, options.clock) {}
@@ -81,7 +72,10 @@ class OtlpService {
   void Post(wire::OtlpRequest kind, std::shared_ptr<HttpExchange> exchange);
   /// Leaves of spans those that are kept, and adds what tail sampling takes, which is null where it takes part in nothing.
   Result<std::shared_ptr<const TailSampler::Taken>> Sample(std::vector<decode::TableBatch>* spans);
-  Result<IngestOutcome> DecodeAndAppend(wire::OtlpRequest kind, std::string_view request, bool* answered, Answer* answer);
+  Result<decode::DecodeResult> Decode(wire::OtlpRequest kind, std::string_view request, decode::Decoder* decoder);
+  /// Not OK where the log will not run `answer`.
+  Status TryAppend(wire::OtlpRequest kind, const IngestOutcome& outcome, std::vector<decode::TableBatch> batches,
+                   const std::shared_ptr<const TailSampler::Taken>& taken, const Answer& answer);
 
   store::Database* const database_;  // Borrowed.
   const OtlpOptions options_;

@@ -104,6 +104,14 @@ Result<OtlpOptions> OtlpOptionsOf(const Config& config) {
   return options;
 }
 
+OtapOptions OtapOptionsOf(const Config& config) {
+  OtapOptions options;
+  options.limits.batch = OtlpOptionsOf(config).limits;
+  options.limits.stream_bytes_max = config.limits.otap_stream_memory_bytes;
+  options.memory_bytes_max = config.limits.otap_memory_bytes;
+  return options;
+}
+
 HttpApiOptions HttpApiOptionsOf(const Config& config) {
   HttpApiOptions options;
   options.sql.sql_bytes_max = config.query.sql_bytes;
@@ -186,12 +194,14 @@ Status Server::StartServices() {
   // Not the transport's valve: that one would refuse queries as well.
   otlp.overloaded = [this] { return overloaded_.load(std::memory_order_relaxed); };
   SHEAF_ASSIGN_OR_RETURN(otlp_, OtlpService::Make(database_.get(), otlp));
+  otap_ = std::make_unique<OtapService>(otlp_.get(), OtapOptionsOf(config_));
   http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
   tables_ = std::make_unique<TableApi>(database_.get(), HttpApiOptionsOf(config_).retry_after_ms);
   TransportOptions transport = TransportOptionsOf(config_);
   FitConnections(io::RaiseDescriptorLimit(), &transport);
   SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(transport));
   otlp_->Register(transport_.get(), "otlp_grpc", "otlp_http");
+  otap_->Register(transport_.get(), "otlp_grpc");
   health_.Register(transport_.get(), "otlp_grpc", "http");
   http_->Register(transport_.get(), "http");
   tables_->Register(transport_.get(), "http");
@@ -248,6 +258,7 @@ Status Server::Stop() {
   if (watch_.joinable()) watch_.join();
   health_.Set(false, false, "stopping");
   health_.EndWatches();
+  if (otap_ != nullptr) otap_->EndStreams();
   LogInfo("server.stopping", {{"grace_ms", config_.server.stop_grace_ms}});
   if (transport_ != nullptr) transport_->Shutdown(std::chrono::milliseconds(config_.server.stop_grace_ms));
   LogInfo("server.drained");

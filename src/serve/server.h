@@ -17,6 +17,7 @@
 #include "serve/config.h"
 #include "serve/health.h"
 #include "serve/http_api.h"
+#include "serve/otap_service.h"
 #include "serve/otlp_service.h"
 #include "serve/table_api.h"
 #include "serve/transport.h"
@@ -63,6 +64,7 @@ class Server {
   std::unique_ptr<store::Database> database_;
   std::unique_ptr<query::Engine> engine_;
   std::unique_ptr<OtlpService> otlp_;
+  std::unique_ptr<OtapService> otap_;
   std::unique_ptr<HttpApi> http_;
   std::unique_ptr<TableApi> tables_;
   Health health_;

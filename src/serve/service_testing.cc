@@ -160,6 +160,10 @@ void FakeTransport::HandleGrpcStream(const std::string&, const std::string& path
   SHEAF_CHECK(streams_.emplace(path, std::move(handler)).second);
 }
 
+void FakeTransport::HandleGrpcDuplex(const std::string&, const std::string& path, GrpcDuplexHandler handler) {
+  SHEAF_CHECK(duplex_.emplace(path, std::move(handler)).second);
+}
+
 std::shared_ptr<FakeExchange> FakeTransport::Http(const std::string& listener, const std::string& method, const std::string& path,
                                                   Headers headers, std::string body, std::string query) {
   const auto exchange = std::make_shared<FakeExchange>(method, path, std::move(headers), std::move(body), std::move(query));
@@ -177,6 +181,12 @@ std::shared_ptr<FakeCall> FakeTransport::GrpcStream(const std::string& path, std
   const auto call = std::make_shared<FakeCall>(std::move(message));
   streams_.at(path)(call);
   return call;
+}
+
+std::pair<std::shared_ptr<FakeCall>, std::shared_ptr<GrpcReceiver>> FakeTransport::GrpcDuplex(const std::string& path) {
+  const auto call = std::make_shared<FakeCall>("");
+  call->message.reset();
+  return {call, duplex_.at(path)(call)};
 }
 
 FakeDatabase::FakeDatabase() {

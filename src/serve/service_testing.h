@@ -82,6 +82,7 @@ class FakeTransport : public Transport {
   void HandleHttp(const std::string& listener, const std::string& method, const std::string& path, HttpHandler handler, bool) override;
   void HandleGrpc(const std::string& listener, const std::string& path, GrpcHandler handler, bool) override;
   void HandleGrpcStream(const std::string& listener, const std::string& path, GrpcStreamHandler handler) override;
+  void HandleGrpcDuplex(const std::string& listener, const std::string& path, GrpcDuplexHandler handler) override;
   Result<uint16_t> Listen(const std::string&, const std::string&, uint16_t port) override { return port; }
   void SetOverloaded(std::function<bool()>) override {}
   void FormatErrors(const std::string& listener, ErrorFormatter formatter) override {
@@ -96,6 +97,8 @@ class FakeTransport : public Transport {
                                      std::string body = {}, std::string query = {});
   std::shared_ptr<FakeCall> Grpc(const std::string& path, std::string message);
   std::shared_ptr<FakeCall> GrpcStream(const std::string& path, std::string message);
+  /// Begins a bidirectional call; the receiver is null where the handler has finished it.
+  std::pair<std::shared_ptr<FakeCall>, std::shared_ptr<GrpcReceiver>> GrpcDuplex(const std::string& path);
 
   std::map<std::string, ErrorFormatter> error_formatters;  // By listener.
 
@@ -103,6 +106,7 @@ class FakeTransport : public Transport {
   std::map<std::string, HttpHandler> http_;
   std::map<std::string, GrpcHandler> grpc_;
   std::map<std::string, GrpcStreamHandler> streams_;
+  std::map<std::string, GrpcDuplexHandler> duplex_;
 };
 
 /// Has the ready tables' names; keeps what is appended. Answers each append at once, or when Release() is called.

@@ -104,6 +104,9 @@ class TransportServer final : public Transport {
   void HandleGrpcStream(const std::string& listener, const std::string& path, GrpcStreamHandler handler) override {
     Unstarted(listener)->routes.AddGrpc(path, {.streaming = std::move(handler)});
   }
+  void HandleGrpcDuplex(const std::string& listener, const std::string& path, GrpcDuplexHandler handler) override {
+    Unstarted(listener)->routes.AddGrpc(path, {.duplex = std::move(handler)});
+  }
   void FormatErrors(const std::string& listener, ErrorFormatter formatter) override {
     Unstarted(listener)->error_formatter = std::move(formatter);
   }

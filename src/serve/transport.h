@@ -100,6 +100,19 @@ class GrpcStreamCall : public GrpcCall {
 };
 using GrpcStreamHandler = std::function<void(std::shared_ptr<GrpcStreamCall>)>;
 
+/// Takes the messages of a bidirectional call. Let go of when the call is over for the transport, on any thread.
+class GrpcReceiver {
+ public:
+  virtual ~GrpcReceiver() = default;
+  /// One message, on a worker. The next one comes, and the peer's window opens further, only after `next` was run: once, on any thread.
+  virtual void OnMessage(std::unique_ptr<Body> message, std::function<void()> next) = 0;
+  /// The peer has sent its last message; on a worker, after the `next` of the last one.
+  virtual void OnEnd() = 0;
+};
+/// Begins a bidirectional call, whose `message` is null: on the I/O thread, so it must not wait. Writes and finishes as it likes. May
+/// finish the call and return null.
+using GrpcDuplexHandler = std::function<std::shared_ptr<GrpcReceiver>(std::shared_ptr<GrpcStreamCall>)>;
+
 struct TransportOptions {
   int io_threads = 1;
   int worker_threads = 2;
@@ -148,6 +161,7 @@ class Transport {
                           bool inline_on_io = false) = 0;
   virtual void HandleGrpc(const std::string& listener, const std::string& path, GrpcHandler handler, bool inline_on_io = false) = 0;
   virtual void HandleGrpcStream(const std::string& listener, const std::string& path, GrpcStreamHandler handler) = 0;
+  virtual void HandleGrpcDuplex(const std::string& listener, const std::string& path, GrpcDuplexHandler handler) = 0;
 
   /// How `listener` words the errors that the transport itself answers with; plain text where this is not called. Runs on any
   /// thread, several at once.

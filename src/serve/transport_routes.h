@@ -19,7 +19,8 @@ struct HttpRoute {
 
 struct GrpcRoute {
   GrpcHandler unary;               // Either this …
-  GrpcStreamHandler streaming;     // … or this.
+  GrpcStreamHandler streaming;     // … or this …
+  GrpcDuplexHandler duplex;        // … or this.
   bool inline_on_io = false;
   /// Health checks are answered in overload, too: refusing them would only get the server restarted.
   bool answers_in_overload = false;
