@@ -1,0 +1,31 @@
+// The Go library of OTel-Arrow, which the Collector's components use, as a peer of tests and benchmarks:
+//
+//	otap-go bridge ADDRESS                takes OTLP and sends OTel-Arrow to ADDRESS
+//	otap-go twins FOLDER BATCHES RECORDS  writes streams and the OTLP that they encode
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func must(e error) {
+	if e != nil {
+		panic(e)
+	}
+}
+
+func main() {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "bridge":
+		bridge(os.Args[2])
+	case len(os.Args) == 5 && os.Args[1] == "twins":
+		var batches, records int
+		_, e := fmt.Sscan(os.Args[3]+" "+os.Args[4], &batches, &records)
+		must(e)
+		twins(os.Args[2], batches, records)
+	default:
+		fmt.Fprintln(os.Stderr, "usage: otap-go bridge ADDRESS | twins FOLDER BATCHES RECORDS")
+		os.Exit(2)
+	}
+}
