@@ -31,32 +31,40 @@ class OtapAttributes {
   bool FindText(std::string_view key, int64_t parent, std::string* out);
 
  private:
+  /// A value: what it is stands in types_.
   struct Item {
-    const char* data;
-    int64_t num;     // Of a nested value: its place in nested_.
-    uint32_t size;
+    union {
+      const char* data;   // Of text and bytes.
+      int64_t num;        // Of numbers; of a nested value its place in nested_.
+    };
+    uint32_t size;        // Of text, bytes and nested values.
     int32_t key;
-    ValueType type;
   };
   Status ReadItems(const OtapTable& table, const Limits& limits);
   /// Rows [begin, end), whose values all have this type: senders sort by it.
-  Status ReadRun(const OtapTable& table, uint8_t type, int64_t begin, int64_t end, const Limits& limits);
-  void ReadBytes(ValueType type, const OtapColumn* column, int64_t begin, int64_t end);
-  void ReadInts(ValueType type, const OtapColumn* column, int64_t begin, int64_t end);
+  Status ReadRun(const OtapTable& table, ValueType type, int64_t begin, int64_t end, const Limits& limits);
+  void ReadBytes(const OtapColumn* column, int64_t begin, int64_t end);
+  void ReadInts(const OtapColumn* column, int64_t begin, int64_t end);
+  void ReadBools(const OtapColumn* column, int64_t begin, int64_t end);
   Status ReadNested(ValueType type, const OtapColumn* column, int64_t begin, int64_t end, const Limits& limits);
-  AttributeValue Value(const Item& item) const;
+  Status ResolveParents(const OtapTable& table, const IdIndex& parents);
+  bool SameAsBefore(int64_t row) const;
+  std::string_view NestedOrBytes(ValueType type, const Item& item) const {
+    return type == ValueType::kKvList || type == ValueType::kArray ? nested_->value(item.num) : std::string_view(item.data, item.size);
+  }
+  AttributeValue Value(int64_t row) const;
   void GroupByParent(int64_t parents);
 
   OtapColumns* columns_ = nullptr;  // Borrowed.
   Limits limits_;
-  const OtapColumn *str_ = nullptr, *int_ = nullptr, *double_ = nullptr, *bool_ = nullptr, *bytes_ = nullptr, *ser_ = nullptr;
+  const OtapColumn *str_ = nullptr, *ser_ = nullptr;
   std::span<Item> items_;
+  ValueType* types_ = nullptr;
   std::span<uint32_t> parents_;     // Rows of the parents' table.
   Dictionary* keys_ = nullptr;
   BytesColumn* nested_ = nullptr;
   int64_t nested_values_ = 0, value_bytes_ = 0;
   std::string nested_bytes_;        // Of the value under way.
-  std::string_view last_cbor_;      // Of the value before.
   Groups by_parent_;                // For AppendKeyValues and FindText; made when first asked for.
   int64_t grouped_parents_ = -1;
 };

@@ -55,6 +55,8 @@ void OtapColumns::NumberTexts(const OtapColumn* column, const RowOrder& order, D
   const OtapDictionary& texts = *column->dictionary;
   OtapDictionary::Numbers known(texts);
   WithIndex(*column, [&](auto index_of) {
+    int64_t last_index = -1;
+    int32_t last_number = 0;
     for (int64_t i = 0; i < order.size; ++i) {
       const int64_t row = order[i];
       if (column->IsNull(row)) [[unlikely]] {
@@ -62,12 +64,17 @@ void OtapColumns::NumberTexts(const OtapColumn* column, const RowOrder& order, D
         continue;
       }
       const int64_t index = index_of(row);
+      if (index == last_index) {  // Senders sort.
+        numbers[i] = last_number;
+        continue;
+      }
       int32_t number = known.Get(index);
       if (number < 0) [[unlikely]] {
         number = NumberText(texts.IsNull(index) ? std::string_view() : texts.bytes(index), dictionary);
         known.Set(index, number);
       }
-      numbers[i] = number;
+      numbers[i] = last_number = number;
+      last_index = index;
     }
   });
 }

@@ -13,6 +13,10 @@ template <typename T>
 void ReadWidened(const OtapColumn& column, int64_t rows, uint32_t* out) {
   const uint8_t* values = column.dictionary != nullptr ? column.dictionary->fixed() : column.values;
   WithIndex(column, [&](auto index_of) {
+    if (column.valid == nullptr) {
+      for (int64_t i = 0; i < rows; ++i) out[i] = static_cast<uint32_t>(LoadAt<T>(values, index_of(i)));
+      return;
+    }
     for (int64_t i = 0; i < rows; ++i) out[i] = column.IsNull(i) ? 0 : static_cast<uint32_t>(LoadAt<T>(values, index_of(i)));
   });
 }

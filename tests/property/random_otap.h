@@ -1,0 +1,54 @@
+/// An OTel-Arrow sender that makes every choice that the protocol leaves to senders, at random.
+
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <arrow/type.h>
+
+#include "property/random_otlp.h"
+#include "wire/otap_messages.h"
+
+#include "opentelemetry/proto/collector/logs/v1/logs_service.pb.h"
+#include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb.h"
+#include "opentelemetry/proto/collector/trace/v1/trace_service.pb.h"
+
+namespace sheaf::property {
+
+/// A column before its layout is chosen. Cells are raw bytes: little-endian numbers, text, bytes; of a list, the items one after the other.
+struct OtapCells {
+  std::string path;                              // "resource.id"
+  std::shared_ptr<arrow::DataType> type;         // Of a value.
+  bool null_is_default = true;                   // A default may be sent as NULL.
+  bool may_be_dictionary = true;
+  std::string encoding = {};                     // The field's metadata, for ids.
+  std::vector<std::optional<std::string>> cells = {};
+};
+
+/// The IPC stream of one payload type, as a sender keeps it. Not thread-safe.
+class OtapPayloadStream;
+
+/// One gRPC stream's sender. Batches of one signal only. Not thread-safe.
+class RandomOtapSender {
+ public:
+  explicit RandomOtapSender(Random* random);
+  ~RandomOtapSender();
+
+  /// Serialises a BatchArrowRecords of the request's records.
+  std::string Traces(const opentelemetry::proto::collector::trace::v1::ExportTraceServiceRequest& request);
+  std::string Logs(const opentelemetry::proto::collector::logs::v1::ExportLogsServiceRequest& request);
+  std::string Metrics(const opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceRequest& request);
+
+ private:
+  std::string Serialize(const std::map<wire::OtapPayload, std::vector<OtapCells>>& tables);
+
+  Random* const random_;
+  int64_t batches_ = 0;
+  std::map<wire::OtapPayload, std::unique_ptr<OtapPayloadStream>> streams_;
+};
+
+}  // namespace sheaf::property
