@@ -5,12 +5,22 @@
 #include <iterator>
 #include <span>
 
+#include <arrow/api.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/writer.h>
+#include <arrow/json/from_string.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/memory.h"
+#include "decode/batch_reader.h"
 #include "decode/row_texts_testing.h"
+#include "wire/protobuf_writer.h"
 
 namespace sheaf::decode {
 namespace {
+
+using testing::HasSubstr;
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -76,6 +86,180 @@ TEST_P(OtapCapture, DecodesToTheRowsOfItsOtlpTwin) {
 INSTANTIATE_TEST_SUITE_P(Go, OtapCapture,
                          testing::Values("traces_zstd", "traces_plain", "logs_zstd", "logs_plain", "metrics_zstd", "metrics_plain"),
                          [](const auto& info) { return std::string(info.param); });
+
+/// One payload: a table's schema and rows, as a new IPC stream.
+struct Payload {
+  int type;
+  std::shared_ptr<arrow::RecordBatch> rows;
+};
+
+std::string Message(const std::vector<Payload>& payloads) {
+  std::string message;
+  wire::ProtobufWriter writer(&message);
+  for (const Payload& payload : payloads) {
+    auto sink = arrow::io::BufferOutputStream::Create().ValueOrDie();
+    EXPECT_TRUE(arrow::ipc::MakeStreamWriter(sink, payload.rows->schema()).ValueOrDie()->WriteRecordBatch(*payload.rows).ok());
+    const size_t mark = writer.Open(2);
+    writer.Bytes(1, "schema");
+    writer.Varint(2, static_cast<uint64_t>(payload.type));
+    writer.Bytes(3, sink->Finish().ValueOrDie()->ToString());
+    writer.Close(mark);
+  }
+  return message;
+}
+
+/// Rows from JSON. "id:plain" is the column id with the encoding plain.
+std::shared_ptr<arrow::RecordBatch> Rows(const std::vector<std::pair<std::string, std::shared_ptr<arrow::DataType>>>& columns,
+                                         const std::string& json) {
+  arrow::FieldVector fields;
+  for (const auto& [name, type] : columns) {
+    const size_t colon = name.find(':');
+    const auto metadata = colon == std::string::npos ? nullptr : arrow::key_value_metadata({"encoding"}, {name.substr(colon + 1)});
+    fields.push_back(arrow::field(name.substr(0, colon), type, true, metadata));
+  }
+  const auto rows = arrow::json::ArrayFromJSONString(arrow::struct_(fields), json).ValueOrDie();
+  return arrow::RecordBatch::FromStructArray(rows).ValueOrDie();
+}
+
+const auto kU8 = arrow::uint8(), kU16 = arrow::uint16(), kU32 = arrow::uint32();
+const auto kText = arrow::utf8();
+const auto kTraceId = arrow::fixed_size_binary(16), kSpanId = arrow::fixed_size_binary(8);
+
+Payload SpansOf(const std::string& id_column, int first, int second) {
+  const auto json = fmt::format(R"([[{}, "0123456789abcdef", "span-001"], [{}, "0123456789abcdef", "span-002"]])", first, second);
+  return {40, Rows({{id_column, kU16}, {"trace_id", kTraceId}, {"span_id", kSpanId}}, json)};
+}
+/// Two spans with the ids 1 and 2.
+Payload Spans() { return SpansOf("id", 1, 1); }
+Payload Attributes(const std::string& json) {
+  return {41, Rows({{"parent_id", kU16}, {"key", kText}, {"type", kU8}, {"str", kText}, {"ser", arrow::binary()}}, json)};
+}
+Payload Metric(const std::string& json) { return {10, Rows({{"id", kU16}, {"metric_type", kU8}}, json)}; }
+
+struct RefusedCase {
+  const char* name;
+  OtapSignal signal;
+  std::vector<Payload> payloads;
+  const char* message;
+};
+
+std::vector<RefusedCase> RefusedCases() {
+  using enum OtapSignal;
+  const auto body = arrow::struct_({arrow::field("type", kU8)});
+  const Payload point = {11, Rows({{"id", kU32}, {"parent_id", kU16}}, "[[1, 1]]")};
+  const Payload histogram = {13, Rows({{"id", kU32}, {"parent_id", kU16}, {"bucket_counts", arrow::list(kText)}}, R"([[1, 1, ["x"]]])")};
+  return {
+      {"IdsThatComeTwice", kTraces, {SpansOf("id:plain", 7, 7)}, "the same id 7"},
+      {"IdsThatOverflow", kTraces, {SpansOf("id", 65535, 1)}, "more than its column can hold"},
+      {"ParentsThatAreNotThere", kTraces, {Spans(), Attributes(R"([[3, "k", 1, "v", null]])")}, "SPAN_ATTRS, row 0: no row of the batch has the id 3"},
+      {"ParentsThatOverflow", kTraces, {Spans(), Attributes(R"([[2, "k", 1, "v", null], [65535, "k", 1, "v", null]])")}, "row 1: parent_id overflows"},
+      {"ParentsThatAreNull", kTraces, {Spans(), Attributes(R"([[null, "k", 1, "v", null]])")}, "parent_id is NULL"},
+      {"NoParents", kTraces, {Spans(), {41, Rows({{"key", kText}}, R"([["k"]])")}}, "SPAN_ATTRS has no column parent_id"},
+      {"UnknownTypesOfValues", kTraces, {Spans(), Attributes(R"([[1, "k", 8, "v", null]])")}, "type 8 of an attribute's value"},
+      {"BrokenCbor", kTraces, {Spans(), Attributes(R"([[1, "k", 5, null, "no map"]])")}, "malformed CBOR"},
+      {"IdsOfAnotherLength", kTraces, {{40, Rows({{"trace_id", kSpanId}}, R"([["01234567"]])")}}, "column trace_id has type fixed_size_binary (8 bytes)"},
+      {"TextThatIsNone", kTraces, {{40, Rows({{"name", arrow::int32()}}, "[[1]]")}}, "column name has type signed integer"},
+      {"ColumnsThatComeTwice", kTraces, {{40, Rows({{"name", kText}, {"name", kText}}, R"([["a", "b"]])")}}, "column name comes twice"},
+      {"UnknownEncodings", kTraces, {{40, Rows({{"id:zigzag", kU16}}, "[[1]]")}}, "encoding \"zigzag\""},
+      {"TablesThatComeTwice", kTraces, {Spans(), Spans()}, "a second schema"},
+      {"ChildrenWithoutARoot", kTraces, {Attributes(R"([[1, "k", 1, "v", null]])")}, "SPAN_ATTRS without SPANS"},
+      {"AnotherSignalsTables", kLogs, {Spans()}, "SPANS in a stream of logs"},
+      {"MultivariateMetrics", kMetrics, {{25, Rows({{"id", kU16}}, "[[1]]")}}, "MULTIVARIATE_METRICS in a stream of metrics"},
+      {"UnknownPayloadTypes", kTraces, {{99, Rows({{"id", kU16}}, "[[1]]")}}, "payload type 99"},
+      {"UnknownTypesOfMetrics", kMetrics, {Metric("[[1, 6]]")}, "metric type 6"},
+      {"PointsOfAnotherKind", kMetrics, {Metric("[[1, 3]]"), point}, "its metric has type 3"},
+      {"ListsOfAnotherType", kMetrics, {Metric("[[1, 3]]"), histogram}, "a list of utf8"},
+      {"UnknownTypesOfBodies", kLogs, {{30, Rows({{"body", body}}, "[[[9]]]")}}, "type 9 of a body"},
+  };
+}
+
+TEST(OtapDecoder, WrongBatchesAreRefusedByNameAndTheStreamGoesOn) {
+  OtapDecoder decoder;
+  for (const RefusedCase& one : RefusedCases()) {
+    SCOPED_TRACE(one.name);
+    OtapStream stream(one.signal);
+    const auto got = DecodeBytes(&decoder, &stream, Message(one.payloads));
+    ASSERT_FALSE(got.ok());
+    EXPECT_EQ(KindOf(got.status()), ErrorKind::kInvalid);
+    EXPECT_THAT(got.status().message(), HasSubstr(one.message));
+    static const char* const kCaptures[] = {"traces_zstd", "logs_zstd", "metrics_zstd"};
+    for (const std::string& batch : ReadCapture(kCaptures[static_cast<int>(one.signal)]).batches) {
+      const auto next = DecodeBytes(&decoder, &stream, batch);
+      EXPECT_TRUE(next.ok()) << next.status().ToString();
+    }
+  }
+}
+
+TEST(OtapDecoder, AttributesFindTheirSpansByDifferences) {
+  OtapDecoder decoder;
+  OtapStream stream(OtapSignal::kTraces);
+  // The second row equals the first, so its parent is 1 + 1; the third does not.
+  const Payload attributes = Attributes(R"([[1, "k", 1, "v", null], [1, "k", 1, "v", null], [1, "k", 1, "w", null]])");
+  const auto got = DecodeBytes(&decoder, &stream, Message({Spans(), attributes}));
+  ASSERT_TRUE(got.ok()) << got.status().ToString();
+  const AttributesView view(*got->batches.at(0).batch->GetColumnByName("attributes"));
+  ASSERT_EQ(view.end(0), 2);
+  ASSERT_EQ(view.end(1), 3);
+  EXPECT_EQ(view.value(0).val, "v");
+  EXPECT_EQ(view.value(1).val, "w");
+  EXPECT_EQ(view.value(2).val, "v");
+}
+
+TEST(OtapDecoder, SpansWithoutIdsAreCountedAndTheRestKept) {
+  OtapDecoder decoder;
+  OtapStream stream(OtapSignal::kTraces);
+  const auto spans = Rows({{"trace_id", kTraceId}, {"span_id", kSpanId}, {"name", kText}},
+                          R"([["0123456789abcdef", "span-001", "kept"], [null, "span-002", "left out"]])");
+  const auto got = DecodeBytes(&decoder, &stream, Message({{40, spans}}));
+  ASSERT_TRUE(got.ok()) << got.status().ToString();
+  EXPECT_EQ(got->accepted, 1);
+  EXPECT_EQ(got->rejected, 1);
+  EXPECT_THAT(got->rejected_reason, HasSubstr("trace_id"));
+}
+
+TEST(OtapDecoder, ABrokenPayloadWaitsForASchema) {
+  const Capture capture = ReadCapture("traces_plain");
+  OtapDecoder decoder;
+  OtapStream stream(OtapSignal::kTraces);
+  ASSERT_TRUE(DecodeBytes(&decoder, &stream, capture.batches[0]).ok());
+  wire::BatchArrowRecords batch;
+  ASSERT_TRUE(wire::ReadBatchArrowRecords(capture.batches[1], &batch).ok());
+  const std::string_view whole = batch.payloads[0].record;
+  batch.payloads[0].record.remove_suffix(8);
+  EXPECT_EQ(KindOf(decoder.Decode(&stream, batch).status()), ErrorKind::kInvalid);
+  batch.payloads[0].record = whole;
+  EXPECT_THAT(decoder.Decode(&stream, batch).status().message(), HasSubstr("begin again with its schema"));
+}
+
+TEST(OtapDecoder, ALongTextThatRepeatsStaysWithinTheMemoryOfABatch) {
+  OtapDecoder decoder({.batch = {.memory_bytes_base = 1 << 20}});
+  OtapStream stream(OtapSignal::kTraces);
+  constexpr int kValues = 200;
+  std::string ones = "[[1]";
+  for (int i = 1; i < kValues; ++i) ones += ", [1]";
+  const auto parents = Rows({{"parent_id:plain", kU16}, }, ones + "]"), types = Rows({{"type", kU8}}, ones + "]");
+  arrow::StringDictionary32Builder builder;
+  for (int i = 0; i < kValues; ++i) ASSERT_TRUE(builder.Append(std::string(64 << 10, 'x')).ok());
+  const auto values = builder.Finish().ValueOrDie();
+  const auto schema = arrow::schema({parents->schema()->field(0), types->schema()->field(0), arrow::field("str", values->type())});
+  const auto attributes = arrow::RecordBatch::Make(schema, kValues, {parents->column(0), types->column(0), values});
+  const auto got = DecodeBytes(&decoder, &stream, Message({Spans(), {41, attributes}}));
+  EXPECT_EQ(KindOf(got.status()), ErrorKind::kTooLarge) << got.status().ToString();
+}
+
+TEST(OtapDecoder, SteadyStateAllocatesNoColumns) {
+  const Capture capture = ReadCapture("traces_plain");
+  TrackingPool pool("otap_test", 0);
+  OtapDecoder decoder({}, &pool);
+  const auto decode_all = [&] {
+    OtapStream stream(OtapSignal::kTraces);
+    for (const std::string& batch : capture.batches) ASSERT_TRUE(DecodeBytes(&decoder, &stream, batch).ok());
+  };
+  for (int i = 0; i < 3; ++i) decode_all();
+  const int64_t before = pool.num_allocations();
+  for (int i = 0; i < 5; ++i) decode_all();
+  EXPECT_EQ(pool.num_allocations(), before);
+}
 
 }  // namespace
 }  // namespace sheaf::decode

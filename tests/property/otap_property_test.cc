@@ -49,25 +49,26 @@ void KeepOneServiceName(Parts* parts) {
 }
 
 Sent Send(OtapSignal signal, RandomOtapSender* sender, Random* random) {
-  const Shape shape;
+  const Shape shape{.bad_text = random->OneIn(4)};
+  const auto bytes = [](const google::protobuf::Message& request) { return Replaced(request.SerializeAsString(), kBadText, kBadBytes); };
   switch (signal) {
     case OtapSignal::kTraces: {
       collector::trace::v1::ExportTraceServiceRequest request;
       FillRandomly(shape, random, &request);
       KeepOneServiceName(request.mutable_resource_spans());
-      return {request.SerializeAsString(), sender->Traces(request)};
+      return {bytes(request), sender->Traces(request)};
     }
     case OtapSignal::kLogs: {
       collector::logs::v1::ExportLogsServiceRequest request;
       FillRandomly(shape, random, &request);
       KeepOneServiceName(request.mutable_resource_logs());
-      return {request.SerializeAsString(), sender->Logs(request)};
+      return {bytes(request), sender->Logs(request)};
     }
     default: {
       collector::metrics::v1::ExportMetricsServiceRequest request;
       FillRandomly(shape, random, &request);
       KeepOneServiceName(request.mutable_resource_metrics());
-      return {request.SerializeAsString(), sender->Metrics(request)};
+      return {bytes(request), sender->Metrics(request)};
     }
   }
 }

@@ -121,7 +121,7 @@ class OtapPayloadStream {
       arrays.push_back(MakeArray(&layout, found == columns.end() ? none : found->cells));
     }
     const auto batch = arrow::RecordBatch::Make(schema_, static_cast<int64_t>(rows), Nest(arrays, static_cast<int64_t>(rows)));
-    SHEAF_CHECK(batch->ValidateFull().ok());
+    SHEAF_CHECK(batch->Validate().ok());
     SHEAF_CHECK(writer_->WriteRecordBatch(*batch).ok());
     return sink_->Take();
   }
@@ -316,7 +316,9 @@ class Tables {
 
   Table& operator[](OtapPayload type) { return tables_[type]; }
 
-  void Text(Table* table, const std::string& path, const std::string& text) { table->At(path, arrow::utf8()) = text; }
+  void Text(Table* table, const std::string& path, const std::string& text) {
+    table->At(path, arrow::utf8()) = Replaced(text, kBadText, kBadBytes);
+  }
   template <typename T>
   void Number(Table* table, const std::string& path, const std::shared_ptr<arrow::DataType>& type, T value, bool null_is_default = true) {
     table->At(path, type, null_is_default) = Raw(value);
@@ -396,7 +398,8 @@ class Tables {
     out->push_back(static_cast<char>(major << 5 | info));
     for (int i = bytes - 1; i >= 0; --i) out->push_back(static_cast<char>(value >> (8 * i)));
   }
-  void CborString(int major, const std::string& text, std::string* out) {
+  void CborString(int major, const std::string& text_to_send, std::string* out) {
+    const std::string text = Replaced(text_to_send, kBadText, kBadBytes);
     if (!random_->OneIn(4)) {
       CborHead(major, text.size(), out);
       *out += text;

@@ -1,4 +1,4 @@
-/// An OTel-Arrow sender that makes every choice that the protocol leaves to senders, at random.
+/// An OTel-Arrow sender that makes every choice that the protocol leaves to senders, at random. For kBadText it sends kBadBytes.
 
 #pragma once
 
