@@ -89,6 +89,14 @@ void FitConnections(int64_t descriptors, TransportOptions* options) {
   options->connections_max = static_cast<int>(possible);
 }
 
+decode::Limits DecodeLimitsOf(const Config& config) {
+  decode::Limits limits;
+  limits.records_max = config.limits.records;
+  limits.attributes_per_record_max = config.limits.attributes_per_record;
+  limits.attribute_depth_max = static_cast<int>(config.limits.attribute_depth);
+  return limits;
+}
+
 Result<OtlpOptions> OtlpOptionsOf(const Config& config) {
   OtlpOptions options;
   SHEAF_ASSIGN_OR_RETURN(options.sampling,
@@ -97,16 +105,14 @@ Result<OtlpOptions> OtlpOptionsOf(const Config& config) {
                   .slow_ns = config.sampling.keep_slow_ms * 1'000'000,
                   .window_ns = config.sampling.window_ms * 1'000'000,
                   .window_bytes = config.sampling.window_bytes};
-  options.limits.records_max = config.limits.records;
-  options.limits.attributes_per_record_max = config.limits.attributes_per_record;
-  options.limits.attribute_depth_max = static_cast<int>(config.limits.attribute_depth);
+  options.limits = DecodeLimitsOf(config);
   options.retry_after_ms = config.limits.retry_after_ms;
   return options;
 }
 
 OtapOptions OtapOptionsOf(const Config& config) {
   OtapOptions options;
-  options.limits.batch = OtlpOptionsOf(config).limits;
+  options.limits.batch = DecodeLimitsOf(config);
   options.limits.stream_bytes_max = config.limits.otap_stream_memory_bytes;
   options.memory_bytes_max = config.limits.otap_memory_bytes;
   return options;
