@@ -2,9 +2,10 @@
 ///
 ///   otap_comparison FOLDER [NAME] [REPETITIONS] [otap]
 ///
-/// FOLDER/NAME.otap is a stream of BatchArrowRecords and FOLDER/NAME.otlp the OTLP requests that they stand for, each message after its
-/// length in four bytes, little-endian: what `otap-go twins` writes. All batches in turn, as a server sees them; both sides take turns, so
-/// that a noisy machine disturbs both; `otap` runs that side alone, for a profiler. Minimum, median and maximum over the repetitions are printed, in nanoseconds a row.
+/// FOLDER/NAME.otap is a stream of BatchArrowRecords and FOLDER/NAME.otlp the OTLP requests that they stand for, each message
+/// after its length in four bytes, little-endian: what `otap-go twins` writes. All batches in turn, as a server sees them; both
+/// sides take turns, so that a noisy machine disturbs both; `otap` runs that side alone, for a profiler. Minimum, median and
+/// maximum over the repetitions are printed, in nanoseconds a row.
 
 #include <algorithm>
 #include <chrono>
@@ -47,13 +48,17 @@ double NanosecondsNow() {
 }
 
 decode::OtapSignal SignalOf(const std::string& name) {
-  return name == "logs" ? decode::OtapSignal::kLogs : name == "metrics" ? decode::OtapSignal::kMetrics : decode::OtapSignal::kTraces;
+  return name == "logs"      ? decode::OtapSignal::kLogs
+         : name == "metrics" ? decode::OtapSignal::kMetrics
+                             : decode::OtapSignal::kTraces;
 }
 
 class Comparison {
  public:
   Comparison(const std::string& folder, const std::string& name)
-      : signal_(SignalOf(name)), otap_(ReadMessages(folder + "/" + name + ".otap")), otlp_(ReadMessages(folder + "/" + name + ".otlp")) {}
+      : signal_(SignalOf(name)),
+        otap_(ReadMessages(folder + "/" + name + ".otap")),
+        otlp_(ReadMessages(folder + "/" + name + ".otlp")) {}
 
   /// Each repetition is a new stream: schemas and first dictionaries count.
   int64_t Otap() {
@@ -107,8 +112,9 @@ class Comparison {
     size_t bytes = 0;
     for (const std::string& message : messages) bytes += message.size();
     std::sort(ns->begin(), ns->end());
-    std::printf("%-22s min %7.1f  median %7.1f  max %7.1f ns/row, %zu messages of %.0f bytes\n", name, ns->front(), (*ns)[ns->size() / 2], ns->back(),
-                messages.size(), static_cast<double>(bytes) / static_cast<double>(messages.size()));
+    std::printf("%-22s min %7.1f  median %7.1f  max %7.1f ns/row, %zu messages of %.0f bytes\n", name, ns->front(),
+                (*ns)[ns->size() / 2], ns->back(), messages.size(),
+                static_cast<double>(bytes) / static_cast<double>(messages.size()));
   }
 
   const decode::OtapSignal signal_;

@@ -1,6 +1,8 @@
 #include "decode/otap_attributes.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "decode/otap_cbor.h"
 #include "decode/utf8.h"
@@ -28,30 +30,29 @@ Status OtapAttributes::Read(const OtapTable& table, const IdIndex& parents, cons
   nested_ = columns->buffers()->NextBytes(0, 0);
   items_ = {columns->Scratch<Item>(table.rows), static_cast<size_t>(table.rows)};
   types_ = columns->Scratch<ValueType>(table.rows);
+  same_ = columns->buffers()->Next(table.rows, true)->data();
   parents_ = {columns->Scratch<uint32_t>(table.rows), static_cast<size_t>(table.rows)};
   if (table.rows == 0) return Status::OK();
   SHEAF_RETURN_NOT_OK(ReadParentIds(table, parents_.data()));
   SHEAF_RETURN_NOT_OK(ReadItems(table, limits));
-  return ResolveParents(table, parents);
+  return FindQuasiDeltaParents(table, same_, parents, parents_.data());
 }
 
 Status OtapAttributes::ReadItems(const OtapTable& table, const Limits& limits) {
   str_ = table.Find(OtapField::kStr);
   ser_ = table.Find(OtapField::kSer);
   auto* types = columns_->Scratch<uint8_t>(table.rows);
-  auto* keys = columns_->Scratch<int32_t>(table.rows);
+  key_of_ = columns_->Scratch<int32_t>(table.rows);
   ReadNumbers<uint8_t>(table.Find(OtapField::kType), {nullptr, table.rows}, types);
-  columns_->NumberTexts(table.Find(OtapField::kKey), {nullptr, table.rows}, keys_, keys);
+  columns_->NumberTexts(table.Find(OtapField::kKey), {nullptr, table.rows}, keys_, key_of_);
   for (int64_t begin = 0, end = 0; begin < table.rows; begin = end) {
     const uint8_t type = types[begin];
     if (type >= std::size(kTypes)) {
       return MakeError(ErrorKind::kInvalid, "{}, row {}: type {} of an attribute's value; OTel-Arrow defines 0 to 7",
                        wire::OtapPayloadName(table.type), begin, type);
     }
-    for (; end < table.rows && types[end] == type; ++end) {
-      types_[end] = kTypes[type];
-      items_[static_cast<size_t>(end)] = {{.num = 0}, 0, keys[end]};
-    }
+    while (end < table.rows && types[end] == type) ++end;
+    std::fill(types_ + begin, types_ + end, kTypes[type]);
     SHEAF_RETURN_NOT_OK(ReadRun(table, kTypes[type], begin, end, limits));
   }
   return Status::OK();
@@ -59,7 +60,9 @@ Status OtapAttributes::ReadItems(const OtapTable& table, const Limits& limits) {
 
 Status OtapAttributes::ReadRun(const OtapTable& table, ValueType type, int64_t begin, int64_t end, const Limits& limits) {
   switch (type) {
-    case ValueType::kEmpty: break;
+    case ValueType::kEmpty:
+      for (int64_t i = begin; i < end; ++i) items_[static_cast<size_t>(i)] = {{.num = 0}, 0, key_of_[i]};
+      break;
     case ValueType::kString: ReadBytes(str_, begin, end); break;
     case ValueType::kBytes: ReadBytes(table.Find(OtapField::kBytes), begin, end); break;
     case ValueType::kInt: ReadInts(table.Find(OtapField::kInt), begin, end); break;
@@ -71,24 +74,39 @@ Status OtapAttributes::ReadRun(const OtapTable& table, ValueType type, int64_t b
   return Status::OK();
 }
 
+// The loops below work on pointers of their own: what is written through bytes could be members, as far as the compiler knows.
+
 void OtapAttributes::ReadBytes(const OtapColumn* column, int64_t begin, int64_t end) {
-  if (column == nullptr) return;
   Item* const items = items_.data();
+  const int32_t* const keys = key_of_;
+  uint8_t* const same = same_;
   int64_t bytes = 0;
+  Item before{{.data = nullptr}, 0, -1};  // No key is negative.
   const auto set = [&](int64_t row, std::string_view value) {
-    items[row].data = value.data();
-    items[row].size = static_cast<uint32_t>(value.size());
-    bytes += static_cast<int64_t>(value.size());
+    const Item item{{.data = value.data()}, static_cast<uint32_t>(value.size()), keys[row]};
+    same[row] = item.key == before.key && item.size == before.size &&
+                (item.data == before.data || value == std::string_view(before.data, before.size));
+    items[row] = before = item;
+    bytes += item.size;
   };
-  if (column->dictionary == nullptr || column->dictionary->has_nulls()) {
+  if (column == nullptr) {
+    for (int64_t i = begin; i < end; ++i) set(i, {});
+  } else if (column->dictionary == nullptr || column->dictionary->has_nulls() || column->valid != nullptr) {
     for (int64_t i = begin; i < end; ++i) set(i, column->Bytes(i));
   } else {
     const OtapDictionary& values = *column->dictionary;
     WithIndex(*column, [&](auto index_of) {
-      if (column->valid == nullptr) {
-        for (int64_t i = begin; i < end; ++i) set(i, values.bytes(index_of(i)));
-      } else {
-        for (int64_t i = begin; i < end; ++i) set(i, column->IsNull(i) ? std::string_view() : values.bytes(index_of(i)));
+      int64_t last_index = -1;
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t index = index_of(i);
+        if (index == last_index && keys[i] == before.key) {
+          items[i] = before;
+          same[i] = 1;
+          bytes += before.size;
+        } else {
+          set(i, values.bytes(index));
+          last_index = index;
+        }
       }
     });
   }
@@ -96,17 +114,35 @@ void OtapAttributes::ReadBytes(const OtapColumn* column, int64_t begin, int64_t 
 }
 
 void OtapAttributes::ReadInts(const OtapColumn* column, int64_t begin, int64_t end) {
-  if (column == nullptr) return;
   Item* const items = items_.data();
+  const int32_t* const keys = key_of_;
+  uint8_t* const same = same_;
+  const bool doubles = types_[begin] == ValueType::kDouble;
+  int64_t before = 0;
+  int32_t key_before = -1;
+  const auto set = [&](int64_t row, int64_t num) {
+    const int32_t key = keys[row];
+    items[row] = {{.num = num}, 0, key};
+    const bool equal = doubles ? std::bit_cast<double>(num) == std::bit_cast<double>(before) : num == before;
+    same[row] = equal && key == key_before;
+    before = num;
+    key_before = key;
+  };
+  if (column == nullptr) {
+    for (int64_t i = begin; i < end; ++i) set(i, 0);
+    return;
+  }
   const uint8_t* values = column->dictionary != nullptr ? column->dictionary->fixed() : column->values;
-  const bool dictionary_nulls = column->dictionary != nullptr && column->dictionary->has_nulls();
-  WithIndex(*column, [&](auto index_of) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (column->IsNull(i)) continue;
-      const int64_t index = index_of(i);
-      if (!dictionary_nulls || !column->dictionary->IsNull(index)) items[i].num = LoadAt<int64_t>(values, index);
-    }
-  });
+  if (column->valid == nullptr && (column->dictionary == nullptr || !column->dictionary->has_nulls())) {
+    WithIndex(*column, [&](auto index_of) {
+      for (int64_t i = begin; i < end; ++i) set(i, LoadAt<int64_t>(values, index_of(i)));
+    });
+    return;
+  }
+  for (int64_t i = begin; i < end; ++i) {
+    const bool null = column->IsNull(i) || (column->dictionary != nullptr && column->dictionary->IsNull(column->Index(i)));
+    set(i, null ? 0 : LoadAt<int64_t>(values, column->Index(i)));
+  }
 }
 
 void OtapAttributes::ReadBools(const OtapColumn* column, int64_t begin, int64_t end) {
@@ -114,7 +150,8 @@ void OtapAttributes::ReadBools(const OtapColumn* column, int64_t begin, int64_t 
     uint8_t value;
     const auto row = static_cast<int32_t>(i);
     decode::ReadBools(column, {&row, 1}, &value);
-    items_[static_cast<size_t>(i)].num = value;
+    items_[static_cast<size_t>(i)] = {{.num = value}, 0, key_of_[i]};
+    same_[i] = i > begin && SameKey(i) && items_[static_cast<size_t>(i - 1)].num == value;
   }
 }
 
@@ -131,31 +168,11 @@ Status OtapAttributes::ReadNested(ValueType type, const OtapColumn* column, int6
       nested_->Put(nested_values_++, nested_bytes_, 0);
       before = cbor;
     }
-    item.num = nested_values_ - 1;
-    item.size = static_cast<uint32_t>(nested_->value(item.num).size());
+    const int64_t nested = nested_values_ - 1;
+    item = {{.num = nested}, static_cast<uint32_t>(nested_->value(nested).size()), key_of_[i]};
     value_bytes_ += item.size;
   }
   return Status::OK();
-}
-
-/// Whether a row's attribute equals that of the row before: its parent id is then a difference.
-inline bool OtapAttributes::SameAsBefore(int64_t row) const {
-  const Item& a = items_[static_cast<size_t>(row - 1)];
-  const Item& b = items_[static_cast<size_t>(row)];
-  if (types_[row] != types_[row - 1] || a.key != b.key) return false;
-  switch (types_[row]) {
-    case ValueType::kString:
-    case ValueType::kBytes: return a.size == b.size && (a.data == b.data || std::string_view(a.data, a.size) == std::string_view(b.data, b.size));
-    case ValueType::kBool:
-    case ValueType::kInt: return a.num == b.num;
-    case ValueType::kDouble: return std::bit_cast<double>(a.num) == std::bit_cast<double>(b.num);
-    default: return false;  // Maps, slices and empty values have absolute ids.
-  }
-}
-
-Status OtapAttributes::ResolveParents(const OtapTable& table, const IdIndex& parents) {
-  SHEAF_RETURN_NOT_OK(DecodeQuasiDeltas(table, parents_.data(), [this](int64_t i) { return i > 0 && SameAsBefore(i); }));
-  return FindParents(table, parents, parents_.data());
 }
 
 AttributeValue OtapAttributes::Value(int64_t row) const {
@@ -169,39 +186,71 @@ Result<ArrayDataPtr> OtapAttributes::Column(const TypePtr& type, const int32_t* 
   const Groups by_place = GroupRows(parents_, places, groups, buffers);
   for (int64_t i = 0; i < groups; ++i) {
     if (by_place.offsets[i + 1] - by_place.offsets[i] > limits_.attributes_per_record_max) [[unlikely]] {
-      return MakeError(ErrorKind::kTooLarge, "a record holds {} attributes; at most {} are taken", by_place.offsets[i + 1] - by_place.offsets[i],
-                       limits_.attributes_per_record_max);
+      return MakeError(ErrorKind::kTooLarge, "a record holds {} attributes; at most {} are taken",
+                       by_place.offsets[i + 1] - by_place.offsets[i], limits_.attributes_per_record_max);
     }
   }
   const int64_t n = by_place.order.size;
+  CheckOffset(value_bytes_);
   ColumnBuffer* keys = buffers->Next(n * 4, false);
   ColumnBuffer* types = buffers->Next(n, false);
   ColumnBuffer* nums = buffers->Next(n * 8, false);
-  BytesColumn* vals = buffers->NextBytes(n, value_bytes_);
-  auto* key_at = reinterpret_cast<int32_t*>(keys->data());
-  auto* type_at = reinterpret_cast<ValueType*>(types->data());
-  auto* num_at = reinterpret_cast<int64_t*>(nums->data());
-  const uintptr_t str_end = str_ == nullptr ? 0 : str_->readable_end();
-  for (int64_t i = 0; i < n; ++i) {
-    const int32_t row = by_place.order.rows[i];
-    const Item& item = items_[static_cast<size_t>(row)];
-    const ValueType value_type = types_[row];
-    key_at[i] = item.key;
-    type_at[i] = value_type;
-    const bool has_bytes = HasBytes(value_type);
-    num_at[i] = has_bytes ? 0 : item.num;
-    if (has_bytes && item.size > 0) vals->Put(i, NestedOrBytes(value_type, item), value_type == ValueType::kString ? str_end : 0);
-    else vals->PutNone(i);
-  }
-  if (!IsAscii(vals->heap())) {
-    for (int64_t i = 0; i < n; ++i) {
-      if (type_at[i] == ValueType::kString && !IsUtf8(vals->value(i))) columns_->Suspect();
-    }
-  }
-  ArrayDataPtr items = MakeStruct(ItemType(type), n,
-                                  {keys_->MakeColumn(FieldType(type, 0), n, keys->View(n * 4)), MakeArray(FieldType(type, 1), n, types->View(n)),
-                                   MakeArray(FieldType(type, 2), n, nums->View(n * 8)), MakeArray(FieldType(type, 3), n, *vals)});
+  ColumnBuffer* offsets = buffers->Next((n + 1) * 4, false);
+  ColumnBuffer* heap = buffers->Next(value_bytes_, false);
+  const int64_t used =
+      Gather(by_place.order, reinterpret_cast<int32_t*>(keys->data()), types->data(), reinterpret_cast<int64_t*>(nums->data()),
+             reinterpret_cast<int32_t*>(offsets->data()), heap->data());
+  if (!TextIsUtf8(types->data(), n, reinterpret_cast<const int32_t*>(offsets->data()),
+                  {reinterpret_cast<const char*>(heap->data()), static_cast<size_t>(used)}))
+    columns_->Suspect();
+  ArrayDataPtr vals = arrow::ArrayData::Make(FieldType(type, 3), n, {nullptr, offsets->View((n + 1) * 4), heap->View(used)}, 0);
+  ArrayDataPtr items =
+      MakeStruct(ItemType(type), n,
+                 {keys_->MakeColumn(FieldType(type, 0), n, keys->View(n * 4)), MakeArray(FieldType(type, 1), n, types->View(n)),
+                  MakeArray(FieldType(type, 2), n, nums->View(n * 8)), std::move(vals)});
   return arrow::ArrayData::Make(type, groups, {nullptr, by_place.offsets_buffer->View((groups + 1) * 4)}, {std::move(items)}, 0);
+}
+
+int64_t OtapAttributes::Gather(const RowOrder& order, int32_t* keys, uint8_t* types, int64_t* nums, int32_t* offsets,
+                               uint8_t* heap) const {
+  const Item* const items = items_.data();
+  const ValueType* const type_of = types_;
+  const uintptr_t str_end = str_ == nullptr ? 0 : str_->readable_end();
+  const int32_t* const rows = order.rows;
+  const int64_t n = order.size;
+  int32_t used = 0;
+  offsets[0] = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t row = rows[i];
+    const Item item = items[row];
+    const ValueType type = type_of[row];
+    keys[i] = item.key;
+    types[i] = static_cast<uint8_t>(type);
+    if (!HasBytes(type)) {
+      nums[i] = item.num;
+    } else {
+      nums[i] = 0;
+      const char* const bytes = NestedOrBytes(type, item).data();
+      if (type == ValueType::kString && item.size - 1 < 32 && reinterpret_cast<uintptr_t>(bytes) + 32 <= str_end) [[likely]] {
+        std::memcpy(heap + used, bytes, 32);  // The buffer has room beyond its end.
+      } else if (item.size > 0) {
+        std::memcpy(heap + used, bytes, item.size);
+      }
+      used += static_cast<int32_t>(item.size);
+    }
+    offsets[i + 1] = used;
+  }
+  return used;
+}
+
+bool OtapAttributes::TextIsUtf8(const uint8_t* types, int64_t n, const int32_t* offsets, std::string_view heap) {
+  if (IsAscii(heap)) return true;
+  for (int64_t i = 0; i < n; ++i) {
+    const bool is_text = types[i] == static_cast<uint8_t>(ValueType::kString);
+    const auto begin = static_cast<size_t>(offsets[i]);
+    if (is_text && !IsUtf8(heap.substr(begin, static_cast<size_t>(offsets[i + 1]) - begin))) return false;
+  }
+  return true;
 }
 
 void OtapAttributes::GroupByParent(int64_t parents) {

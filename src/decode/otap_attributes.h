@@ -17,12 +17,12 @@ namespace sheaf::decode {
 /// One attribute table of a batch. Lives as long as the table, whose bytes it borrows. Not thread-safe.
 class OtapAttributes {
  public:
-  /// Reads all rows and finds their parents. A table without rows is as good as none. Errors: Invalid (an unknown type of value, bad
-  /// ids, malformed CBOR, a parent that is not there), TooLarge (values nested too deeply).
+  /// Reads all rows and finds their parents. A table without rows is as good as none. Errors: Invalid (an unknown type of value,
+  /// bad ids, malformed CBOR, a parent that is not there), TooLarge (values nested too deeply).
   Status Read(const OtapTable& table, const IdIndex& parents, const Limits& limits, OtapColumns* columns);
 
-  /// An attributes column of `groups` rows: those of the attributes' parents, or places[parent's row] where places is given; negative
-  /// places are left out. Errors: TooLarge (attributes_per_record_max).
+  /// An attributes column of `groups` rows: those of the attributes' parents, or places[parent's row] where places is given;
+  /// negative places are left out. Errors: TooLarge (attributes_per_record_max).
   Result<ArrayDataPtr> Column(const TypePtr& type, const int32_t* places, int64_t groups);
 
   /// Appends the attributes of the parent's row as KeyValue messages in field `field`.
@@ -34,10 +34,10 @@ class OtapAttributes {
   /// A value: what it is stands in types_.
   struct Item {
     union {
-      const char* data;   // Of text and bytes.
-      int64_t num;        // Of numbers; of a nested value its place in nested_.
+      const char* data;  // Of text and bytes.
+      int64_t num;       // Of numbers; of a nested value its place in nested_.
     };
-    uint32_t size;        // Of text, bytes and nested values.
+    uint32_t size;  // Of text, bytes and nested values.
     int32_t key;
   };
   Status ReadItems(const OtapTable& table, const Limits& limits);
@@ -47,12 +47,15 @@ class OtapAttributes {
   void ReadInts(const OtapColumn* column, int64_t begin, int64_t end);
   void ReadBools(const OtapColumn* column, int64_t begin, int64_t end);
   Status ReadNested(ValueType type, const OtapColumn* column, int64_t begin, int64_t end, const Limits& limits);
-  Status ResolveParents(const OtapTable& table, const IdIndex& parents);
-  bool SameAsBefore(int64_t row) const;
+  bool SameKey(int64_t row) const { return key_of_[row] == key_of_[row - 1]; }
   std::string_view NestedOrBytes(ValueType type, const Item& item) const {
-    return type == ValueType::kKvList || type == ValueType::kArray ? nested_->value(item.num) : std::string_view(item.data, item.size);
+    return type == ValueType::kKvList || type == ValueType::kArray ? nested_->value(item.num)
+                                                                   : std::string_view(item.data, item.size);
   }
   AttributeValue Value(int64_t row) const;
+  /// Writes the values in this order; returns how many bytes of the heap they take.
+  int64_t Gather(const RowOrder& order, int32_t* keys, uint8_t* types, int64_t* nums, int32_t* offsets, uint8_t* heap) const;
+  static bool TextIsUtf8(const uint8_t* types, int64_t n, const int32_t* offsets, std::string_view heap);
   void GroupByParent(int64_t parents);
 
   OtapColumns* columns_ = nullptr;  // Borrowed.
@@ -60,12 +63,14 @@ class OtapAttributes {
   const OtapColumn *str_ = nullptr, *ser_ = nullptr;
   std::span<Item> items_;
   ValueType* types_ = nullptr;
-  std::span<uint32_t> parents_;     // Rows of the parents' table.
+  int32_t* key_of_ = nullptr;
+  uint8_t* same_ = nullptr;      // Whether a row's attribute equals that of the row before: its parent id is then a difference.
+  std::span<uint32_t> parents_;  // Rows of the parents' table.
   Dictionary* keys_ = nullptr;
   BytesColumn* nested_ = nullptr;
   int64_t nested_values_ = 0, value_bytes_ = 0;
-  std::string nested_bytes_;        // Of the value under way.
-  Groups by_parent_;                // For AppendKeyValues and FindText; made when first asked for.
+  std::string nested_bytes_;  // Of the value under way.
+  Groups by_parent_;          // For AppendKeyValues and FindText; made when first asked for.
   int64_t grouped_parents_ = -1;
 };
 

@@ -10,7 +10,16 @@
 namespace sheaf::decode {
 namespace {
 
-enum Major : uint8_t { kPositive = 0, kNegative = 1, kByteString = 2, kTextString = 3, kArray = 4, kMap = 5, kTagged = 6, kSimple = 7 };
+enum Major : uint8_t {
+  kPositive = 0,
+  kNegative = 1,
+  kByteString = 2,
+  kTextString = 3,
+  kArray = 4,
+  kMap = 5,
+  kTagged = 6,
+  kSimple = 7
+};
 constexpr uint8_t kIndefinite = 31;
 constexpr uint8_t kBreak = 0xff;
 
@@ -48,7 +57,9 @@ class CborReader {
   }
 
  private:
-  Status Malformed(const char* what) const { return MakeError(ErrorKind::kInvalid, "malformed CBOR at byte {} of {}: {}", at_, bytes_.size(), what); }
+  Status Malformed(const char* what) const {
+    return MakeError(ErrorKind::kInvalid, "malformed CBOR at byte {} of {}: {}", at_, bytes_.size(), what);
+  }
 
   Status ReadHead(Head* head) {
     if (at_ == bytes_.size()) return Malformed("cut off");
@@ -119,13 +130,15 @@ class CborReader {
   }
 
   Status ReadAnyValue(int depth) {
-    if (depth > depth_max_) return MakeError(ErrorKind::kTooLarge, "an attribute value is nested deeper than {} levels", depth_max_);
+    if (depth > depth_max_)
+      return MakeError(ErrorKind::kTooLarge, "an attribute value is nested deeper than {} levels", depth_max_);
     Head head;
     SHEAF_RETURN_NOT_OK(ReadHead(&head));
     switch (head.major) {
       case kPositive:
       case kNegative:
-        if (head.value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return Malformed("an integer beyond 64 bits signed");
+        if (head.value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+          return Malformed("an integer beyond 64 bits signed");
         writer_.Varint(3, head.major == kPositive ? head.value : ~head.value);
         return Status::OK();
       case kByteString:
@@ -142,10 +155,8 @@ class CborReader {
         writer_.Close(nested);
         return Status::OK();
       }
-      case kSimple:
-        return WriteSimple(head);
-      default:
-        return Malformed("a tag, which no OTLP value has");
+      case kSimple: return WriteSimple(head);
+      default: return Malformed("a tag, which no OTLP value has");
     }
   }
 

@@ -54,27 +54,28 @@ void OtapColumns::NumberTexts(const OtapColumn* column, const RowOrder& order, D
   }
   const OtapDictionary& texts = *column->dictionary;
   OtapDictionary::Numbers known(texts);
+  const int64_t n = order.size;
+  const int32_t* const rows = order.rows;
+  const bool nulls = column->valid != nullptr;
   WithIndex(*column, [&](auto index_of) {
     int64_t last_index = -1;
     int32_t last_number = 0;
-    for (int64_t i = 0; i < order.size; ++i) {
-      const int64_t row = order[i];
-      if (column->IsNull(row)) [[unlikely]] {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = rows == nullptr ? i : rows[i];
+      if (nulls && column->IsNull(row)) [[unlikely]] {
         numbers[i] = NumberText({}, dictionary);
         continue;
       }
       const int64_t index = index_of(row);
-      if (index == last_index) {  // Senders sort.
-        numbers[i] = last_number;
-        continue;
+      if (index != last_index) {  // Senders sort, so that most are.
+        last_index = index;
+        last_number = known.Get(index);
+        if (last_number < 0) [[unlikely]] {
+          last_number = NumberText(texts.IsNull(index) ? std::string_view() : texts.bytes(index), dictionary);
+          known.Set(index, last_number);
+        }
       }
-      int32_t number = known.Get(index);
-      if (number < 0) [[unlikely]] {
-        number = NumberText(texts.IsNull(index) ? std::string_view() : texts.bytes(index), dictionary);
-        known.Set(index, number);
-      }
-      numbers[i] = last_number = number;
-      last_index = index;
+      numbers[i] = last_number;
     }
   });
 }
@@ -91,8 +92,10 @@ ArrayDataPtr OtapColumns::Text(const TypePtr& type, const OtapColumn* column, co
   const uintptr_t readable_end = column == nullptr ? 0 : column->readable_end();
   for (int64_t i = 0; i < order.size; ++i) {
     const std::string_view text = column == nullptr ? std::string_view() : column->Bytes(order[i]);
-    if (text.empty()) out->PutNone(i);
-    else out->Put(i, text, readable_end);
+    if (text.empty())
+      out->PutNone(i);
+    else
+      out->Put(i, text, readable_end);
   }
   if (!out->TextIsUtf8(order.size)) suspect_ = true;
   return MakeArray(type, order.size, *out);
@@ -148,8 +151,8 @@ Result<ArrayDataPtr> OtapColumns::NumberLists(const TypePtr& type, const OtapTab
   const OtapColumn* items = list == nullptr ? nullptr : list + 1;
   if (items != nullptr && items->type == wire::IpcType::kNull) list = items = nullptr;
   if (items != nullptr && (items->type != item || items->width != 8)) {
-    return MakeError(ErrorKind::kInvalid, "{}: a list of {} ({} bytes); OTel-Arrow defines {} (8 bytes)", wire::OtapPayloadName(table.type),
-                     wire::IpcTypeName(items->type), items->width, wire::IpcTypeName(item));
+    return MakeError(ErrorKind::kInvalid, "{}: a list of {} ({} bytes); OTel-Arrow defines {} (8 bytes)",
+                     wire::OtapPayloadName(table.type), wire::IpcTypeName(items->type), items->width, wire::IpcTypeName(item));
   }
   const Groups groups = ListGroups(list, order);
   return arrow::ArrayData::Make(type, order.size, {nullptr, groups.offsets_buffer->View((order.size + 1) * 4)},

@@ -11,8 +11,8 @@
 
 namespace sheaf::decode {
 
-/// Makes the columns of one batch. Every column reads rows in a given order; the memory is recycled, as a Decoder's is. Columns that
-/// are absent are filled with what OTLP says by default. Not thread-safe.
+/// Makes the columns of one batch. Every column reads rows in a given order; the memory is recycled, as a Decoder's is. Columns
+/// that are absent are filled with what OTLP says by default. Not thread-safe.
 class OtapColumns {
  public:
   explicit OtapColumns(RecycledBuffers* buffers) : buffers_(buffers) {}
@@ -63,7 +63,8 @@ class OtapColumns {
   /// An enum's numbers as names.
   ArrayDataPtr Enum(const TypePtr& type, const EnumNames& names, const OtapColumn* column, const RowOrder& order);
   /// A list of 8-byte numbers; empty where NULL. Errors: Invalid (a list of something else).
-  Result<ArrayDataPtr> NumberLists(const TypePtr& type, const OtapTable& table, OtapField list, wire::IpcType item, const RowOrder& order);
+  Result<ArrayDataPtr> NumberLists(const TypePtr& type, const OtapTable& table, OtapField list, wire::IpcType item,
+                                   const RowOrder& order);
   /// Offsets of lists, and in which order the child table's rows then come. `list` may be null: all lists are empty.
   Groups ListGroups(const OtapColumn* list, const RowOrder& order);
   /// A column of NULLs alone: `original`.

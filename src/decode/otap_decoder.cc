@@ -43,7 +43,8 @@ bool BelongsTo(OtapSignal signal, OtapPayload type) {
 
 /// Whether a table's rows are records, of which a batch may hold so many.
 bool HoldsRecords(OtapPayload type) {
-  return type == OtapPayload::kSpans || type == OtapPayload::kLogs || (type >= OtapPayload::kMetrics && type <= OtapPayload::kExponentialHistogramPoints);
+  return type == OtapPayload::kSpans || type == OtapPayload::kLogs ||
+         (type >= OtapPayload::kMetrics && type <= OtapPayload::kExponentialHistogramPoints);
 }
 
 std::span<const std::byte> AsBytes(const std::string& text) { return std::as_bytes(std::span(text)); }
@@ -52,11 +53,13 @@ std::span<const std::byte> AsBytes(const std::string& text) { return std::as_byt
 
 class OtapStream::Impl {
  public:
-  Impl(OtapSignal of, const OtapLimits& stream_limits) : signal(of), limits(stream_limits), memory{stream_limits.stream_bytes_max} {}
+  Impl(OtapSignal of, const OtapLimits& stream_limits)
+      : signal(of), limits(stream_limits), memory{stream_limits.stream_bytes_max} {}
 
   /// The reader of a payload; a new schema id drops the one that the type had.
   OtapReader* ReaderOf(const wire::ArrowPayload& payload) {
-    const auto found = std::find_if(readers.begin(), readers.end(), [&](const auto& reader) { return reader->type() == payload.type; });
+    const auto found =
+        std::find_if(readers.begin(), readers.end(), [&](const auto& reader) { return reader->type() == payload.type; });
     if (found == readers.end()) return readers.emplace_back(Make(payload)).get();
     if ((*found)->schema_id() != payload.schema_id) *found = Make(payload);
     return found->get();
@@ -116,7 +119,8 @@ class OtapDecoder::Impl {
     try {
       return action();
     } catch (const OverBudget&) {
-      return MakeError(ErrorKind::kTooLarge, "a batch takes more than {} bytes of memory to decode; send fewer records", memory_.bytes_max());
+      return MakeError(ErrorKind::kTooLarge, "a batch takes more than {} bytes of memory to decode; send fewer records",
+                       memory_.bytes_max());
     } catch (const std::bad_alloc&) {
       return MakeError(ErrorKind::kOutOfMemory, "out of memory while decoding a batch");
     } catch (const std::length_error& e) {
@@ -138,12 +142,15 @@ class OtapDecoder::Impl {
 
   Status ReadPayload(OtapStream::Impl* stream, const wire::ArrowPayload& payload) {
     if (!BelongsTo(stream->signal, payload.type)) {
-      return MakeError(ErrorKind::kInvalid, "{} in a stream of {}", wire::OtapPayloadName(payload.type), SignalName(stream->signal));
+      return MakeError(ErrorKind::kInvalid, "{} in a stream of {}", wire::OtapPayloadName(payload.type),
+                       SignalName(stream->signal));
     }
-    const bool repeated = std::any_of(tables_.begin(), tables_.end(), [&](const OtapTable& table) { return table.type == payload.type; });
+    const bool repeated =
+        std::any_of(tables_.begin(), tables_.end(), [&](const OtapTable& table) { return table.type == payload.type; });
     const int64_t rows_max = HoldsRecords(payload.type) ? context_.limits.records_max : kOffsetMax - 1;
     SHEAF_RETURN_NOT_OK(stream->ReaderOf(payload)->Read(payload.record, rows_max, &scratch_, &tables_.emplace_back()));
-    return repeated ? MakeError(ErrorKind::kInvalid, "{} comes twice in one batch", wire::OtapPayloadName(payload.type)) : Status::OK();
+    return repeated ? MakeError(ErrorKind::kInvalid, "{} comes twice in one batch", wire::OtapPayloadName(payload.type))
+                    : Status::OK();
   }
 
   Status Make(OtapSignal signal, DecodeResult* result) {
@@ -152,7 +159,9 @@ class OtapDecoder::Impl {
     tables.root = tables.Get(RootOf(signal));
     if (tables.root == nullptr) {
       for (const OtapTable& table : tables_) {
-        if (table.rows > 0) return MakeError(ErrorKind::kInvalid, "{} without {}", wire::OtapPayloadName(table.type), wire::OtapPayloadName(RootOf(signal)));
+        if (table.rows > 0)
+          return MakeError(ErrorKind::kInvalid, "{} without {}", wire::OtapPayloadName(table.type),
+                           wire::OtapPayloadName(RootOf(signal)));
       }
       return Status::OK();
     }
@@ -168,8 +177,8 @@ class OtapDecoder::Impl {
     return Status::OK();
   }
 
-  /// Text that is not UTF-8 is repaired and the record kept as `original`, spans with bad ids are counted and left out: the rare cases
-  /// have one home, the decoder of OTLP.
+  /// Text that is not UTF-8 is repaired and the record kept as `original`, spans with bad ids are counted and left out: the rare
+  /// cases have one home, the decoder of OTLP.
   Status ThroughOtlp(OtapSignal signal, DecodeResult* result) {
     std::vector<TableBatch> made;
     made.swap(result->batches);

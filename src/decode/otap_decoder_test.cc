@@ -47,7 +47,8 @@ struct Capture {
 Capture ReadCapture(const std::string& name) {
   const std::string folder = "src/decode/corpus/";
   const std::string stream = ReadFile(folder + "otap_stream/" + name);
-  return {static_cast<OtapSignal>(stream.at(0)), Pieces(std::string_view(stream).substr(1)), Pieces(ReadFile(folder + "otap_twins/" + name + ".otlp"))};
+  return {static_cast<OtapSignal>(stream.at(0)), Pieces(std::string_view(stream).substr(1)),
+          Pieces(ReadFile(folder + "otap_twins/" + name + ".otlp"))};
 }
 
 Result<DecodeResult> DecodeBytes(OtapDecoder* decoder, OtapStream* stream, std::string_view message) {
@@ -58,7 +59,9 @@ Result<DecodeResult> DecodeBytes(OtapDecoder* decoder, OtapStream* stream, std::
 
 Result<DecodeResult> DecodeOtlp(Decoder* decoder, OtapSignal signal, const std::string& request) {
   const auto bytes = std::as_bytes(std::span(request));
-  return signal == OtapSignal::kTraces ? decoder->Traces(bytes) : signal == OtapSignal::kLogs ? decoder->Logs(bytes) : decoder->Metrics(bytes);
+  return signal == OtapSignal::kTraces ? decoder->Traces(bytes)
+         : signal == OtapSignal::kLogs ? decoder->Logs(bytes)
+                                       : decoder->Metrics(bytes);
 }
 
 class OtapCapture : public testing::TestWithParam<const char*> {};
@@ -84,7 +87,8 @@ TEST_P(OtapCapture, DecodesToTheRowsOfItsOtlpTwin) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Go, OtapCapture,
-                         testing::Values("traces_zstd", "traces_plain", "logs_zstd", "logs_plain", "metrics_zstd", "metrics_plain"),
+                         testing::Values("traces_zstd", "traces_plain", "logs_zstd", "logs_plain", "metrics_zstd",
+                                         "metrics_plain"),
                          [](const auto& info) { return std::string(info.param); });
 
 /// One payload: a table's schema and rows, as a new IPC stream.
@@ -114,7 +118,8 @@ std::shared_ptr<arrow::RecordBatch> Rows(const std::vector<std::pair<std::string
   arrow::FieldVector fields;
   for (const auto& [name, type] : columns) {
     const size_t colon = name.find(':');
-    const auto metadata = colon == std::string::npos ? nullptr : arrow::key_value_metadata({"encoding"}, {name.substr(colon + 1)});
+    const auto metadata =
+        colon == std::string::npos ? nullptr : arrow::key_value_metadata({"encoding"}, {name.substr(colon + 1)});
     fields.push_back(arrow::field(name.substr(0, colon), type, true, metadata));
   }
   const auto rows = arrow::json::ArrayFromJSONString(arrow::struct_(fields), json).ValueOrDie();
@@ -147,19 +152,32 @@ std::vector<RefusedCase> RefusedCases() {
   using enum OtapSignal;
   const auto body = arrow::struct_({arrow::field("type", kU8)});
   const Payload point = {11, Rows({{"id", kU32}, {"parent_id", kU16}}, "[[1, 1]]")};
-  const Payload histogram = {13, Rows({{"id", kU32}, {"parent_id", kU16}, {"bucket_counts", arrow::list(kText)}}, R"([[1, 1, ["x"]]])")};
+  const Payload histogram = {
+      13, Rows({{"id", kU32}, {"parent_id", kU16}, {"bucket_counts", arrow::list(kText)}}, R"([[1, 1, ["x"]]])")};
   return {
       {"IdsThatComeTwice", kTraces, {SpansOf("id:plain", 7, 7)}, "the same id 7"},
       {"IdsThatOverflow", kTraces, {SpansOf("id", 65535, 1)}, "more than its column can hold"},
-      {"ParentsThatAreNotThere", kTraces, {Spans(), Attributes(R"([[3, "k", 1, "v", null]])")}, "SPAN_ATTRS, row 0: no row of the batch has the id 3"},
-      {"ParentsThatOverflow", kTraces, {Spans(), Attributes(R"([[2, "k", 1, "v", null], [65535, "k", 1, "v", null]])")}, "row 1: parent_id overflows"},
+      {"ParentsThatAreNotThere",
+       kTraces,
+       {Spans(), Attributes(R"([[3, "k", 1, "v", null]])")},
+       "SPAN_ATTRS, row 0: no row of the batch has the id 3"},
+      {"ParentsThatOverflow",
+       kTraces,
+       {Spans(), Attributes(R"([[2, "k", 1, "v", null], [65535, "k", 1, "v", null]])")},
+       "row 1: parent_id overflows"},
       {"ParentsThatAreNull", kTraces, {Spans(), Attributes(R"([[null, "k", 1, "v", null]])")}, "parent_id is NULL"},
       {"NoParents", kTraces, {Spans(), {41, Rows({{"key", kText}}, R"([["k"]])")}}, "SPAN_ATTRS has no column parent_id"},
       {"UnknownTypesOfValues", kTraces, {Spans(), Attributes(R"([[1, "k", 8, "v", null]])")}, "type 8 of an attribute's value"},
       {"BrokenCbor", kTraces, {Spans(), Attributes(R"([[1, "k", 5, null, "no map"]])")}, "malformed CBOR"},
-      {"IdsOfAnotherLength", kTraces, {{40, Rows({{"trace_id", kSpanId}}, R"([["01234567"]])")}}, "column trace_id has type fixed_size_binary (8 bytes)"},
+      {"IdsOfAnotherLength",
+       kTraces,
+       {{40, Rows({{"trace_id", kSpanId}}, R"([["01234567"]])")}},
+       "column trace_id has type fixed_size_binary (8 bytes)"},
       {"TextThatIsNone", kTraces, {{40, Rows({{"name", arrow::int32()}}, "[[1]]")}}, "column name has type signed integer"},
-      {"ColumnsThatComeTwice", kTraces, {{40, Rows({{"name", kText}, {"name", kText}}, R"([["a", "b"]])")}}, "column name comes twice"},
+      {"ColumnsThatComeTwice",
+       kTraces,
+       {{40, Rows({{"name", kText}, {"name", kText}}, R"([["a", "b"]])")}},
+       "column name comes twice"},
       {"UnknownEncodings", kTraces, {{40, Rows({{"id:zigzag", kU16}}, "[[1]]")}}, "encoding \"zigzag\""},
       {"TablesThatComeTwice", kTraces, {Spans(), Spans()}, "a second schema"},
       {"ChildrenWithoutARoot", kTraces, {Attributes(R"([[1, "k", 1, "v", null]])")}, "SPAN_ATTRS without SPANS"},
@@ -237,11 +255,17 @@ TEST(OtapDecoder, ALongTextThatRepeatsStaysWithinTheMemoryOfABatch) {
   constexpr int kValues = 200;
   std::string ones = "[[1]";
   for (int i = 1; i < kValues; ++i) ones += ", [1]";
-  const auto parents = Rows({{"parent_id:plain", kU16}, }, ones + "]"), types = Rows({{"type", kU8}}, ones + "]");
+  const auto parents = Rows(
+                 {
+                     {"parent_id:plain", kU16},
+                 },
+                 ones + "]"),
+             types = Rows({{"type", kU8}}, ones + "]");
   arrow::StringDictionary32Builder builder;
   for (int i = 0; i < kValues; ++i) ASSERT_TRUE(builder.Append(std::string(64 << 10, 'x')).ok());
   const auto values = builder.Finish().ValueOrDie();
-  const auto schema = arrow::schema({parents->schema()->field(0), types->schema()->field(0), arrow::field("str", values->type())});
+  const auto schema =
+      arrow::schema({parents->schema()->field(0), types->schema()->field(0), arrow::field("str", values->type())});
   const auto attributes = arrow::RecordBatch::Make(schema, kValues, {parents->column(0), types->column(0), values});
   const auto got = DecodeBytes(&decoder, &stream, Message({Spans(), {41, attributes}}));
   EXPECT_EQ(KindOf(got.status()), ErrorKind::kTooLarge) << got.status().ToString();

@@ -8,24 +8,51 @@
 namespace sheaf::decode {
 namespace {
 
-/// What the columns of a root table say about a row's resource or scope, beside its attributes.
+/// What the columns of a root table say about a row's resource or scope, beside its attributes. Null where there is no such
+/// column, or where all rows say the same.
 struct HolderColumns {
-  const uint32_t* ids;
-  const uint8_t* present;
-  const uint32_t* dropped;
-  const int32_t *schema_url, *name, *version;  // Numbers of texts.
+  const uint32_t* ids = nullptr;
+  const uint8_t* present = nullptr;
+  const uint32_t* dropped = nullptr;
+  const int32_t *schema_url = nullptr, *name = nullptr, *version = nullptr;  // Numbers of texts.
 
   bool Same(int64_t a, int64_t b) const {
-    return present[a] == present[b] && dropped[a] == dropped[b] && schema_url[a] == schema_url[b] && name[a] == name[b] &&
-           version[a] == version[b];
+    const auto same = [&](const auto* column) { return column == nullptr || column[a] == column[b]; };
+    return same(present) && same(dropped) && same(schema_url) && same(name) && same(version);
   }
 };
+
+const uint8_t* PresenceOf(const OtapColumn* column, int64_t rows, OtapColumns* columns) {
+  if (column == nullptr || column->valid == nullptr) return nullptr;
+  auto* present = columns->Scratch<uint8_t>(rows);
+  ReadPresence(column, {nullptr, rows}, present);
+  return present;
+}
+
+const uint32_t* DroppedOf(const OtapColumn* column, int64_t rows, OtapColumns* columns) {
+  if (column == nullptr) return nullptr;
+  auto* dropped = columns->Scratch<uint32_t>(rows);
+  ReadNumbers<uint32_t>(column, {nullptr, rows}, dropped);
+  return dropped;
+}
+
+const int32_t* TextsOf(const OtapColumn* column, int64_t rows, Dictionary* texts, OtapColumns* columns) {
+  if (column == nullptr) return nullptr;
+  auto* numbers = columns->Scratch<int32_t>(rows);
+  columns->NumberTexts(column, {nullptr, rows}, texts, numbers);
+  return numbers;
+}
+
+void WriteText(uint32_t field, const int32_t* numbers, int64_t row, const Dictionary& texts, wire::ProtobufWriter* writer) {
+  const std::string_view text = numbers == nullptr ? std::string_view() : texts.value(numbers[row]);
+  if (!text.empty()) writer->Bytes(field, text);
+}
 
 /// Gives rows the number of their envelope, which make(row, parent) makes where no row of the same id has said the same before;
 /// `parent` is the id's place in `index`, negative without an id.
 template <typename Make>
-void NumberEnvelopes(const HolderColumns& holders, int64_t rows, const IdIndex& index, int64_t distinct, OtapColumns* columns, int32_t* out,
-                     Make&& make) {
+void NumberEnvelopes(const HolderColumns& holders, int64_t rows, const IdIndex& index, int64_t distinct, OtapColumns* columns,
+                     int32_t* out, Make&& make) {
   auto* row_of = columns->Scratch<int32_t>(distinct + 1);  // The last row of an id for which an envelope was made; last: of none.
   std::fill(row_of, row_of + distinct + 1, -1);
   for (int64_t i = 0; i < rows; ++i) {
@@ -71,23 +98,21 @@ Status OtapEnvelopes::FindDistinct(const uint32_t* ids, int64_t rows, Distinct* 
 
 Status OtapEnvelopes::ReadResources(const OtapTables& tables, const Limits& limits) {
   const OtapTable& root = *tables.root;
-  const RowOrder rows{nullptr, root.rows};
   auto* ids = columns_->Scratch<uint32_t>(root.rows);
   Status status = DecodeIds(root.Find(OtapField::kResourceId), root.rows, ids);
   if (!status.ok()) return WithContext(status, "resource.id");
   Distinct distinct;
   SHEAF_RETURN_NOT_OK(FindDistinct(ids, root.rows, &distinct));
   const OtapTable* attributes = tables.Get(wire::OtapPayload::kResourceAttrs);
-  SHEAF_RETURN_NOT_OK(resource_attributes_.Read(attributes == nullptr ? no_attributes_ : *attributes, distinct.index, limits, columns_));
+  SHEAF_RETURN_NOT_OK(
+      resource_attributes_.Read(attributes == nullptr ? no_attributes_ : *attributes, distinct.index, limits, columns_));
 
-  auto* present = columns_->Scratch<uint8_t>(root.rows);
-  auto* dropped = columns_->Scratch<uint32_t>(root.rows);
-  auto* schema_url = columns_->Scratch<int32_t>(root.rows);
   Dictionary* texts = columns_->buffers()->NextDictionary();
-  ReadPresence(root.Find(OtapField::kResource), rows, present);
-  ReadNumbers<uint32_t>(root.Find(OtapField::kResourceDropped), rows, dropped);
-  columns_->NumberTexts(root.Find(OtapField::kResourceSchemaUrl), rows, texts, schema_url);
-  const HolderColumns holders{ids, present, dropped, schema_url, schema_url, schema_url};
+  HolderColumns holders{.ids = ids};
+  const OtapColumn* resource_struct = root.Find(OtapField::kResource);
+  holders.present = PresenceOf(resource_struct, root.rows, columns_);
+  holders.dropped = DroppedOf(root.Find(OtapField::kResourceDropped), root.rows, columns_);
+  holders.schema_url = TextsOf(root.Find(OtapField::kResourceSchemaUrl), root.rows, texts, columns_);
 
   resource_ = columns_->buffers()->NextDictionary();
   service_ = columns_->buffers()->NextDictionary();
@@ -98,13 +123,13 @@ Status OtapEnvelopes::ReadResources(const OtapTables& tables, const Limits& limi
     envelope_.clear();
     service_name_.clear();
     wire::ProtobufWriter writer(&envelope_);
-    if (present[row] != 0) {
+    if (resource_struct != nullptr && !resource_struct->IsNull(row)) {
       const size_t resource = writer.Open(1);
       if (parent >= 0) resource_attributes_.AppendKeyValues(1, parent, &envelope_);
-      if (dropped[row] != 0) writer.Varint(2, dropped[row]);
+      if (holders.dropped != nullptr && holders.dropped[row] != 0) writer.Varint(2, holders.dropped[row]);
       writer.Close(resource);
     }
-    if (const std::string_view url = texts->value(schema_url[row]); !url.empty()) writer.Bytes(3, url);
+    WriteText(3, holders.schema_url, row, *texts, &writer);
     if (parent >= 0) resource_attributes_.FindText("service.name", parent, &service_name_);
     if (!IsUtf8(service_name_)) {
       const std::string raw = service_name_;
@@ -120,53 +145,45 @@ Status OtapEnvelopes::ReadResources(const OtapTables& tables, const Limits& limi
 
 Status OtapEnvelopes::ReadScopes(const OtapTables& tables, const Limits& limits) {
   const OtapTable& root = *tables.root;
-  const RowOrder rows{nullptr, root.rows};
   auto* ids = columns_->Scratch<uint32_t>(root.rows);
   Status status = DecodeIds(root.Find(OtapField::kScopeId), root.rows, ids);
   if (!status.ok()) return WithContext(status, "scope.id");
   Distinct distinct;
   SHEAF_RETURN_NOT_OK(FindDistinct(ids, root.rows, &distinct));
   const OtapTable* attributes = tables.Get(wire::OtapPayload::kScopeAttrs);
-  SHEAF_RETURN_NOT_OK(scope_attributes_.Read(attributes == nullptr ? no_attributes_ : *attributes, distinct.index, limits, columns_));
+  SHEAF_RETURN_NOT_OK(
+      scope_attributes_.Read(attributes == nullptr ? no_attributes_ : *attributes, distinct.index, limits, columns_));
 
-  auto* present = columns_->Scratch<uint8_t>(root.rows);
-  auto* dropped = columns_->Scratch<uint32_t>(root.rows);
   Dictionary* texts = columns_->buffers()->NextDictionary();
-  ReadPresence(root.Find(OtapField::kScope), rows, present);
-  ReadNumbers<uint32_t>(root.Find(OtapField::kScopeDropped), rows, dropped);
-  const auto number_texts = [&](OtapField field) {
-    auto* numbers = columns_->Scratch<int32_t>(root.rows);
-    columns_->NumberTexts(root.Find(field), rows, texts, numbers);
-    return numbers;
-  };
-  const int32_t* schema_url = number_texts(OtapField::kSchemaUrl);
-  const int32_t* name = number_texts(OtapField::kScopeName);
-  const int32_t* version = number_texts(OtapField::kScopeVersion);
-  const HolderColumns holders{ids, present, dropped, schema_url, name, version};
+  HolderColumns holders{.ids = ids};
+  const OtapColumn* scope_struct = root.Find(OtapField::kScope);
+  holders.present = PresenceOf(scope_struct, root.rows, columns_);
+  holders.dropped = DroppedOf(root.Find(OtapField::kScopeDropped), root.rows, columns_);
+  holders.schema_url = TextsOf(root.Find(OtapField::kSchemaUrl), root.rows, texts, columns_);
+  holders.name = TextsOf(root.Find(OtapField::kScopeName), root.rows, texts, columns_);
+  holders.version = TextsOf(root.Find(OtapField::kScopeVersion), root.rows, texts, columns_);
 
   scope_ = columns_->buffers()->NextDictionary();
   scope_of_ = columns_->Scratch<int32_t>(root.rows);
   NumberEnvelopes(holders, root.rows, distinct.index, distinct.size, columns_, scope_of_, [&](int64_t row, int32_t parent) {
     envelope_.clear();
     wire::ProtobufWriter writer(&envelope_);
-    const auto text = [&](uint32_t field, int32_t number) {
-      if (const std::string_view value = texts->value(number); !value.empty()) writer.Bytes(field, value);
-    };
-    if (present[row] != 0) {
+    if (scope_struct != nullptr && !scope_struct->IsNull(row)) {
       const size_t scope = writer.Open(1);
-      text(1, name[row]);
-      text(2, version[row]);
+      WriteText(1, holders.name, row, *texts, &writer);
+      WriteText(2, holders.version, row, *texts, &writer);
       if (parent >= 0) scope_attributes_.AppendKeyValues(3, parent, &envelope_);
-      if (dropped[row] != 0) writer.Varint(4, dropped[row]);
+      if (holders.dropped != nullptr && holders.dropped[row] != 0) writer.Varint(4, holders.dropped[row]);
       writer.Close(scope);
     }
-    text(3, schema_url[row]);
+    WriteText(3, holders.schema_url, row, *texts, &writer);
     return scope_->Id(envelope_);
   });
   return Status::OK();
 }
 
-ArrayDataPtr OtapEnvelopes::Column(const TypePtr& type, const Dictionary* values, const int32_t* value_of, const RowOrder& root_rows) {
+ArrayDataPtr OtapEnvelopes::Column(const TypePtr& type, const Dictionary* values, const int32_t* value_of,
+                                   const RowOrder& root_rows) {
   ColumnBuffer* numbers = columns_->buffers()->Next(root_rows.size * 4, false);
   auto* out = reinterpret_cast<int32_t*>(numbers->data());
   for (int64_t i = 0; i < root_rows.size; ++i) out[i] = value_of[root_rows[i]];

@@ -1,4 +1,5 @@
-/// What stands around the records of an OTel-Arrow batch: resource and scope of the root table's rows, as the columns of schemas.h.
+/// What stands around the records of an OTel-Arrow batch: resource and scope of the root table's rows, as the columns of
+/// schemas.h.
 
 #pragma once
 
@@ -22,7 +23,8 @@ struct OtapTables {
   std::span<const OtapTable> all;
 };
 
-/// The columns service_name, resource and scope of a root table's rows, in an order that may repeat them (data points). Not thread-safe.
+/// The columns service_name, resource and scope of a root table's rows, in an order that may repeat them (data points). Not
+/// thread-safe.
 class OtapEnvelopes {
  public:
   /// Reads the resource's and the scope's attributes and gives each root row its envelopes. Errors: as OtapAttributes::Read.
@@ -34,7 +36,9 @@ class OtapEnvelopes {
   }
 
   ArrayDataPtr Service(const TypePtr& type, const RowOrder& root_rows) { return Column(type, service_, service_of_, root_rows); }
-  ArrayDataPtr Resource(const TypePtr& type, const RowOrder& root_rows) { return Column(type, resource_, resource_of_, root_rows); }
+  ArrayDataPtr Resource(const TypePtr& type, const RowOrder& root_rows) {
+    return Column(type, resource_, resource_of_, root_rows);
+  }
   ArrayDataPtr Scope(const TypePtr& type, const RowOrder& root_rows) { return Column(type, scope_, scope_of_, root_rows); }
 
  private:

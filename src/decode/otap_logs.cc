@@ -83,7 +83,8 @@ class Bodies {
       case kOtapMap:
       case kOtapSlice: {
         value.type = types_[row] == kOtapMap ? ValueType::kKvList : ValueType::kArray;
-        const Status status = CborToOtlp(value.type, bytes_of(OtapField::kBodySer), context_->limits.attribute_depth_max, &bytes_);
+        const Status status =
+            CborToOtlp(value.type, bytes_of(OtapField::kBodySer), context_->limits.attribute_depth_max, &bytes_);
         if (!status.ok()) return WithContext(status, fmt::format("LOGS, row {}, column body.ser", row));
         value.val = bytes_;
         break;

@@ -29,8 +29,8 @@ constexpr PointTables kPointTables[] = {
      OtapPayload::kNumberExemplarAttrs},
     {Signal::kSum, kSum, OtapPayload::kNumberPoints, OtapPayload::kNumberPointAttrs, OtapPayload::kNumberExemplars,
      OtapPayload::kNumberExemplarAttrs},
-    {Signal::kHistogram, kHistogram, OtapPayload::kHistogramPoints, OtapPayload::kHistogramPointAttrs, OtapPayload::kHistogramExemplars,
-     OtapPayload::kHistogramExemplarAttrs},
+    {Signal::kHistogram, kHistogram, OtapPayload::kHistogramPoints, OtapPayload::kHistogramPointAttrs,
+     OtapPayload::kHistogramExemplars, OtapPayload::kHistogramExemplarAttrs},
     {Signal::kExponentialHistogram, kExponentialHistogram, OtapPayload::kExponentialHistogramPoints,
      OtapPayload::kExponentialHistogramPointAttrs, OtapPayload::kExponentialHistogramExemplars,
      OtapPayload::kExponentialHistogramExemplarAttrs},
@@ -58,7 +58,9 @@ class Metrics {
     types_ = columns_->Scratch<uint8_t>(n);
     ReadNumbers<uint8_t>(root_->Find(OtapField::kMetricType), rows, types_);
     for (int64_t i = 0; i < n; ++i) {
-      if (types_[i] > kSummary) return MakeError(ErrorKind::kInvalid, "UNIVARIATE_METRICS, row {}: metric type {}; OTel-Arrow defines 0 to 5", i, types_[i]);
+      if (types_[i] > kSummary)
+        return MakeError(ErrorKind::kInvalid, "UNIVARIATE_METRICS, row {}: metric type {}; OTel-Arrow defines 0 to 5", i,
+                         types_[i]);
     }
     names_ = columns_->buffers()->NextDictionary();
     units_ = columns_->buffers()->NextDictionary();
@@ -74,7 +76,9 @@ class Metrics {
   uint8_t type(int64_t row) const { return types_[row]; }
   ArrayDataPtr Names(const TypePtr& type, const RowOrder& metric_rows) { return Column(type, *names_, name_of_, metric_rows); }
   ArrayDataPtr Units(const TypePtr& type, const RowOrder& metric_rows) { return Column(type, *units_, unit_of_, metric_rows); }
-  ArrayDataPtr Envelopes(const TypePtr& type, const RowOrder& metric_rows) { return Column(type, *envelopes_, envelope_of_, metric_rows); }
+  ArrayDataPtr Envelopes(const TypePtr& type, const RowOrder& metric_rows) {
+    return Column(type, *envelopes_, envelope_of_, metric_rows);
+  }
 
  private:
   Status ReadEnvelopes(const OtapTables& tables, OtapContext* context) {
@@ -164,8 +168,8 @@ NumberValues MakeNumberValues(const TypePtr& value_type, const TypePtr& int_type
   return out;
 }
 
-/// Decodes the parent ids of exemplars: differences while the value stays the same.
-Status DecodeExemplarParents(const OtapTable& table, OtapColumns* columns, uint32_t* parents) {
+/// Which exemplars have the value of the one before.
+const uint8_t* SameExemplarValues(const OtapTable& table, OtapColumns* columns) {
   const RowOrder rows{nullptr, table.rows};
   auto* is_int = columns->Scratch<uint8_t>(table.rows);
   auto* is_double = columns->Scratch<uint8_t>(table.rows);
@@ -175,13 +179,16 @@ Status DecodeExemplarParents(const OtapTable& table, OtapColumns* columns, uint3
   ReadPresence(table.Find(OtapField::kDoubleValue), rows, is_double);
   ReadNumbers<int64_t>(table.Find(OtapField::kIntValue), rows, ints);
   ReadNumbers<double>(table.Find(OtapField::kDoubleValue), rows, doubles);
+  auto* same = columns->Scratch<uint8_t>(table.rows);
   int64_t last = -1;  // The last row that has a value; one without follows whatever came before.
-  return DecodeQuasiDeltas(table, parents, [&](int64_t i) {
-    if (is_int[i] == 0 && is_double[i] == 0) return true;
+  for (int64_t i = 0; i < table.rows; ++i) {
+    same[i] = 1;
+    if (is_int[i] == 0 && is_double[i] == 0) continue;
     const int64_t before = std::exchange(last, i);
-    if (before < 0 || is_int[before] != is_int[i]) return false;
-    return is_int[i] != 0 ? ints[before] == ints[i] : doubles[before] == doubles[i];
-  });
+    same[i] =
+        before >= 0 && is_int[before] == is_int[i] && (is_int[i] != 0 ? ints[before] == ints[i] : doubles[before] == doubles[i]);
+  }
+  return same;
 }
 
 /// Makes the rows of one table of data points.
@@ -217,8 +224,8 @@ class Points {
     SHEAF_RETURN_NOT_OK(FindParents(*table_, metrics_.index(), parents));
     for (int64_t i = 0; i < n; ++i) {
       if (!FitsPoints(from_.points, metrics_.type(parents[i]))) [[unlikely]] {
-        return MakeError(ErrorKind::kInvalid, "{}, row {}: its metric has type {}, which has other data points", wire::OtapPayloadName(table_->type),
-                         i, metrics_.type(parents[i]));
+        return MakeError(ErrorKind::kInvalid, "{}, row {}: its metric has type {}, which has other data points",
+                         wire::OtapPayloadName(table_->type), i, metrics_.type(parents[i]));
       }
     }
     const int64_t metrics = metrics_.root().rows;
@@ -244,8 +251,8 @@ class Points {
     batch_.Add(columns_.Numbers<uint64_t>(batch_.next_type(), Find(OtapField::kStartTime), order_));
     batch_.Add(columns_.Numbers<uint32_t>(batch_.next_type(), Find(OtapField::kFlags), order_));
     batch_.Add(context_->envelopes.Service(batch_.next_type(), metric_rows_));
-    SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes,
-                           MakeOtapAttributes(tables_, from_.attributes, index_, places_, order_.size, batch_.next_type(), context_));
+    SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes, MakeOtapAttributes(tables_, from_.attributes, index_, places_, order_.size,
+                                                                       batch_.next_type(), context_));
     batch_.Add(std::move(attributes));
     if (from_.signal != Signal::kSummary) {
       SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr exemplars, MakeExemplars(batch_.next_type()));
@@ -265,8 +272,7 @@ class Points {
     auto* ids = columns_.Scratch<uint32_t>(n);
     if (table != nullptr) {
       SHEAF_RETURN_NOT_OK(ReadParentIds(*table, parents));
-      SHEAF_RETURN_NOT_OK(DecodeExemplarParents(*table, &columns_, parents));
-      SHEAF_RETURN_NOT_OK(FindParents(*table, index_, parents));
+      SHEAF_RETURN_NOT_OK(FindQuasiDeltaParents(*table, SameExemplarValues(*table, &columns_), index_, parents));
       const Status status = DecodeIds(table->Find(OtapField::kId), n, ids);
       if (!status.ok()) return WithContext(status, wire::OtapPayloadName(table->type));
     }
@@ -275,12 +281,13 @@ class Points {
     SHEAF_RETURN_NOT_OK(index.Build({ids, static_cast<size_t>(n)}, &context_->buffers));
     const int32_t* places = PlacesOf(groups.order, n, &columns_);
     const RowOrder& order = groups.order;
-    SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes, MakeOtapAttributes(tables_, from_.exemplar_attributes, index, places, order.size,
-                                                                       FieldType(type, 5), context_));
+    SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes, MakeOtapAttributes(tables_, from_.exemplar_attributes, index, places,
+                                                                       order.size, FieldType(type, 5), context_));
     NumberValues numbers = MakeNumberValues(FieldType(type, 1), FieldType(type, 2), table, order, &columns_);
     const auto find = [table](OtapField field) { return table == nullptr ? nullptr : table->Find(field); };
     std::vector<ArrayDataPtr> fields = {columns_.Numbers<uint64_t>(FieldType(type, 0), find(OtapField::kTime), order),
-                                        std::move(numbers.value), std::move(numbers.value_int),
+                                        std::move(numbers.value),
+                                        std::move(numbers.value_int),
                                         columns_.OptionalIds<TraceIdBytes>(FieldType(type, 3), find(OtapField::kTraceId), order),
                                         columns_.OptionalIds<SpanIdBytes>(FieldType(type, 4), find(OtapField::kSpanId), order),
                                         std::move(attributes)};
@@ -310,7 +317,8 @@ class Points {
   }
 
   void AddTemporality() {
-    batch_.Add(columns_.Enum(batch_.next_type(), TemporalityNames(), metrics_.root().Find(OtapField::kTemporality), metric_rows_));
+    batch_.Add(
+        columns_.Enum(batch_.next_type(), TemporalityNames(), metrics_.root().Find(OtapField::kTemporality), metric_rows_));
   }
 
   void AddSummaryOfValues() {
@@ -354,8 +362,9 @@ class Points {
     batch_.Add(columns_.Numbers<double>(batch_.next_type(), Find(OtapField::kSum), order_));
     const TypePtr& type = batch_.next_type();
     const Groups groups = columns_.ListGroups(Find(OtapField::kQuantiles), order_);
-    std::vector<ArrayDataPtr> fields = {columns_.Numbers<double>(FieldType(type, 0), Find(OtapField::kQuantile), groups.order),
-                                        columns_.Numbers<double>(FieldType(type, 1), Find(OtapField::kQuantileValue), groups.order)};
+    std::vector<ArrayDataPtr> fields = {
+        columns_.Numbers<double>(FieldType(type, 0), Find(OtapField::kQuantile), groups.order),
+        columns_.Numbers<double>(FieldType(type, 1), Find(OtapField::kQuantileValue), groups.order)};
     batch_.Add(arrow::ArrayData::Make(type, order_.size, {nullptr, groups.offsets_buffer->View((order_.size + 1) * 4)},
                                       {MakeStruct(ItemType(type), groups.order.size, std::move(fields))}, 0));
     return Status::OK();
@@ -368,9 +377,9 @@ class Points {
   Metrics& metrics_;
   OtapBatch batch_;
   const OtapTable* table_ = nullptr;
-  RowOrder order_, metric_rows_;      // The points' and their metrics' rows, by row of ours.
-  const int32_t* places_ = nullptr;   // Of the points' rows.
-  IdIndex index_;                     // Of the points' ids.
+  RowOrder order_, metric_rows_;     // The points' and their metrics' rows, by row of ours.
+  const int32_t* places_ = nullptr;  // Of the points' rows.
+  IdIndex index_;                    // Of the points' ids.
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "decode/otap_rows.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sheaf::decode {
 namespace {
@@ -30,6 +31,11 @@ Status ReadUnsigned(const OtapColumn& column, int64_t rows, uint32_t* out) {
     default: return MakeError(ErrorKind::kInvalid, "an id column of {} bytes; ids have two or four", column.width);
   }
   return Status::OK();
+}
+
+Status NoParent(const OtapTable& table, int64_t row, uint32_t id) {
+  return MakeError(ErrorKind::kInvalid, "{}, row {}: no row of the batch has the id {} of its parent",
+                   wire::OtapPayloadName(table.type), row, id);
 }
 
 }  // namespace
@@ -78,7 +84,8 @@ Status DecodeIds(const OtapColumn* column, int64_t rows, uint32_t* ids) {
     return Status::OK();
   }
   SHEAF_RETURN_NOT_OK(ReadUnsigned(*column, rows, ids));
-  if (column->encoding == IdEncoding::kQuasiDelta) return MakeError(ErrorKind::kInvalid, "an id column with the encoding of parent ids");
+  if (column->encoding == IdEncoding::kQuasiDelta)
+    return MakeError(ErrorKind::kInvalid, "an id column with the encoding of parent ids");
   const bool plain = column->encoding == IdEncoding::kPlain;
   const uint64_t largest = std::min<uint64_t>(LargestId(*column), kNoId - 1);
   uint64_t id = 0;
@@ -106,7 +113,8 @@ Status ReadParentIds(const OtapTable& table, uint32_t* ids) {
 }
 
 Status IdOverflow(const OtapTable& table, int64_t row) {
-  return MakeError(ErrorKind::kInvalid, "{}, row {}: parent_id overflows: the sum of differences is more than its column can hold",
+  return MakeError(ErrorKind::kInvalid,
+                   "{}, row {}: parent_id overflows: the sum of differences is more than its column can hold",
                    wire::OtapPayloadName(table.type), row);
 }
 
@@ -117,7 +125,8 @@ Status DecodeDeltas(const OtapTable& table, uint32_t* ids) {
   uint64_t id = 0;
   for (int64_t i = 0; i < table.rows; ++i) {
     id += ids[i];
-    if (id > largest) [[unlikely]] return IdOverflow(table, i);
+    if (id > largest) [[unlikely]]
+      return IdOverflow(table, i);
     ids[i] = static_cast<uint32_t>(id);
   }
   return Status::OK();
@@ -148,7 +157,8 @@ Status IdIndex::Build(std::span<const uint32_t> ids, RecycledBuffers* buffers) {
   sparse_ = {entries, n};
   std::sort(entries, entries + n);
   for (size_t i = 1; i < n; ++i) {
-    if (entries[i] >> 32 == entries[i - 1] >> 32) return MakeError(ErrorKind::kInvalid, "two rows have the same id {}", entries[i] >> 32);
+    if (entries[i] >> 32 == entries[i - 1] >> 32)
+      return MakeError(ErrorKind::kInvalid, "two rows have the same id {}", entries[i] >> 32);
   }
   return Status::OK();
 }
@@ -158,32 +168,72 @@ int32_t IdIndex::FindSparse(uint32_t id) const {
   return at != sparse_.end() && *at >> 32 == id ? static_cast<int32_t>(*at & 0xffffffff) : -1;
 }
 
-Status FindParents(const OtapTable& table, const IdIndex& parents, uint32_t* ids) {
-  for (int64_t i = 0; i < table.rows; ++i) {
-    const int32_t row = parents.Find(ids[i]);
-    if (row < 0) [[unlikely]] {
-      return MakeError(ErrorKind::kInvalid, "{}, row {}: no row of the batch has the id {} of its parent", wire::OtapPayloadName(table.type), i,
-                       ids[i]);
-    }
+Status FindQuasiDeltaParents(const OtapTable& table, const uint8_t* same, const IdIndex& parents, uint32_t* ids) {
+  const OtapColumn& column = *table.Find(OtapField::kParentId);
+  if (column.encoding == IdEncoding::kPlain || column.encoding == IdEncoding::kDelta) {
+    SHEAF_RETURN_NOT_OK(DecodeDeltas(table, ids));
+    return FindParents(table, parents, ids);
+  }
+  const uint64_t largest = LargestId(column);
+  const IdIndex index = parents;  // Of its own, so that it stays in registers.
+  const int64_t rows = table.rows;
+  uint64_t id = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    id = ids[i] + (same[i] != 0 ? id : 0);
+    if (id > largest) [[unlikely]]
+      return IdOverflow(table, i);
+    const int32_t row = index.Find(static_cast<uint32_t>(id));
+    if (row < 0) [[unlikely]]
+      return NoParent(table, i, static_cast<uint32_t>(id));
     ids[i] = static_cast<uint32_t>(row);
   }
   return Status::OK();
 }
 
+Status FindParents(const OtapTable& table, const IdIndex& parents, uint32_t* ids) {
+  for (int64_t i = 0; i < table.rows; ++i) {
+    const int32_t row = parents.Find(ids[i]);
+    if (row < 0) [[unlikely]]
+      return NoParent(table, i, ids[i]);
+    ids[i] = static_cast<uint32_t>(row);
+  }
+  return Status::OK();
+}
+
+namespace {
+
+/// The counting sort of GroupRows(); place_of(parent) is negative where a row is left out. `next` is all zero.
+template <typename PlaceOf>
+void SortByPlace(std::span<const uint32_t> parents, int64_t groups, PlaceOf&& place_of, int32_t* next, int32_t* offsets,
+                 int32_t* order) {
+  for (const uint32_t parent : parents) {
+    if (const int32_t place = place_of(parent); place >= 0) ++next[place];
+  }
+  int32_t begin = 0;
+  for (int64_t i = 0; i < groups; ++i) {
+    offsets[i] = begin;
+    begin += std::exchange(next[i], begin);
+  }
+  offsets[groups] = begin;
+  const auto rows = static_cast<int32_t>(parents.size());
+  for (int32_t row = 0; row < rows; ++row) {
+    if (const int32_t place = place_of(parents[static_cast<size_t>(row)]); place >= 0) order[next[place]++] = row;
+  }
+}
+
+}  // namespace
+
 Groups GroupRows(std::span<const uint32_t> parents, const int32_t* places, int64_t groups, RecycledBuffers* buffers) {
   Groups out;
-  out.offsets_buffer = buffers->Next((groups + 1) * 4, false);
+  out.offsets_buffer = buffers->Next((groups + 1) * 4, parents.empty());
   out.offsets = reinterpret_cast<int32_t*>(out.offsets_buffer->data());
-  auto* next = reinterpret_cast<int32_t*>(buffers->Next((groups + 2) * 4, true)->data());
+  if (parents.empty()) return out;  // No parent has children.
+  auto* next = reinterpret_cast<int32_t*>(buffers->Next(groups * 4, true)->data());
   auto* order = reinterpret_cast<int32_t*>(buffers->Next(static_cast<int64_t>(parents.size()) * 4, false)->data());
-  const auto place_of = [&](uint32_t parent) { return places == nullptr ? static_cast<int32_t>(parent) : places[parent]; };
-  for (const uint32_t parent : parents) {
-    if (const int32_t place = place_of(parent); place >= 0) ++next[place + 1];
-  }
-  for (int64_t i = 0; i < groups; ++i) next[i + 1] += next[i];
-  std::copy(next, next + groups + 1, out.offsets);
-  for (size_t i = 0; i < parents.size(); ++i) {
-    if (const int32_t place = place_of(parents[i]); place >= 0) order[next[place]++] = static_cast<int32_t>(i);
+  if (places == nullptr) {
+    SortByPlace(parents, groups, [](uint32_t parent) { return static_cast<int32_t>(parent); }, next, out.offsets, order);
+  } else {
+    SortByPlace(parents, groups, [places](uint32_t parent) { return places[parent]; }, next, out.offsets, order);
   }
   out.order = {order, out.offsets[groups]};
   return out;

@@ -1,8 +1,8 @@
 /// From the columns of OTel-Arrow tables to ours: values read into buffers, ids decoded, children brought to their parents.
 ///
-/// Tables refer to each other by ids. Ids are decoded (running differences, or differences within runs of equal rows), parents are
-/// looked up, and children are grouped by where their parent stands in our table: a counting sort, stable. So a list column is its
-/// offsets and an order in which the child table's rows are read.
+/// Tables refer to each other by ids. Ids are decoded (running differences, or differences within runs of equal rows), parents
+/// are looked up, and children are grouped by where their parent stands in our table: a counting sort, stable. So a list column
+/// is its offsets and an order in which the child table's rows are read.
 
 #pragma once
 
@@ -35,8 +35,8 @@ void WithIndex(const OtapColumn& column, F&& f) {
   }
 }
 
-/// Reads fixed-width values as they are stored; `absent` where NULL or without a column. `column` may be null. Requires: its width
-/// is T's.
+/// Reads fixed-width values as they are stored; `absent` where NULL or without a column. `column` may be null. Requires: its
+/// width is T's.
 template <typename T>
 void ReadNumbers(const OtapColumn* column, const RowOrder& order, T* out, T absent = T{}) {
   const int64_t n = order.size;
@@ -44,7 +44,8 @@ void ReadNumbers(const OtapColumn* column, const RowOrder& order, T* out, T abse
     std::fill(out, out + n, absent);
     return;
   }
-  const bool nulls = column->valid != nullptr, dictionary_nulls = column->dictionary != nullptr && column->dictionary->has_nulls();
+  const bool nulls = column->valid != nullptr,
+             dictionary_nulls = column->dictionary != nullptr && column->dictionary->has_nulls();
   const uint8_t* values = column->dictionary != nullptr ? column->dictionary->fixed() : column->values;
   if (!nulls && order.rows == nullptr && column->dictionary == nullptr) {
     if (n > 0) std::memcpy(out, values, static_cast<size_t>(n) * sizeof(T));
@@ -73,18 +74,14 @@ int64_t PackBits(const uint8_t* bytes, int64_t n, uint8_t* bits);
 /// An id that a row does not have.
 inline constexpr uint32_t kNoId = 0xffffffff;
 
-/// Decodes a column of running differences (or plain ids, where its field says so). Rows without an id get kNoId. Errors: Invalid (a sum
-/// beyond the column's type; an encoding that the column cannot have).
+/// Decodes a column of running differences (or plain ids, where its field says so). Rows without an id get kNoId. Errors: Invalid
+/// (a sum beyond the column's type; an encoding that the column cannot have).
 Status DecodeIds(const OtapColumn* column, int64_t rows, uint32_t* ids);
 
 /// Reads parent ids as they were sent. Errors: Invalid (a NULL, or no such column).
 Status ReadParentIds(const OtapTable& table, uint32_t* ids);
 
-/// Decodes parent ids in place: differences where `same(i)` tells that row i equals the one before it, else absolute. Or as the
-/// field says. Errors: Invalid (a sum beyond the column's type).
-template <typename Same>
-Status DecodeQuasiDeltas(const OtapTable& table, uint32_t* ids, Same&& same);
-/// The same for running differences.
+/// Decodes parent ids in place, as running differences or as the field says. Errors: Invalid (a sum beyond the column's type).
 Status DecodeDeltas(const OtapTable& table, uint32_t* ids);
 
 /// Where the row of an id stands. Memory is used again. Not thread-safe.
@@ -108,6 +105,11 @@ class IdIndex {
 /// Replaces parent ids by the parents' rows. Errors: Invalid (a parent that is not there; names it).
 Status FindParents(const OtapTable& table, const IdIndex& parents, uint32_t* ids);
 
+/// Decodes parent ids and replaces them by the parents' rows: differences where `same` is 1, which tells that a row equals the
+/// one before it, else absolute (0). Or as the field says. Errors: Invalid (a sum beyond the column's type, a parent that is not
+/// there).
+Status FindQuasiDeltaParents(const OtapTable& table, const uint8_t* same, const IdIndex& parents, uint32_t* ids);
+
 /// Children by parent.
 struct Groups {
   int32_t* offsets = nullptr;  // Where each parent's children begin in `order`; one more than there are parents.
@@ -115,28 +117,13 @@ struct Groups {
   ColumnBuffer* offsets_buffer = nullptr;
 };
 
-/// Groups rows by `parents[i]`, the place of a row's parent, or by places[parents[i]] where `places` is given; negative places are left
-/// out. `groups` is the number of places.
+/// Groups rows by `parents[i]`, the place of a row's parent, or by places[parents[i]] where `places` is given; negative places
+/// are left out. `groups` is the number of places.
 Groups GroupRows(std::span<const uint32_t> parents, const int32_t* places, int64_t groups, RecycledBuffers* buffers);
 
 /// The error of a sum beyond a column's type.
 Status IdOverflow(const OtapTable& table, int64_t row);
 /// The largest id that a column of this width can hold.
 inline uint64_t LargestId(const OtapColumn& column) { return (uint64_t{1} << (8 * std::min(column.width, 4))) - 1; }
-
-template <typename Same>
-Status DecodeQuasiDeltas(const OtapTable& table, uint32_t* ids, Same&& same) {
-  const OtapColumn& column = *table.Find(OtapField::kParentId);
-  if (column.encoding == IdEncoding::kPlain) return Status::OK();
-  if (column.encoding == IdEncoding::kDelta) return DecodeDeltas(table, ids);
-  const uint64_t largest = LargestId(column);
-  uint64_t id = 0;
-  for (int64_t i = 0; i < table.rows; ++i) {
-    id = same(i) ? id + ids[i] : ids[i];
-    if (id > largest) [[unlikely]] return IdOverflow(table, i);
-    ids[i] = static_cast<uint32_t>(id);
-  }
-  return Status::OK();
-}
 
 }  // namespace sheaf::decode

@@ -28,8 +28,8 @@ Status MakeOtapMetrics(const OtapTables& tables, OtapContext* context, std::vect
 
 /// The attributes of rows, as a column, from the table `type` of the batch; without such a table, lists that are empty.
 /// `places` as in OtapAttributes::Column.
-Result<ArrayDataPtr> MakeOtapAttributes(const OtapTables& tables, wire::OtapPayload type, const IdIndex& parents, const int32_t* places,
-                                        int64_t rows, const TypePtr& column_type, OtapContext* context);
+Result<ArrayDataPtr> MakeOtapAttributes(const OtapTables& tables, wire::OtapPayload type, const IdIndex& parents,
+                                        const int32_t* places, int64_t rows, const TypePtr& column_type, OtapContext* context);
 
 /// The places of a table's rows in an order that holds each at most once; negative for rows that are not in it.
 int32_t* PlacesOf(const RowOrder& order, int64_t rows, OtapColumns* columns);
@@ -37,7 +37,9 @@ int32_t* PlacesOf(const RowOrder& order, int64_t rows, OtapColumns* columns);
 /// Collects a table's columns, in the order of its schema.
 class OtapBatch {
  public:
-  explicit OtapBatch(Signal signal) : signal_(signal), schema_(SignalSchema(signal)) { columns_.reserve(static_cast<size_t>(schema_->num_fields())); }
+  explicit OtapBatch(Signal signal) : signal_(signal), schema_(SignalSchema(signal)) {
+    columns_.reserve(static_cast<size_t>(schema_->num_fields()));
+  }
   const TypePtr& next_type() const { return schema_->field(static_cast<int>(columns_.size()))->type(); }
   void Add(ArrayDataPtr column) { columns_.push_back(std::move(column)); }
   const ArrayDataPtr& last() const { return columns_.back(); }

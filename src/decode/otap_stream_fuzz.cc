@@ -1,5 +1,6 @@
-/// Fuzzes OTel-Arrow streams: no crash, valid batches that OTLP can say, and nothing left of earlier streams: a decoder that has seen
-/// all inputs so far makes what a new one makes. The first byte picks the signal; then messages, each after its length in four bytes.
+/// Fuzzes OTel-Arrow streams: no crash, valid batches that OTLP can say, and nothing left of earlier streams: a decoder that has
+/// seen all inputs so far makes what a new one makes. The first byte picks the signal; then messages, each after its length in
+/// four bytes.
 
 #include <cstring>
 #include <span>

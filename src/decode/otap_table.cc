@@ -112,7 +112,8 @@ Result<IdEncoding> ParseIdEncoding(const IpcField& field) {
   if (field.encoding == "plain") return IdEncoding::kPlain;
   if (field.encoding == "delta") return IdEncoding::kDelta;
   if (field.encoding == "quasidelta") return IdEncoding::kQuasiDelta;
-  return MakeError(ErrorKind::kInvalid, "column {}: encoding \"{}\" is none of plain, delta, quasidelta", field.path, field.encoding);
+  return MakeError(ErrorKind::kInvalid, "column {}: encoding \"{}\" is none of plain, delta, quasidelta", field.path,
+                   field.encoding);
 }
 
 bool IsBytes(IpcType type) { return type == IpcType::kText || type == IpcType::kBytes; }
@@ -127,8 +128,10 @@ uint64_t Largest(const uint8_t* values, int64_t n) {
     constexpr int64_t kLanes = 16 / sizeof(Index);
     for (; i + kLanes <= n; i += kLanes) {
       const __m128i next = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + i * static_cast<int64_t>(sizeof(Index))));
-      if constexpr (sizeof(Index) == 1) most = _mm_max_epu8(most, next);
-      else most = _mm_add_epi16(most, _mm_subs_epu16(next, most));  // The larger: SSE2 has no unsigned maximum of 16 bits.
+      if constexpr (sizeof(Index) == 1)
+        most = _mm_max_epu8(most, next);
+      else
+        most = _mm_add_epi16(most, _mm_subs_epu16(next, most));  // The larger: SSE2 has no unsigned maximum of 16 bits.
     }
     Index lanes[kLanes];
     _mm_storeu_si128(reinterpret_cast<__m128i*>(lanes), most);
@@ -195,15 +198,19 @@ Status OtapReader::TryRead(std::string_view record, int64_t rows_max, OtapScratc
     SHEAF_ASSIGN_OR_RETURN(const bool more, reader.Next());
     if (!more) break;
     if (reader.kind() == wire::IpcKind::kSchema) {
-      if (!first || (has_schema_ && !broken_)) return MakeError(ErrorKind::kInvalid, "a second schema under schema id \"{}\"", schema_id_);
+      if (!first || (has_schema_ && !broken_))
+        return MakeError(ErrorKind::kInvalid, "a second schema under schema id \"{}\"", schema_id_);
       SHEAF_RETURN_NOT_OK(TakeSchema(&reader));
       continue;
     }
     if (broken_) {
-      return MakeError(ErrorKind::kInvalid, "an earlier payload under schema id \"{}\" could not be read; begin again with its schema, "
-                                            "under another id or in a new stream", schema_id_);
+      return MakeError(ErrorKind::kInvalid,
+                       "an earlier payload under schema id \"{}\" could not be read; begin again with its schema, "
+                       "under another id or in a new stream",
+                       schema_id_);
     }
-    if (!has_schema_) return MakeError(ErrorKind::kInvalid, "schema id \"{}\" is new and its payload begins without a schema", schema_id_);
+    if (!has_schema_)
+      return MakeError(ErrorKind::kInvalid, "schema id \"{}\" is new and its payload begins without a schema", schema_id_);
     if (has_batch) return MakeError(ErrorKind::kInvalid, "more messages after the record batch; a payload holds one");
     if (reader.kind() == wire::IpcKind::kDictionary) {
       SHEAF_RETURN_NOT_OK(TakeDictionary(&reader, scratch));
@@ -234,7 +241,8 @@ Status OtapReader::TakeSchema(wire::IpcReader* reader) {
       if (dictionary == nullptr) {
         dictionaries_.push_back(std::make_unique<OtapDictionary>(field.dictionary_id, field.type, field.width));
       } else if (dictionary->type() != field.type || dictionary->width() != field.width) {
-        return MakeError(ErrorKind::kInvalid, "column {}: dictionary {} has values of another type", field.path, field.dictionary_id);
+        return MakeError(ErrorKind::kInvalid, "column {}: dictionary {} has values of another type", field.path,
+                         field.dictionary_id);
       }
     }
     const std::string path = NormalPath(fields_, i);
@@ -272,15 +280,18 @@ Status OtapReader::DropOverMemory() {
   dictionaries_.clear();
   memory_->held -= std::exchange(held_, 0);
   has_schema_ = false;
-  return MakeError(ErrorKind::kTooLarge, "the dictionaries of this stream take more than {} bytes; begin a new stream, or send such "
-                                         "columns without a dictionary", memory_->bytes_max);
+  return MakeError(ErrorKind::kTooLarge,
+                   "the dictionaries of this stream take more than {} bytes; begin a new stream, or send such "
+                   "columns without a dictionary",
+                   memory_->bytes_max);
 }
 
 Status OtapReader::TakeDictionary(wire::IpcReader* reader, OtapScratch* scratch) {
   OtapDictionary* dictionary = FindDictionary(reader->dictionary_id());
   if (dictionary == nullptr) return MakeError(ErrorKind::kInvalid, "dictionary {} is not in the schema", reader->dictionary_id());
   SHEAF_ASSIGN_OR_RETURN(const wire::IpcBatch batch, reader->ReadBatch());
-  const auto field = std::find_if(fields_.begin(), fields_.end(), [&](const IpcField& f) { return f.dictionary_id == dictionary->id(); });
+  const auto field =
+      std::find_if(fields_.begin(), fields_.end(), [&](const IpcField& f) { return f.dictionary_id == dictionary->id(); });
   Cursor cursor{&batch, reader->body()};
   OtapColumn values;
   SHEAF_RETURN_NOT_OK(LoadColumn(*field, true, &cursor, scratch, &values));
@@ -314,7 +325,8 @@ Status OtapReader::Append(const OtapColumn& values, OtapDictionary* dictionary) 
     for (int64_t i = 1; i <= values.rows; ++i) dictionary->offsets_.push_back(static_cast<uint32_t>(base + values.Offset(i)));
     dictionary->heap_.append(values.heap.substr(static_cast<size_t>(begin), static_cast<size_t>(bytes)));
   } else if (values.type == IpcType::kBool) {
-    for (int64_t i = 0; i < values.rows; ++i) dictionary->heap_.push_back(static_cast<char>((values.values[i >> 3] >> (i & 7)) & 1));
+    for (int64_t i = 0; i < values.rows; ++i)
+      dictionary->heap_.push_back(static_cast<char>((values.values[i >> 3] >> (i & 7)) & 1));
   } else if (values.rows > 0 && values.values != nullptr) {
     dictionary->heap_.append(reinterpret_cast<const char*>(values.values), static_cast<size_t>(values.rows * values.width));
   }
@@ -323,7 +335,8 @@ Status OtapReader::Append(const OtapColumn& values, OtapDictionary* dictionary) 
 }
 
 Result<std::string_view> OtapReader::NextBuffer(Cursor* cursor, OtapScratch* scratch) const {
-  if (cursor->buffer >= cursor->batch->buffers.size) return MakeError(ErrorKind::kInvalid, "fewer buffers than the schema asks for");
+  if (cursor->buffer >= cursor->batch->buffers.size)
+    return MakeError(ErrorKind::kInvalid, "fewer buffers than the schema asks for");
   const auto offset = cursor->batch->buffer_offset(cursor->buffer);
   const auto bytes = cursor->batch->buffer_bytes(cursor->buffer);
   ++cursor->buffer;
@@ -342,7 +355,8 @@ Status OtapReader::LoadField(size_t* place, int64_t rows_min, const uint8_t* out
   const size_t at = columns->size();
   OtapColumn column;
   SHEAF_RETURN_NOT_OK(LoadColumn(field, false, cursor, scratch, &column));
-  if (column.rows < rows_min) return MakeError(ErrorKind::kInvalid, "column {} has {} rows of {}", field.path, column.rows, rows_min);
+  if (column.rows < rows_min)
+    return MakeError(ErrorKind::kInvalid, "column {} has {} rows of {}", field.path, column.rows, rows_min);
   if (outer_valid != nullptr) {  // Where the struct is null its children are.
     if (column.valid == nullptr) {
       column.valid = outer_valid;
@@ -362,7 +376,8 @@ Status OtapReader::LoadField(size_t* place, int64_t rows_min, const uint8_t* out
   return Status::OK();
 }
 
-Status OtapReader::LoadColumn(const IpcField& field, bool as_dictionary, Cursor* cursor, OtapScratch* scratch, OtapColumn* column) {
+Status OtapReader::LoadColumn(const IpcField& field, bool as_dictionary, Cursor* cursor, OtapScratch* scratch,
+                              OtapColumn* column) {
   if (cursor->node >= cursor->batch->nodes.size) return MakeError(ErrorKind::kInvalid, "fewer columns than the schema asks for");
   const int64_t rows = cursor->batch->node_length(cursor->node);
   const int64_t nulls = cursor->batch->node_nulls(cursor->node);
@@ -377,7 +392,8 @@ Status OtapReader::LoadColumn(const IpcField& field, bool as_dictionary, Cursor*
   if (field.type == IpcType::kNull && field.dictionary_id < 0) return Status::OK();
   SHEAF_ASSIGN_OR_RETURN(const std::string_view valid, NextBuffer(cursor, scratch));
   if (nulls > 0 && !valid.empty()) {
-    if (static_cast<int64_t>(valid.size()) < (rows + 7) / 8) return MakeError(ErrorKind::kInvalid, "column {}: null bits are short", field.path);
+    if (static_cast<int64_t>(valid.size()) < (rows + 7) / 8)
+      return MakeError(ErrorKind::kInvalid, "column {}: null bits are short", field.path);
     column->valid = reinterpret_cast<const uint8_t*>(valid.data());
   }
   if (field.type == IpcType::kStruct) return Status::OK();
@@ -430,7 +446,8 @@ Status OtapReader::CheckIndexes(const IpcField& field, const OtapColumn& column)
   for (int64_t i = 0; i < column.rows; ++i) {  // What stands in null rows does not count.
     const auto index = static_cast<uint64_t>(column.Index(i));
     if (index >= size && !column.IsNull(i)) {
-      return MakeError(ErrorKind::kInvalid, "column {}, row {}: index {} of a dictionary of {} values", field.path, i, index, size);
+      return MakeError(ErrorKind::kInvalid, "column {}, row {}: index {} of a dictionary of {} values", field.path, i, index,
+                       size);
     }
   }
   return Status::OK();

@@ -1,8 +1,8 @@
 /// The tables of an OTel-Arrow batch as they were received: columns where they lie, and what a stream keeps between batches.
 ///
 /// Every payload type of a stream has an IPC stream of its own: a schema, dictionaries, then batches; later ones bring
-/// dictionary deltas and replacements. An OtapReader keeps the schema and the dictionaries, and turns a payload into an OtapTable,
-/// whose columns point into the payload, the dictionaries, or scratch memory where the payload is compressed.
+/// dictionary deltas and replacements. An OtapReader keeps the schema and the dictionaries, and turns a payload into an
+/// OtapTable, whose columns point into the payload, the dictionaries, or scratch memory where the payload is compressed.
 ///
 /// Everything that a column's later use relies on is checked here, once: lengths, offsets, dictionary indexes, types.
 
@@ -28,15 +28,79 @@ namespace sheaf::decode {
 
 /// The columns that OTel-Arrow defines, in whatever tables they stand.
 enum class OtapField : uint8_t {
-  kId, kParentId, kResource, kResourceId, kResourceSchemaUrl, kResourceDropped, kScope, kScopeId, kScopeName, kScopeVersion,
-  kScopeDropped, kSchemaUrl, kDroppedAttributes, kFlags, kName, kTraceId, kSpanId, kTime, kStartTime,
-  kDuration, kTraceState, kParentSpanId, kKind, kDroppedEvents, kDroppedLinks, kStatus, kStatusCode, kStatusMessage,
-  kObservedTime, kSeverityNumber, kSeverityText, kEventName, kBody, kBodyType, kBodyStr, kBodyInt, kBodyDouble, kBodyBool,
-  kBodyBytes, kBodySer,
-  kKey, kType, kStr, kInt, kDouble, kBool, kBytes, kSer,
-  kMetricType, kDescription, kUnit, kTemporality, kIsMonotonic, kIntValue, kDoubleValue, kCount, kSum, kMin, kMax,
-  kBucketCounts, kExplicitBounds, kScale, kZeroCount, kZeroThreshold, kPositive, kPositiveOffset, kPositiveCounts, kNegative,
-  kNegativeOffset, kNegativeCounts, kQuantiles, kQuantile, kQuantileValue,
+  kId,
+  kParentId,
+  kResource,
+  kResourceId,
+  kResourceSchemaUrl,
+  kResourceDropped,
+  kScope,
+  kScopeId,
+  kScopeName,
+  kScopeVersion,
+  kScopeDropped,
+  kSchemaUrl,
+  kDroppedAttributes,
+  kFlags,
+  kName,
+  kTraceId,
+  kSpanId,
+  kTime,
+  kStartTime,
+  kDuration,
+  kTraceState,
+  kParentSpanId,
+  kKind,
+  kDroppedEvents,
+  kDroppedLinks,
+  kStatus,
+  kStatusCode,
+  kStatusMessage,
+  kObservedTime,
+  kSeverityNumber,
+  kSeverityText,
+  kEventName,
+  kBody,
+  kBodyType,
+  kBodyStr,
+  kBodyInt,
+  kBodyDouble,
+  kBodyBool,
+  kBodyBytes,
+  kBodySer,
+  kKey,
+  kType,
+  kStr,
+  kInt,
+  kDouble,
+  kBool,
+  kBytes,
+  kSer,
+  kMetricType,
+  kDescription,
+  kUnit,
+  kTemporality,
+  kIsMonotonic,
+  kIntValue,
+  kDoubleValue,
+  kCount,
+  kSum,
+  kMin,
+  kMax,
+  kBucketCounts,
+  kExplicitBounds,
+  kScale,
+  kZeroCount,
+  kZeroThreshold,
+  kPositive,
+  kPositiveOffset,
+  kPositiveCounts,
+  kNegative,
+  kNegativeOffset,
+  kNegativeCounts,
+  kQuantiles,
+  kQuantile,
+  kQuantileValue,
 };
 inline constexpr size_t kOtapFields = static_cast<size_t>(OtapField::kQuantileValue) + 1;
 
@@ -89,9 +153,9 @@ class OtapDictionary {
   const wire::IpcType type_;
   const int32_t width_;
   int64_t size_ = 0;
-  std::string heap_;               // Fixed-width values, or the bytes of all values.
-  std::vector<uint32_t> offsets_;  // size + 1 of them, where the width varies.
-  std::vector<uint8_t> nulls_;     // A byte a value; empty without nulls.
+  std::string heap_;                       // Fixed-width values, or the bytes of all values.
+  std::vector<uint32_t> offsets_;          // size + 1 of them, where the width varies.
+  std::vector<uint8_t> nulls_;             // A byte a value; empty without nulls.
   mutable std::vector<uint64_t> numbers_;  // {round, number}
   mutable uint64_t round_ = 0;
 };
@@ -108,13 +172,13 @@ T LoadAt(const uint8_t* values, int64_t i) {
 struct OtapColumn {
   wire::IpcType type = wire::IpcType::kNull;
   IdEncoding encoding = IdEncoding::kDefault;
-  int32_t width = 0;                     // Of a plain or a dictionary's value.
-  int32_t index_width = 0;               // 0: plain.
+  int32_t width = 0;        // Of a plain or a dictionary's value.
+  int32_t index_width = 0;  // 0: plain.
   int64_t rows = 0;
-  const uint8_t* valid = nullptr;        // Bits; null where all are valid. Of a struct's child, the struct's nulls included.
+  const uint8_t* valid = nullptr;  // Bits; null where all are valid. Of a struct's child, the struct's nulls included.
   const uint8_t* values = nullptr;
-  const uint8_t* offsets = nullptr;      // int32, of kText, kBytes, kList.
-  std::string_view heap;                 // Of kText, kBytes.
+  const uint8_t* offsets = nullptr;  // int32, of kText, kBytes, kList.
+  std::string_view heap;             // Of kText, kBytes.
   const OtapDictionary* dictionary = nullptr;
 
   bool IsNull(int64_t i) const { return valid != nullptr && ((valid[i >> 3] >> (i & 7)) & 1) == 0; }
@@ -189,8 +253,8 @@ class OtapReader {
   wire::OtapPayload type() const { return type_; }
   const std::string& schema_id() const { return schema_id_; }
 
-  /// Reads a payload's messages into `table`. Errors: Invalid, Unsupported, TooLarge (the stream's memory, `rows_max`). After an error
-  /// the state of both sides may differ, so that every Read() fails until one begins with a schema again.
+  /// Reads a payload's messages into `table`. Errors: Invalid, Unsupported, TooLarge (the stream's memory, `rows_max`). After an
+  /// error the state of both sides may differ, so that every Read() fails until one begins with a schema again.
   Status Read(std::string_view record, int64_t rows_max, OtapScratch* scratch, OtapTable* table);
 
  private:

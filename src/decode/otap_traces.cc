@@ -11,13 +11,13 @@ using wire::OtapPayload;
 /// Events or links: which belong to which span, and where the attributes of each find it.
 struct Children {
   const OtapTable* table = nullptr;
-  Groups groups;              // By span.
-  IdIndex index;              // By their own ids.
+  Groups groups;                    // By span.
+  IdIndex index;                    // By their own ids.
   const int32_t* places = nullptr;  // Of the table's rows among all children in their order.
 };
 
 Status GroupChildren(const OtapTable* table, const IdIndex& spans, int64_t rows, OtapContext* context, Children* out,
-                     Status (*decode_parents)(const OtapTable&, OtapColumns*, uint32_t*)) {
+                     const uint8_t* (*same_as_before)(const OtapTable&, OtapColumns*)) {
   OtapColumns* columns = &context->columns;
   out->table = table;
   const int64_t n = table == nullptr ? 0 : table->rows;
@@ -25,8 +25,7 @@ Status GroupChildren(const OtapTable* table, const IdIndex& spans, int64_t rows,
   auto* ids = columns->Scratch<uint32_t>(n);
   if (table != nullptr) {
     SHEAF_RETURN_NOT_OK(ReadParentIds(*table, parents));
-    SHEAF_RETURN_NOT_OK(decode_parents(*table, columns, parents));
-    SHEAF_RETURN_NOT_OK(FindParents(*table, spans, parents));
+    SHEAF_RETURN_NOT_OK(FindQuasiDeltaParents(*table, same_as_before(*table, columns), spans, parents));
     const Status status = DecodeIds(table->Find(OtapField::kId), n, ids);
     if (!status.ok()) return WithContext(status, wire::OtapPayloadName(table->type));
   }
@@ -36,16 +35,20 @@ Status GroupChildren(const OtapTable* table, const IdIndex& spans, int64_t rows,
   return out->index.Build({ids, count}, &context->buffers);
 }
 
-Status DecodeEventParents(const OtapTable& table, OtapColumns* columns, uint32_t* parents) {
+const uint8_t* SameEventNames(const OtapTable& table, OtapColumns* columns) {
   auto* names = columns->Scratch<int32_t>(table.rows);
   columns->NumberTexts(table.Find(OtapField::kName), {nullptr, table.rows}, columns->buffers()->NextDictionary(), names);
-  return DecodeQuasiDeltas(table, parents, [names](int64_t i) { return i > 0 && names[i] == names[i - 1]; });
+  auto* same = columns->Scratch<uint8_t>(table.rows);
+  for (int64_t i = 0; i < table.rows; ++i) same[i] = i > 0 && names[i] == names[i - 1];
+  return same;
 }
 
-Status DecodeLinkParents(const OtapTable& table, OtapColumns* columns, uint32_t* parents) {
+const uint8_t* SameLinkTraces(const OtapTable& table, OtapColumns* columns) {
   auto* ids = columns->Scratch<TraceIdBytes>(table.rows);
   ReadNumbers<TraceIdBytes>(table.Find(OtapField::kTraceId), {nullptr, table.rows}, ids);
-  return DecodeQuasiDeltas(table, parents, [ids](int64_t i) { return i > 0 && ids[i] == ids[i - 1]; });
+  auto* same = columns->Scratch<uint8_t>(table.rows);
+  for (int64_t i = 0; i < table.rows; ++i) same[i] = i > 0 && ids[i] == ids[i - 1];
+  return same;
 }
 
 const OtapColumn* Find(const OtapTable* table, OtapField field) { return table == nullptr ? nullptr : table->Find(field); }
@@ -57,11 +60,12 @@ Result<ArrayDataPtr> MakeList(const TypePtr& type, int64_t rows, const Groups& g
 
 Result<ArrayDataPtr> MakeEvents(const TypePtr& type, const OtapTables& tables, const IdIndex& spans, OtapContext* context) {
   Children events;
-  SHEAF_RETURN_NOT_OK(GroupChildren(tables.Get(OtapPayload::kSpanEvents), spans, tables.root->rows, context, &events, DecodeEventParents));
+  SHEAF_RETURN_NOT_OK(
+      GroupChildren(tables.Get(OtapPayload::kSpanEvents), spans, tables.root->rows, context, &events, SameEventNames));
   OtapColumns* columns = &context->columns;
   const RowOrder& order = events.groups.order;
-  SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes, MakeOtapAttributes(tables, OtapPayload::kSpanEventAttrs, events.index, events.places, order.size,
-                                                                     FieldType(type, 2), context));
+  SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes, MakeOtapAttributes(tables, OtapPayload::kSpanEventAttrs, events.index,
+                                                                     events.places, order.size, FieldType(type, 2), context));
   return MakeList(type, tables.root->rows, events.groups,
                   {columns->Numbers<uint64_t>(FieldType(type, 0), Find(events.table, OtapField::kTime), order),
                    columns->RepeatedText(FieldType(type, 1), Find(events.table, OtapField::kName), order), std::move(attributes),
@@ -70,17 +74,19 @@ Result<ArrayDataPtr> MakeEvents(const TypePtr& type, const OtapTables& tables, c
 
 Result<ArrayDataPtr> MakeLinks(const TypePtr& type, const OtapTables& tables, const IdIndex& spans, OtapContext* context) {
   Children links;
-  SHEAF_RETURN_NOT_OK(GroupChildren(tables.Get(OtapPayload::kSpanLinks), spans, tables.root->rows, context, &links, DecodeLinkParents));
+  SHEAF_RETURN_NOT_OK(
+      GroupChildren(tables.Get(OtapPayload::kSpanLinks), spans, tables.root->rows, context, &links, SameLinkTraces));
   OtapColumns* columns = &context->columns;
   const RowOrder& order = links.groups.order;
-  SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes, MakeOtapAttributes(tables, OtapPayload::kSpanLinkAttrs, links.index, links.places, order.size,
-                                                                     FieldType(type, 4), context));
-  return MakeList(type, tables.root->rows, links.groups,
-                  {columns->Numbers<TraceIdBytes>(FieldType(type, 0), Find(links.table, OtapField::kTraceId), order),
-                   columns->Numbers<SpanIdBytes>(FieldType(type, 1), Find(links.table, OtapField::kSpanId), order),
-                   columns->Text(FieldType(type, 2), Find(links.table, OtapField::kTraceState), order),
-                   columns->Numbers<uint32_t>(FieldType(type, 3), Find(links.table, OtapField::kFlags), order), std::move(attributes),
-                   columns->Numbers<uint32_t>(FieldType(type, 5), Find(links.table, OtapField::kDroppedAttributes), order)});
+  SHEAF_ASSIGN_OR_RETURN(ArrayDataPtr attributes, MakeOtapAttributes(tables, OtapPayload::kSpanLinkAttrs, links.index,
+                                                                     links.places, order.size, FieldType(type, 4), context));
+  return MakeList(
+      type, tables.root->rows, links.groups,
+      {columns->Numbers<TraceIdBytes>(FieldType(type, 0), Find(links.table, OtapField::kTraceId), order),
+       columns->Numbers<SpanIdBytes>(FieldType(type, 1), Find(links.table, OtapField::kSpanId), order),
+       columns->Text(FieldType(type, 2), Find(links.table, OtapField::kTraceState), order),
+       columns->Numbers<uint32_t>(FieldType(type, 3), Find(links.table, OtapField::kFlags), order), std::move(attributes),
+       columns->Numbers<uint32_t>(FieldType(type, 5), Find(links.table, OtapField::kDroppedAttributes), order)});
 }
 
 template <typename Id>
@@ -99,8 +105,8 @@ int32_t* PlacesOf(const RowOrder& order, int64_t rows, OtapColumns* columns) {
   return places;
 }
 
-Result<ArrayDataPtr> MakeOtapAttributes(const OtapTables& tables, wire::OtapPayload type, const IdIndex& parents, const int32_t* places,
-                                        int64_t rows, const TypePtr& column_type, OtapContext* context) {
+Result<ArrayDataPtr> MakeOtapAttributes(const OtapTables& tables, wire::OtapPayload type, const IdIndex& parents,
+                                        const int32_t* places, int64_t rows, const TypePtr& column_type, OtapContext* context) {
   static const OtapTable no_attributes;
   const OtapTable* table = tables.Get(type);
   OtapAttributes attributes;

@@ -39,7 +39,8 @@ std::string ResourceText(std::string_view bytes, bool as_go_sends) {
 }
 std::string ScopeText(std::string_view bytes, bool as_go_sends) {
   const ScopeEnvelope e = ParseScopeEnvelope(bytes).ValueOrDie();
-  return fmt::format("{} {} {} {} {}", e.name, e.version, AttributesText(e.attributes, as_go_sends), e.dropped_attributes_count, e.schema_url);
+  return fmt::format("{} {} {} {} {}", e.name, e.version, AttributesText(e.attributes, as_go_sends), e.dropped_attributes_count,
+                     e.schema_url);
 }
 std::string MetricText(std::string_view bytes, bool as_go_sends) {
   const MetricEnvelope e = ParseMetricEnvelope(bytes).ValueOrDie();
@@ -59,12 +60,14 @@ std::string CellText(const arrow::Array& array, int64_t row, bool as_go_sends) {
     case arrow::Type::LIST: {
       const auto& list = static_cast<const arrow::ListArray&>(array);
       std::vector<std::string> texts;
-      for (int64_t i = list.value_offset(row); i < list.value_offset(row + 1); ++i) texts.push_back(CellText(*list.values(), i, as_go_sends));
+      for (int64_t i = list.value_offset(row); i < list.value_offset(row + 1); ++i)
+        texts.push_back(CellText(*list.values(), i, as_go_sends));
       return Join(std::move(texts), list.values()->type_id() == arrow::Type::STRUCT);
     }
     case arrow::Type::STRUCT: {
       std::vector<std::string> texts;
-      for (const auto& field : static_cast<const arrow::StructArray&>(array).fields()) texts.push_back(CellText(*field, row, as_go_sends));
+      for (const auto& field : static_cast<const arrow::StructArray&>(array).fields())
+        texts.push_back(CellText(*field, row, as_go_sends));
       return Join(std::move(texts), false);
     }
     case arrow::Type::DOUBLE: return std::to_string(static_cast<const arrow::DoubleArray&>(array).raw_values()[row]);

@@ -161,7 +161,7 @@ class OtapService::Stream final : public GrpcReceiver, public std::enable_shared
   OtapService* const service_;
   const OtlpRequest kind_;
   const std::shared_ptr<GrpcStreamCall> call_;
-  decode::OtapStream state_;      // Of OnMessage() alone, as are these:
+  decode::OtapStream state_;  // Of OnMessage() alone, as are these:
   wire::BatchArrowRecords batch_;
   int64_t counted_bytes_ = 0;
 
@@ -173,7 +173,9 @@ class OtapService::Stream final : public GrpcReceiver, public std::enable_shared
 };
 
 OtapService::OtapService(OtlpService* otlp, const OtapOptions& options)
-    : otlp_(otlp), options_(options), decoders_(options.limits),
+    : otlp_(otlp),
+      options_(options),
+      decoders_(options.limits),
       memory_(std::make_shared<MemoryCounter>("otap_streams", options.memory_bytes_max)) {
   AddMemorySource(memory_);
 }
@@ -181,7 +183,8 @@ OtapService::~OtapService() = default;
 
 void OtapService::Register(Transport* transport, const std::string& grpc) {
   for (const OtlpRequest kind : kSignals) {
-    transport->HandleGrpcDuplex(grpc, GrpcPath(kind), [this, kind](std::shared_ptr<GrpcStreamCall> call) { return Begin(kind, std::move(call)); });
+    transport->HandleGrpcDuplex(grpc, GrpcPath(kind),
+                                [this, kind](std::shared_ptr<GrpcStreamCall> call) { return Begin(kind, std::move(call)); });
   }
 }
 

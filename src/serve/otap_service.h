@@ -1,9 +1,9 @@
 /// OTel-Arrow (OTAP): bidirectional streams of Arrow batches in, a status for each out.
 ///
-/// A batch is decoded on the worker that received it, in the order of its stream, and handed to the log; its status goes out when its
-/// rows are on disk and visible to queries, from the log's thread. What is wrong with a batch is said in its status, and the stream goes
-/// on; docs/otel-arrow.md says with which codes. A stream ends early only where its state is lost: a message that cannot be taken at
-/// all, memory, the end of the server.
+/// A batch is decoded on the worker that received it, in the order of its stream, and handed to the log; its status goes out when
+/// its rows are on disk and visible to queries, from the log's thread. What is wrong with a batch is said in its status, and the
+/// stream goes on; docs/otel-arrow.md says with which codes. A stream ends early only where its state is lost: a message that
+/// cannot be taken at all, memory, the end of the server.
 
 #pragma once
 
@@ -36,7 +36,8 @@ class OtapService {
   /// Registers the three services on listener `grpc`.
   void Register(Transport* transport, const std::string& grpc);
 
-  /// Ends all streams as soon as the batches under way are answered, and takes no more: they would keep the transport from draining.
+  /// Ends all streams as soon as the batches under way are answered, and takes no more: they would keep the transport from
+  /// draining.
   void EndStreams() SHEAF_EXCLUDES(mutex_);
 
   int64_t streams() const SHEAF_EXCLUDES(mutex_);

@@ -86,7 +86,8 @@ TEST_F(OtapServiceTest, EverySignalsBatchesAreAnsweredOk) {
   const struct {
     const char *path, *capture, *table;
     int64_t rows;
-  } kCases[] = {{kTraces, "traces_zstd", "traces", 96}, {kLogs, "logs_zstd", "logs", 48}, {kMetrics, "metrics_zstd", "metrics_sum", 24}};
+  } kCases[] = {
+      {kTraces, "traces_zstd", "traces", 96}, {kLogs, "logs_zstd", "logs", 48}, {kMetrics, "metrics_zstd", "metrics_sum", 24}};
   for (const auto& one : kCases) {
     const auto [call, receiver] = transport_->GrpcDuplex(one.path);
     const auto batches = Batches(one.capture);

@@ -10,17 +10,40 @@ namespace {
 
 // Numbers of format/Message.fbs and format/Schema.fbs: slots of tables, members of unions, values of enums.
 constexpr uint32_t kContinuation = 0xffffffff;
-namespace message { enum Slot { kVersion, kHeaderType, kHeader, kBodyLength }; }
-namespace schema { enum Slot { kEndianness, kFields }; }
-namespace field { enum Slot { kName, kNullable, kTypeType, kType, kDictionary, kChildren, kMetadata }; }
-namespace encoding { enum Slot { kId, kIndexType }; }
-namespace batch { enum Slot { kLength, kNodes, kBuffers, kCompression }; }
+namespace message {
+enum Slot { kVersion, kHeaderType, kHeader, kBodyLength };
+}
+namespace schema {
+enum Slot { kEndianness, kFields };
+}
+namespace field {
+enum Slot { kName, kNullable, kTypeType, kType, kDictionary, kChildren, kMetadata };
+}
+namespace encoding {
+enum Slot { kId, kIndexType };
+}
+namespace batch {
+enum Slot { kLength, kNodes, kBuffers, kCompression };
+}
 constexpr int16_t kVersion4 = 3, kVersion5 = 4;
 
 enum Header : uint8_t { kHeaderSchema = 1, kHeaderDictionary = 2, kHeaderBatch = 3 };
 enum Type : uint8_t {
-  kNull = 1, kInt = 2, kFloatingPoint = 3, kBinary = 4, kUtf8 = 5, kBool = 6, kDecimal = 7, kDate = 8, kTime = 9, kTimestamp = 10,
-  kInterval = 11, kList = 12, kStruct = 13, kFixedSizeBinary = 15, kDuration = 18,
+  kNull = 1,
+  kInt = 2,
+  kFloatingPoint = 3,
+  kBinary = 4,
+  kUtf8 = 5,
+  kBool = 6,
+  kDecimal = 7,
+  kDate = 8,
+  kTime = 9,
+  kTimestamp = 10,
+  kInterval = 11,
+  kList = 12,
+  kStruct = 13,
+  kFixedSizeBinary = 15,
+  kDuration = 18,
 };
 constexpr int16_t kNanoseconds = 3, kMilliseconds = 1;
 constexpr int32_t kFixedBytesMax = 1 << 20;
@@ -76,8 +99,10 @@ Result<bool> IpcReader::Next() {
   const auto body_bytes = table.Scalar<int64_t>(message::kBodyLength);
   header_ = table.Table(message::kHeader);
   if (!metadata_.ok() || !header_.exists() || body_bytes < 0) return Malformed("metadata");
-  if (version != kVersion4 && version != kVersion5) return MakeError(ErrorKind::kUnsupported, "Arrow IPC metadata version {}", version + 1);
-  if (header < kHeaderSchema || header > kHeaderBatch) return MakeError(ErrorKind::kUnsupported, "Arrow IPC message of type {}", header);
+  if (version != kVersion4 && version != kVersion5)
+    return MakeError(ErrorKind::kUnsupported, "Arrow IPC metadata version {}", version + 1);
+  if (header < kHeaderSchema || header > kHeaderBatch)
+    return MakeError(ErrorKind::kUnsupported, "Arrow IPC message of type {}", header);
   kind_ = header == kHeaderSchema ? IpcKind::kSchema : header == kHeaderDictionary ? IpcKind::kDictionary : IpcKind::kBatch;
   body_ = frame.Bytes(next_, static_cast<size_t>(body_bytes));
   if (!frame.ok()) return Malformed("the body is cut off");
@@ -146,7 +171,8 @@ Status IpcReader::ReadType(const FlatTable& table, IpcField* out) const {
     }
     case kFloatingPoint: return set(IpcType::kFloat, 2 << (type.Scalar<int16_t>(0) & 3));
     case kTimestamp: return set(type.Scalar<int16_t>(0) == kNanoseconds ? IpcType::kTimestampNs : IpcType::kOtherFixed, 8);
-    case kDuration: return set(type.Scalar<int16_t>(0, kMilliseconds) == kNanoseconds ? IpcType::kDurationNs : IpcType::kOtherFixed, 8);
+    case kDuration:
+      return set(type.Scalar<int16_t>(0, kMilliseconds) == kNanoseconds ? IpcType::kDurationNs : IpcType::kOtherFixed, 8);
     case kDate: return set(IpcType::kOtherFixed, type.Scalar<int16_t>(0, kMilliseconds) == 0 ? 4 : 8);
     case kTime: return set(IpcType::kOtherFixed, type.Scalar<int32_t>(1, 32) / 8);
     case kDecimal: return set(IpcType::kOtherFixed, type.Scalar<int32_t>(2, 128) / 8);
@@ -203,7 +229,8 @@ Status IpcInflater::Inflate(IpcCodec codec, std::string_view buffer, uint8_t* ou
     if (decoders_->lz4 == nullptr) {
       SHEAF_ASSIGN_OR_RETURN(decoders_->lz4, arrow::util::Codec::Create(arrow::Compression::LZ4_FRAME));
     }
-    const auto n = decoders_->lz4->Decompress(static_cast<int64_t>(buffer.size()), reinterpret_cast<const uint8_t*>(buffer.data()), bytes, out);
+    const auto n = decoders_->lz4->Decompress(static_cast<int64_t>(buffer.size()),
+                                              reinterpret_cast<const uint8_t*>(buffer.data()), bytes, out);
     if (n.ok()) got = *n;
   }
   if (got == bytes) return Status::OK();

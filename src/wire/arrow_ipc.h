@@ -21,20 +21,31 @@ enum class IpcKind { kSchema, kDictionary, kBatch };
 
 /// Types as far as they are told apart: by layout, and by meaning where a reader may care.
 enum class IpcType : uint8_t {
-  kNull, kBool, kSigned, kUnsigned, kFloat, kTimestampNs, kDurationNs, kText, kBytes, kFixedBytes, kList, kStruct,
+  kNull,
+  kBool,
+  kSigned,
+  kUnsigned,
+  kFloat,
+  kTimestampNs,
+  kDurationNs,
+  kText,
+  kBytes,
+  kFixedBytes,
+  kList,
+  kStruct,
   kOtherFixed,  // Of a fixed width, without a meaning here (dates, decimals, other units of time…).
 };
 const char* IpcTypeName(IpcType type);
 
 /// A field of a schema. Schemas are flattened: a field's children follow it.
 struct IpcField {
-  std::string path;             // Names from the top, joined by dots.
-  std::string encoding;         // Of the field's metadata `encoding`, which OTel-Arrow uses for ids; usually empty.
+  std::string path;      // Names from the top, joined by dots.
+  std::string encoding;  // Of the field's metadata `encoding`, which OTel-Arrow uses for ids; usually empty.
   IpcType type = IpcType::kNull;
-  int32_t width = 0;            // Bytes a value of fixed width takes; 0 for kBool and all others.
-  int32_t children = 0;         // Direct ones.
-  int64_t dictionary_id = -1;   // Negative: plain.
-  int32_t index_width = 0;      // Bytes of a dictionary index.
+  int32_t width = 0;           // Bytes a value of fixed width takes; 0 for kBool and all others.
+  int32_t children = 0;        // Direct ones.
+  int64_t dictionary_id = -1;  // Negative: plain.
+  int32_t index_width = 0;     // Bytes of a dictionary index.
 };
 
 inline constexpr size_t kIpcFieldsMax = 256;
@@ -106,10 +117,11 @@ class IpcInflater {
   IpcInflater(const IpcInflater&) = delete;
   IpcInflater& operator=(const IpcInflater&) = delete;
 
-  /// The length that a compressed buffer claims to inflate to; negative where it is not compressed after all, and follows its length as
-  /// it is. Errors: Invalid (too short to say, or a claim beyond 2 GiB).
+  /// The length that a compressed buffer claims to inflate to; negative where it is not compressed after all, and follows its
+  /// length as it is. Errors: Invalid (too short to say, or a claim beyond 2 GiB).
   static Result<int64_t> ClaimedBytes(std::string_view buffer);
-  /// Inflates what follows the length into `out`, which has room for `bytes`. Errors: Invalid (malformed, or another length), OutOfMemory.
+  /// Inflates what follows the length into `out`, which has room for `bytes`. Errors: Invalid (malformed, or another length),
+  /// OutOfMemory.
   Status Inflate(IpcCodec codec, std::string_view buffer, uint8_t* out, int64_t bytes);
 
  private:

@@ -1,8 +1,8 @@
 /// Reads flatbuffers in place, bounded: what Arrow IPC writes its metadata in.
 ///
 /// Nothing is verified beforehand: each access checks its own bounds, and what leaves the buffer reads as absent and sets the
-/// buffer's `ok()` to false. Check it once, after reading. References may form cycles: a reader that descends limits its depth and
-/// the number of things it takes.
+/// buffer's `ok()` to false. Check it once, after reading. References may form cycles: a reader that descends limits its depth
+/// and the number of things it takes.
 
 #pragma once
 

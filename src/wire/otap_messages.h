@@ -16,14 +16,33 @@ namespace sheaf::wire {
 
 /// ArrowPayloadType: which table a payload holds.
 enum class OtapPayload : int32_t {
-  kResourceAttrs = 1, kScopeAttrs = 2,
-  kMetrics = 10, kNumberPoints = 11, kSummaryPoints = 12, kHistogramPoints = 13, kExponentialHistogramPoints = 14,
-  kNumberPointAttrs = 15, kSummaryPointAttrs = 16, kHistogramPointAttrs = 17, kExponentialHistogramPointAttrs = 18,
-  kNumberExemplars = 19, kHistogramExemplars = 20, kExponentialHistogramExemplars = 21,
-  kNumberExemplarAttrs = 22, kHistogramExemplarAttrs = 23, kExponentialHistogramExemplarAttrs = 24,
-  kMultivariateMetrics = 25, kMetricAttrs = 26,
-  kLogs = 30, kLogAttrs = 31,
-  kSpans = 40, kSpanAttrs = 41, kSpanEvents = 42, kSpanLinks = 43, kSpanEventAttrs = 44, kSpanLinkAttrs = 45,
+  kResourceAttrs = 1,
+  kScopeAttrs = 2,
+  kMetrics = 10,
+  kNumberPoints = 11,
+  kSummaryPoints = 12,
+  kHistogramPoints = 13,
+  kExponentialHistogramPoints = 14,
+  kNumberPointAttrs = 15,
+  kSummaryPointAttrs = 16,
+  kHistogramPointAttrs = 17,
+  kExponentialHistogramPointAttrs = 18,
+  kNumberExemplars = 19,
+  kHistogramExemplars = 20,
+  kExponentialHistogramExemplars = 21,
+  kNumberExemplarAttrs = 22,
+  kHistogramExemplarAttrs = 23,
+  kExponentialHistogramExemplarAttrs = 24,
+  kMultivariateMetrics = 25,
+  kMetricAttrs = 26,
+  kLogs = 30,
+  kLogAttrs = 31,
+  kSpans = 40,
+  kSpanAttrs = 41,
+  kSpanEvents = 42,
+  kSpanLinks = 43,
+  kSpanEventAttrs = 44,
+  kSpanLinkAttrs = 45,
 };
 
 /// "SPAN_ATTRS", …; "payload type 99" for a number that the protocol does not define.
@@ -46,8 +65,8 @@ struct BatchArrowRecords {
 inline constexpr size_t kOtapPayloadsMax = 64;
 
 /// Reads `message` into `batch`, whose memory is used again. `headers` and unknown fields are passed over.
-/// Errors: Invalid (not protobuf; the offset is named), TooLarge (more than kOtapPayloadsMax payloads). `batch->batch_id` is what was
-/// read up to there, so that the error can be sent to it.
+/// Errors: Invalid (not protobuf; the offset is named), TooLarge (more than kOtapPayloadsMax payloads). `batch->batch_id` is what
+/// was read up to there, so that the error can be sent to it.
 Status ReadBatchArrowRecords(std::string_view message, BatchArrowRecords* batch);
 
 /// Serialises a BatchStatus; `status_code` is a gRPC code.

@@ -29,17 +29,20 @@ def make_batch_classes():
     """BatchArrowRecords (as far as tests write it) and BatchStatus."""
     file = descriptor_pb2.FileDescriptorProto(name="otap.proto", package="otap", syntax="proto3")
     kinds = descriptor_pb2.FieldDescriptorProto
-    for name, fields in (("ArrowPayload", [("schema_id", 1, kinds.TYPE_STRING), ("type", 2, kinds.TYPE_INT32), ("record", 3, kinds.TYPE_BYTES)]),
+    for name, fields in (("ArrowPayload", [("schema_id", 1, kinds.TYPE_STRING), ("type", 2, kinds.TYPE_INT32),
+                                           ("record", 3, kinds.TYPE_BYTES)]),
                          ("BatchStatus", [("batch_id", 1, kinds.TYPE_INT64), ("status_code", 2, kinds.TYPE_INT32),
                                           ("status_message", 3, kinds.TYPE_STRING)]),
                          ("BatchArrowRecords", [("batch_id", 1, kinds.TYPE_INT64)])):
         message = file.message_type.add(name=name)
         for field, number, kind in fields:
             message.field.add(name=field, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
-    message.field.add(name="arrow_payloads", number=2, type=kinds.TYPE_MESSAGE, type_name=".otap.ArrowPayload", label=kinds.LABEL_REPEATED)
+    message.field.add(name="arrow_payloads", number=2, type=kinds.TYPE_MESSAGE, type_name=".otap.ArrowPayload",
+                      label=kinds.LABEL_REPEATED)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName("otap." + name)) for name in ("BatchArrowRecords", "BatchStatus")}
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName("otap." + name))
+            for name in ("BatchArrowRecords", "BatchStatus")}
 
 
 MESSAGES = make_batch_classes()
@@ -124,7 +127,8 @@ def test_replayed_streams_give_the_rows_of_their_twins(make_server, twins, tmp_p
                          ids=["plain", "zstd_inside", "gzip_outside", "zstdarrow_outside"])
 def test_live_streams_give_the_rows_of_their_twins(make_server, peer, twins, tmp_path, variables):
     arrow, plain = make_server(tmp_path / "arrow").start(), make_server(tmp_path / "plain").start()
-    bridge = subprocess.Popen([peer, "bridge", arrow.ports["otlp-grpc"]], stdout=subprocess.PIPE, text=True, env={**os.environ, **variables})
+    bridge = subprocess.Popen([peer, "bridge", arrow.ports["otlp-grpc"]], stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, **variables})
     try:
         address = bridge.stdout.readline().strip()
         with grpc.insecure_channel(address) as channel:

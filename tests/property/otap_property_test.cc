@@ -1,7 +1,7 @@
 /// Property: however a sender writes records as OTel-Arrow, rows are those of the same records sent as OTLP.
 ///
-/// Method: one seed drives every choice of one stream of several batches (random_otlp.h makes the records, random_otap.h sends them).
-/// A failure prints its seed: SHEAF_OTAP_SEED=<seed> replays that one.
+/// Method: one seed drives every choice of one stream of several batches (random_otlp.h makes the records, random_otap.h sends
+/// them). A failure prints its seed: SHEAF_OTAP_SEED=<seed> replays that one.
 
 #include <cstdlib>
 #include <span>
@@ -42,15 +42,19 @@ void KeepOneServiceName(Parts* parts) {
     bool named = false;
     for (int i = 0; i < attributes->size();) {
       const bool is_name = attributes->Get(i).key() == "service.name";
-      if (is_name && std::exchange(named, true)) attributes->DeleteSubrange(i, 1);
-      else ++i;
+      if (is_name && std::exchange(named, true))
+        attributes->DeleteSubrange(i, 1);
+      else
+        ++i;
     }
   }
 }
 
 Sent Send(OtapSignal signal, RandomOtapSender* sender, Random* random) {
   const Shape shape{.bad_text = random->OneIn(4)};
-  const auto bytes = [](const google::protobuf::Message& request) { return Replaced(request.SerializeAsString(), kBadText, kBadBytes); };
+  const auto bytes = [](const google::protobuf::Message& request) {
+    return Replaced(request.SerializeAsString(), kBadText, kBadBytes);
+  };
   switch (signal) {
     case OtapSignal::kTraces: {
       collector::trace::v1::ExportTraceServiceRequest request;
@@ -116,7 +120,8 @@ TEST_P(OtapProperty, RowsAreThoseOfTheSameRecordsAsOtlp) {
 std::string NameOf(const testing::TestParamInfo<OtapSignal>& info) {
   return info.param == OtapSignal::kTraces ? "Traces" : info.param == OtapSignal::kLogs ? "Logs" : "Metrics";
 }
-INSTANTIATE_TEST_SUITE_P(Signals, OtapProperty, testing::Values(OtapSignal::kTraces, OtapSignal::kLogs, OtapSignal::kMetrics), NameOf);
+INSTANTIATE_TEST_SUITE_P(Signals, OtapProperty, testing::Values(OtapSignal::kTraces, OtapSignal::kLogs, OtapSignal::kMetrics),
+                         NameOf);
 
 }  // namespace
 }  // namespace sheaf::property

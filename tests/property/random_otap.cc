@@ -1,18 +1,12 @@
 #include "property/random_otap.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <numeric>
-#include <set>
 
 #include <arrow/api.h>
-#include <arrow/io/interfaces.h>
-#include <arrow/ipc/writer.h>
-#include <arrow/util/compression.h>
-#include <arrow/util/key_value_metadata.h>
 
-#include "core/check.h"
+#include "property/random_cbor.h"
 #include "wire/protobuf_writer.h"
 
 namespace sheaf::property {
@@ -27,253 +21,15 @@ std::string Raw(T value) {
   return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
 }
 
-/// Bytes written since the last Take().
-class Sink final : public arrow::io::OutputStream {
- public:
-  arrow::Status Write(const void* data, int64_t n) override {
-    bytes_.append(static_cast<const char*>(data), static_cast<size_t>(n));
-    position_ += n;
-    return arrow::Status::OK();
-  }
-  arrow::Result<int64_t> Tell() const override { return position_; }
-  arrow::Status Close() override { return arrow::Status::OK(); }
-  bool closed() const override { return false; }
-  std::string Take() { return std::exchange(bytes_, {}); }
-
- private:
-  std::string bytes_;
-  int64_t position_ = 0;
-};
-
-bool IsBytes(const arrow::DataType& type) { return type.id() == arrow::Type::STRING || type.id() == arrow::Type::BINARY; }
-
-bool IsDefault(const arrow::DataType& type, const std::string& raw) {
-  if (IsBytes(type) || type.id() == arrow::Type::LIST) return raw.empty();
-  return std::all_of(raw.begin(), raw.end(), [](char c) { return c == 0; });
-}
-
-std::shared_ptr<arrow::Buffer> Bits(const std::vector<bool>& bits) {
-  std::string packed((bits.size() + 7) / 8 + 8, '\0');
-  for (size_t i = 0; i < bits.size(); ++i) packed[i / 8] = static_cast<char>(packed[i / 8] | (bits[i] ? 1 << (i % 8) : 0));
-  return arrow::Buffer::FromString(std::move(packed));
-}
-
-/// A plain array of raw cells.
-std::shared_ptr<arrow::ArrayData> PlainArray(const std::shared_ptr<arrow::DataType>& type, const std::vector<Cell>& cells) {
-  std::vector<bool> valid;
-  for (const Cell& cell : cells) valid.push_back(cell.has_value());
-  const auto n = static_cast<int64_t>(cells.size());
-  const int64_t nulls = std::count(valid.begin(), valid.end(), false);
-  const auto nulls_buffer = nulls == 0 ? nullptr : Bits(valid);
-  if (type->id() == arrow::Type::BOOL) {
-    std::vector<bool> bits;
-    for (const Cell& cell : cells) bits.push_back(cell && (*cell)[0] != 0);
-    return arrow::ArrayData::Make(type, n, {nulls_buffer, Bits(bits)}, nulls);
-  }
-  if (type->id() == arrow::Type::LIST) {
-    const auto& item = type->field(0)->type();
-    const bool pairs = item->id() == arrow::Type::STRUCT;
-    std::string offsets = Raw<int32_t>(0), values, seconds;
-    int32_t items = 0;
-    for (const Cell& cell : cells) {
-      const std::string raw = cell.value_or("");
-      for (size_t at = 0; at < raw.size(); at += pairs ? 16 : 8, ++items) {
-        values += raw.substr(at, 8);
-        if (pairs) seconds += raw.substr(at + 8, 8);
-      }
-      offsets += Raw(items);
-    }
-    const auto leaf = [&](const std::shared_ptr<arrow::DataType>& of, std::string bytes) {
-      return arrow::ArrayData::Make(of, items, {nullptr, arrow::Buffer::FromString(std::move(bytes))}, 0);
-    };
-    auto child = pairs ? arrow::ArrayData::Make(item, items, {nullptr}, {leaf(arrow::float64(), values), leaf(arrow::float64(), seconds)}, 0)
-                       : leaf(item, values);
-    return arrow::ArrayData::Make(type, n, {nulls_buffer, arrow::Buffer::FromString(std::move(offsets))}, {child}, nulls);
-  }
-  std::string offsets = Raw<int32_t>(0), heap;
-  const auto width = IsBytes(*type) ? 0 : static_cast<size_t>(static_cast<const arrow::FixedWidthType&>(*type).bit_width() / 8);
-  for (const Cell& cell : cells) {
-    heap += cell.value_or(std::string(width, '\x5a'));  // What stands under a NULL must not matter.
-    offsets += Raw(static_cast<int32_t>(heap.size()));
-  }
-  if (!IsBytes(*type)) return arrow::ArrayData::Make(type, n, {nulls_buffer, arrow::Buffer::FromString(std::move(heap))}, nulls);
-  return arrow::ArrayData::Make(type, n, {nulls_buffer, arrow::Buffer::FromString(std::move(offsets)), arrow::Buffer::FromString(std::move(heap))}, nulls);
-}
-
-}  // namespace
-
-class OtapPayloadStream {
- public:
-  explicit OtapPayloadStream(Random* random) : random_(random) {}
-
-  const std::string& schema_id() const { return schema_id_; }
-
-  /// The record of the next payload; begins anew, under another schema id, where the columns do not fit any more, or at random.
-  std::string Write(std::vector<OtapCells> columns) {
-    for (OtapCells& column : columns) Thin(&column);
-    std::erase_if(columns, [&](const OtapCells& column) { return !Wanted(column); });
-    if (writer_ == nullptr || random_->OneIn(4) || !Fits(columns)) Reset(columns);
-    std::vector<std::shared_ptr<arrow::ArrayData>> arrays;
-    const size_t rows = columns.at(0).cells.size();
-    for (Layout& layout : layouts_) {
-      const auto found = std::find_if(columns.begin(), columns.end(), [&](const OtapCells& c) { return c.path == layout.path; });
-      const std::vector<Cell> none(rows);
-      arrays.push_back(MakeArray(&layout, found == columns.end() ? none : found->cells));
-    }
-    const auto batch = arrow::RecordBatch::Make(schema_, static_cast<int64_t>(rows), Nest(arrays, static_cast<int64_t>(rows)));
-    SHEAF_CHECK(batch->Validate().ok());
-    SHEAF_CHECK(writer_->WriteRecordBatch(*batch).ok());
-    return sink_->Take();
-  }
-
- private:
-  /// How one column is sent until the next schema.
-  struct Layout {
-    std::string path, encoding;
-    std::shared_ptr<arrow::DataType> type;
-    std::shared_ptr<arrow::DataType> index;     // Null: plain.
-    std::vector<std::string> values;            // Of the dictionary, in order.
-    std::map<std::string, int64_t> numbers;
-  };
-
-  void Thin(OtapCells* column) {
-    for (Cell& cell : column->cells) {
-      if (cell && column->null_is_default && IsDefault(*column->type, *cell) && random_->OneIn(2)) cell.reset();
-    }
-  }
-  bool Wanted(const OtapCells& column) {
-    const bool any = std::any_of(column.cells.begin(), column.cells.end(), [](const Cell& cell) { return cell.has_value(); });
-    return any || column.path == "parent_id" || random_->OneIn(5);
-  }
-
-  bool Fits(const std::vector<OtapCells>& columns) {
-    for (const OtapCells& column : columns) {
-      const auto layout = std::find_if(layouts_.begin(), layouts_.end(), [&](const Layout& l) { return l.path == column.path; });
-      if (layout == layouts_.end() || layout->encoding != column.encoding) return false;
-      if (layout->index == nullptr) continue;
-      std::set<std::string> all(layout->values.begin(), layout->values.end());
-      for (const Cell& cell : column.cells) all.insert(cell.value_or(""));
-      if (all.size() > IndexMax(*layout->index)) return false;
-    }
-    return true;
-  }
-  static size_t IndexMax(const arrow::DataType& index) { return index.id() == arrow::Type::UINT8 ? 255 : 65'535; }
-
-  void Reset(const std::vector<OtapCells>& columns) {
-    schema_id_ = "schema " + std::to_string(resets_++);
-    layouts_.clear();
-    for (const OtapCells& column : columns) {
-      Layout layout{column.path, column.encoding, column.type, nullptr, {}, {}};
-      const std::set<Cell> distinct(column.cells.begin(), column.cells.end());
-      if (column.may_be_dictionary && !random_->OneIn(3)) layout.index = distinct.size() < 200 && random_->OneIn(2) ? arrow::uint8() : arrow::uint16();
-      layouts_.push_back(std::move(layout));
-    }
-    for (size_t i = layouts_.size(); i > 1; --i) std::swap(layouts_[i - 1], layouts_[random_->Below(i)]);
-    // Children of a struct stand together.
-    std::map<std::string, size_t> places;
-    for (size_t i = 0; i < layouts_.size(); ++i) places.emplace(TopOf(layouts_[i].path), i);
-    std::stable_sort(layouts_.begin(), layouts_.end(), [&](const Layout& a, const Layout& b) { return places[TopOf(a.path)] < places[TopOf(b.path)]; });
-    MakeSchema();
-    auto options = arrow::ipc::IpcWriteOptions::Defaults();
-    options.emit_dictionary_deltas = true;
-    const uint64_t codec = random_->Below(3);
-    if (codec == 1) options.codec = arrow::util::Codec::Create(arrow::Compression::ZSTD).ValueOrDie();
-    if (codec == 2) options.codec = arrow::util::Codec::Create(arrow::Compression::LZ4_FRAME).ValueOrDie();
-    sink_ = std::make_shared<Sink>();
-    writer_ = arrow::ipc::MakeStreamWriter(sink_, schema_, options).ValueOrDie();
-  }
-
-  static std::string TopOf(const std::string& path) { return path.substr(0, path.find('.')); }
-
-  std::shared_ptr<arrow::Field> MakeField(const Layout& layout, const std::string& name) {
-    const auto type = layout.index == nullptr ? layout.type : arrow::dictionary(layout.index, layout.type);
-    const auto metadata = layout.encoding.empty() ? nullptr : arrow::key_value_metadata({"encoding"}, {layout.encoding});
-    return arrow::field(name, type, true, metadata);
-  }
-
-  void MakeSchema() {
-    arrow::FieldVector fields, children;
-    for (size_t i = 0; i < layouts_.size(); ++i) {
-      const std::string& path = layouts_[i].path;
-      const size_t dot = path.find('.');
-      if (dot == std::string::npos) {
-        fields.push_back(MakeField(layouts_[i], path));
-        continue;
-      }
-      children.push_back(MakeField(layouts_[i], path.substr(dot + 1)));
-      const bool last = i + 1 == layouts_.size() || !layouts_[i + 1].path.starts_with(path.substr(0, dot + 1));
-      if (last) fields.push_back(arrow::field(path.substr(0, dot), arrow::struct_(std::exchange(children, {}))));
-    }
-    schema_ = arrow::schema(fields);
-  }
-
-  /// Arrays of structs from those of their fields. A struct is NULL where all its fields are, at random.
-  std::vector<std::shared_ptr<arrow::ArrayData>> Nest(const std::vector<std::shared_ptr<arrow::ArrayData>>& arrays, int64_t rows) {
-    std::vector<std::shared_ptr<arrow::ArrayData>> out;
-    size_t next = 0;
-    for (const auto& field : schema_->fields()) {
-      if (field->type()->id() != arrow::Type::STRUCT) {
-        out.push_back(arrays[next++]);
-        continue;
-      }
-      std::vector<std::shared_ptr<arrow::ArrayData>> children(arrays.begin() + static_cast<ptrdiff_t>(next),
-                                                              arrays.begin() + static_cast<ptrdiff_t>(next) + field->type()->num_fields());
-      next += children.size();
-      std::vector<bool> valid(static_cast<size_t>(rows), !random_->OneIn(2));
-      for (int64_t row = 0; row < rows; ++row) {
-        for (const auto& child : children) valid[static_cast<size_t>(row)] = valid[static_cast<size_t>(row)] || child->IsValid(row);
-      }
-      const int64_t nulls = std::count(valid.begin(), valid.end(), false);
-      out.push_back(arrow::ArrayData::Make(field->type(), rows, {nulls == 0 ? nullptr : Bits(valid)}, children, nulls));
-    }
-    return out;
-  }
-
-  std::shared_ptr<arrow::ArrayData> MakeArray(Layout* layout, const std::vector<Cell>& cells) {
-    if (layout->index == nullptr) return PlainArray(layout->type, cells);
-    if (random_->OneIn(4)) {  // Another dictionary, in another order: a replacement.
-      layout->values.clear();
-      layout->numbers.clear();
-    }
-    std::vector<Cell> indexes;
-    for (const Cell& cell : cells) {
-      if (!cell) {
-        indexes.emplace_back();
-        continue;
-      }
-      const auto [found, is_new] = layout->numbers.emplace(*cell, static_cast<int64_t>(layout->values.size()));
-      if (is_new) layout->values.push_back(*cell);
-      indexes.push_back(layout->index->id() == arrow::Type::UINT8 ? Raw(static_cast<uint8_t>(found->second)) : Raw(static_cast<uint16_t>(found->second)));
-    }
-    auto out = PlainArray(layout->index, indexes);
-    // PlainArray's filling of NULLs may be no index of this dictionary; that is what is tested, but Arrow's own check refuses it.
-    if (layout->values.empty()) layout->values.push_back(layout->type->id() == arrow::Type::FIXED_SIZE_BINARY || !IsBytes(*layout->type)
-                                                             ? std::string(static_cast<size_t>(static_cast<const arrow::FixedWidthType&>(*layout->type).bit_width() / 8), 'x')
-                                                             : "x");
-    if (layout->numbers.empty()) layout->numbers.emplace(layout->values[0], 0);
-    out->type = arrow::dictionary(layout->index, layout->type);
-    out->dictionary = PlainArray(layout->type, std::vector<Cell>(layout->values.begin(), layout->values.end()));
-    return out;
-  }
-
-  Random* const random_;
-  int resets_ = 0;
-  std::string schema_id_;
-  std::vector<Layout> layouts_;
-  std::shared_ptr<arrow::Schema> schema_;
-  std::shared_ptr<Sink> sink_;
-  std::shared_ptr<arrow::ipc::RecordBatchWriter> writer_;
-};
-
-namespace {
-
 /// A table under way, by rows.
 class Table {
  public:
-  Cell& At(const std::string& path, const std::shared_ptr<arrow::DataType>& type, bool null_is_default = true, bool may_be_dictionary = true) {
+  Cell& At(const std::string& path, const std::shared_ptr<arrow::DataType>& type, bool null_is_default = true,
+           bool may_be_dictionary = true) {
     auto found = std::find_if(columns_.begin(), columns_.end(), [&](const OtapCells& c) { return c.path == path; });
     if (found == columns_.end()) {
-      columns_.push_back({.path = path, .type = type, .null_is_default = null_is_default, .may_be_dictionary = may_be_dictionary});
+      columns_.push_back(
+          {.path = path, .type = type, .null_is_default = null_is_default, .may_be_dictionary = may_be_dictionary});
       found = columns_.end() - 1;
     }
     found->cells.resize(rows_);
@@ -320,7 +76,8 @@ class Tables {
     table->At(path, arrow::utf8()) = Replaced(text, kBadText, kBadBytes);
   }
   template <typename T>
-  void Number(Table* table, const std::string& path, const std::shared_ptr<arrow::DataType>& type, T value, bool null_is_default = true) {
+  void Number(Table* table, const std::string& path, const std::shared_ptr<arrow::DataType>& type, T value,
+              bool null_is_default = true) {
     table->At(path, type, null_is_default) = Raw(value);
   }
   void Id(Table* table, const std::string& path, const std::string& id, int32_t width) {
@@ -347,16 +104,34 @@ class Tables {
   void Value(Table* table, const std::string& prefix, const otlp::common::v1::AnyValue& value) {
     const auto type = [&](uint8_t number) { Number(table, prefix + "type", arrow::uint8(), number); };
     switch (value.value_case()) {
-      case otlp::common::v1::AnyValue::kStringValue: type(1); Text(table, prefix + "str", value.string_value()); break;
-      case otlp::common::v1::AnyValue::kIntValue: type(2); Number(table, prefix + "int", arrow::int64(), value.int_value()); break;
-      case otlp::common::v1::AnyValue::kDoubleValue: type(3); Number(table, prefix + "double", arrow::float64(), value.double_value()); break;
+      case otlp::common::v1::AnyValue::kStringValue:
+        type(1);
+        Text(table, prefix + "str", value.string_value());
+        break;
+      case otlp::common::v1::AnyValue::kIntValue:
+        type(2);
+        Number(table, prefix + "int", arrow::int64(), value.int_value());
+        break;
+      case otlp::common::v1::AnyValue::kDoubleValue:
+        type(3);
+        Number(table, prefix + "double", arrow::float64(), value.double_value());
+        break;
       case otlp::common::v1::AnyValue::kBoolValue:
         type(4);
         table->At(prefix + "bool", arrow::boolean(), true, false) = Raw(static_cast<uint8_t>(value.bool_value()));
         break;
-      case otlp::common::v1::AnyValue::kKvlistValue: type(5); Ser(table, prefix, value); break;
-      case otlp::common::v1::AnyValue::kArrayValue: type(6); Ser(table, prefix, value); break;
-      case otlp::common::v1::AnyValue::kBytesValue: type(7); table->At(prefix + "bytes", arrow::binary()) = value.bytes_value(); break;
+      case otlp::common::v1::AnyValue::kKvlistValue:
+        type(5);
+        Ser(table, prefix, value);
+        break;
+      case otlp::common::v1::AnyValue::kArrayValue:
+        type(6);
+        Ser(table, prefix, value);
+        break;
+      case otlp::common::v1::AnyValue::kBytesValue:
+        type(7);
+        table->At(prefix + "bytes", arrow::binary()) = value.bytes_value();
+        break;
       default: type(0);
     }
   }
@@ -389,73 +164,9 @@ class Tables {
  private:
   void Ser(Table* table, const std::string& prefix, const otlp::common::v1::AnyValue& value) {
     std::string cbor;
-    Cbor(value, &cbor);
+    AppendCbor(value, random_, &cbor);
     table->At(prefix + "ser", arrow::binary()) = cbor;
   }
-  void CborHead(int major, uint64_t value, std::string* out) {
-    const int bytes = value < 24 && !random_->OneIn(5) ? 0 : value < 256 ? 1 : value < 65'536 ? 2 : value >> 32 == 0 ? 4 : 8;
-    const int info = bytes == 0 ? static_cast<int>(value) : bytes == 1 ? 24 : bytes == 2 ? 25 : bytes == 4 ? 26 : 27;
-    out->push_back(static_cast<char>(major << 5 | info));
-    for (int i = bytes - 1; i >= 0; --i) out->push_back(static_cast<char>(value >> (8 * i)));
-  }
-  void CborString(int major, const std::string& text_to_send, std::string* out) {
-    const std::string text = Replaced(text_to_send, kBadText, kBadBytes);
-    if (!random_->OneIn(4)) {
-      CborHead(major, text.size(), out);
-      *out += text;
-      return;
-    }
-    out->push_back(static_cast<char>(major << 5 | 31));
-    for (size_t at = 0; at < text.size();) {
-      const size_t n = 1 + random_->Below(text.size() - at);
-      CborHead(major, n, out);
-      *out += text.substr(at, n);
-      at += n;
-    }
-    out->push_back('\xff');
-  }
-  void Cbor(const otlp::common::v1::AnyValue& value, std::string* out) {
-    using AnyValue = otlp::common::v1::AnyValue;
-    const bool indefinite = random_->OneIn(2);
-    switch (value.value_case()) {
-      case AnyValue::kStringValue: return CborString(3, value.string_value(), out);
-      case AnyValue::kBytesValue: return CborString(2, value.bytes_value(), out);
-      case AnyValue::kBoolValue: return out->push_back(static_cast<char>(value.bool_value() ? 0xf5 : 0xf4));
-      case AnyValue::kIntValue: {
-        const int64_t n = value.int_value();
-        return n >= 0 ? CborHead(0, static_cast<uint64_t>(n), out) : CborHead(1, static_cast<uint64_t>(~n), out);
-      }
-      case AnyValue::kDoubleValue: {
-        const double d = value.double_value();
-        const auto f = static_cast<float>(d);
-        const bool single = static_cast<double>(f) == d && random_->OneIn(2);
-        const uint64_t bits = single ? std::bit_cast<uint32_t>(f) : std::bit_cast<uint64_t>(d);
-        out->push_back(static_cast<char>(single ? 0xfa : 0xfb));
-        for (int i = single ? 3 : 7; i >= 0; --i) out->push_back(static_cast<char>(bits >> (8 * i)));
-        return;
-      }
-      case AnyValue::kArrayValue: {
-        const auto& values = value.array_value().values();
-        if (indefinite) out->push_back('\x9f');
-        else CborHead(4, static_cast<uint64_t>(values.size()), out);
-        for (const auto& item : values) Cbor(item, out);
-        break;
-      }
-      case AnyValue::kKvlistValue: {
-        const auto& values = value.kvlist_value().values();
-        if (indefinite) out->push_back('\xbf');
-        else CborHead(5, static_cast<uint64_t>(values.size()), out);
-        for (const auto& item : values) {
-          CborString(3, item.key(), out);
-          Cbor(item.value(), out);
-        }
-        break;
-      }
-      default: return out->push_back(static_cast<char>(random_->OneIn(2) ? 0xf6 : 0xf7));
-    }
-    if (indefinite) out->push_back('\xff');
-  }
-
   /// What must be equal for a parent id to be a difference; nothing where it never is.
   static Cell EqualityOf(OtapPayload type, Table* table, size_t row) {
     const auto cell = [&](const char* path) {
@@ -498,7 +209,9 @@ class Tables {
     }
     const bool quasi = way == 2 && !points;
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      const auto key = [&](size_t row) { return std::pair(quasi ? equal[row].value_or("") : std::string(), IdOf(parents->cells[row])); };
+      const auto key = [&](size_t row) {
+        return std::pair(quasi ? equal[row].value_or("") : std::string(), IdOf(parents->cells[row]));
+      };
       return key(a) < key(b);
     });
     table->Permute(order);
@@ -566,7 +279,8 @@ std::string RandomOtapSender::Traces(const otlp::collector::trace::v1::ExportTra
   Table& spans = tables[OtapPayload::kSpans];
   Table& events = tables[OtapPayload::kSpanEvents];
   Table& links = tables[OtapPayload::kSpanLinks];
-  uint32_t span_id = static_cast<uint32_t>(random_->Below(3)), event_id = span_id, link_id = span_id, resource_id = 0, scope_id = 0;
+  uint32_t span_id = static_cast<uint32_t>(random_->Below(3)), event_id = span_id, link_id = span_id, resource_id = 0,
+           scope_id = 0;
   for (const auto& resource : request.resource_spans()) {
     bool used = false;
     for (const auto& scope : resource.scope_spans()) {
@@ -583,8 +297,10 @@ std::string RandomOtapSender::Traces(const otlp::collector::trace::v1::ExportTra
         tables.Number(&spans, "flags", arrow::uint32(), span.flags());
         tables.Text(&spans, "name", span.name());
         tables.Number(&spans, "kind", arrow::int32(), static_cast<int32_t>(span.kind()));
-        tables.Number(&spans, "start_time_unix_nano", arrow::timestamp(arrow::TimeUnit::NANO, "UTC"), span.start_time_unix_nano());
-        tables.Number(&spans, "duration_time_unix_nano", arrow::duration(arrow::TimeUnit::NANO), span.end_time_unix_nano() - span.start_time_unix_nano());
+        tables.Number(&spans, "start_time_unix_nano", arrow::timestamp(arrow::TimeUnit::NANO, "UTC"),
+                      span.start_time_unix_nano());
+        tables.Number(&spans, "duration_time_unix_nano", arrow::duration(arrow::TimeUnit::NANO),
+                      span.end_time_unix_nano() - span.start_time_unix_nano());
         tables.Number(&spans, "dropped_attributes_count", arrow::uint32(), span.dropped_attributes_count());
         tables.Number(&spans, "dropped_events_count", arrow::uint32(), span.dropped_events_count());
         tables.Number(&spans, "dropped_links_count", arrow::uint32(), span.dropped_links_count());
@@ -657,8 +373,14 @@ namespace {
 /// Data points of one table, with what belongs to them.
 class PointWriter {
  public:
-  PointWriter(Tables* tables, Random* random, OtapPayload points, OtapPayload attributes, OtapPayload exemplars, OtapPayload exemplar_attributes)
-      : tables_(*tables), random_(random), points_(points), attributes_(attributes), exemplars_(exemplars), exemplar_attributes_(exemplar_attributes) {}
+  PointWriter(Tables* tables, Random* random, OtapPayload points, OtapPayload attributes, OtapPayload exemplars,
+              OtapPayload exemplar_attributes)
+      : tables_(*tables),
+        random_(random),
+        points_(points),
+        attributes_(attributes),
+        exemplars_(exemplars),
+        exemplar_attributes_(exemplar_attributes) {}
 
   template <typename Point>
   Table* Begin(const Point& point, uint32_t metric_id) {
@@ -718,10 +440,11 @@ std::string RandomOtapSender::Metrics(const otlp::collector::metrics::v1::Export
   Table& metrics = tables[OtapPayload::kMetrics];
   PointWriter numbers(&tables, random_, OtapPayload::kNumberPoints, OtapPayload::kNumberPointAttrs, OtapPayload::kNumberExemplars,
                       OtapPayload::kNumberExemplarAttrs);
-  PointWriter histograms(&tables, random_, OtapPayload::kHistogramPoints, OtapPayload::kHistogramPointAttrs, OtapPayload::kHistogramExemplars,
-                         OtapPayload::kHistogramExemplarAttrs);
-  PointWriter exponentials(&tables, random_, OtapPayload::kExponentialHistogramPoints, OtapPayload::kExponentialHistogramPointAttrs,
-                           OtapPayload::kExponentialHistogramExemplars, OtapPayload::kExponentialHistogramExemplarAttrs);
+  PointWriter histograms(&tables, random_, OtapPayload::kHistogramPoints, OtapPayload::kHistogramPointAttrs,
+                         OtapPayload::kHistogramExemplars, OtapPayload::kHistogramExemplarAttrs);
+  PointWriter exponentials(&tables, random_, OtapPayload::kExponentialHistogramPoints,
+                           OtapPayload::kExponentialHistogramPointAttrs, OtapPayload::kExponentialHistogramExemplars,
+                           OtapPayload::kExponentialHistogramExemplarAttrs);
   PointWriter summaries(&tables, random_, OtapPayload::kSummaryPoints, OtapPayload::kSummaryPointAttrs, {}, {});
   uint32_t metric_id = static_cast<uint32_t>(random_->Below(3)), resource_id = 0, scope_id = 0;
 

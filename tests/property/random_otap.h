@@ -4,12 +4,10 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include <arrow/type.h>
-
+#include "property/random_otap_payload.h"
 #include "property/random_otlp.h"
 #include "wire/otap_messages.h"
 
@@ -18,19 +16,6 @@
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb.h"
 
 namespace sheaf::property {
-
-/// A column before its layout is chosen. Cells are raw bytes: little-endian numbers, text, bytes; of a list, the items one after the other.
-struct OtapCells {
-  std::string path;                              // "resource.id"
-  std::shared_ptr<arrow::DataType> type;         // Of a value.
-  bool null_is_default = true;                   // A default may be sent as NULL.
-  bool may_be_dictionary = true;
-  std::string encoding = {};                     // The field's metadata, for ids.
-  std::vector<std::optional<std::string>> cells = {};
-};
-
-/// The IPC stream of one payload type, as a sender keeps it. Not thread-safe.
-class OtapPayloadStream;
 
 /// One gRPC stream's sender. Batches of one signal only. Not thread-safe.
 class RandomOtapSender {
