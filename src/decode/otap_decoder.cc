@@ -90,8 +90,9 @@ class OtapDecoder::Impl {
   Result<DecodeResult> Decode(OtapStream::Impl* stream, const wire::BatchArrowRecords& batch, bool make) {
     int64_t bytes = 0;
     for (const wire::ArrowPayload& payload : batch.payloads) bytes += static_cast<int64_t>(payload.record.size());
-    // What earlier batches left is not this one's: what is accepted must not depend on them.
-    memory_.set_bytes_max(memory_.held() + context_.limits.memory_bytes_base + context_.limits.memory_per_request_byte * bytes);
+    // What earlier batches left is not counted against this one.
+    budget_ = context_.limits.memory_bytes_base + context_.limits.memory_per_request_byte * bytes;
+    memory_.set_bytes_max(memory_.held() + budget_);
     context_.buffers.Start(&memory_);
     scratch_.Start(&memory_);
     Result<DecodeResult> result = ReadAndMake(stream, batch, make);
@@ -119,8 +120,7 @@ class OtapDecoder::Impl {
     try {
       return action();
     } catch (const OverBudget&) {
-      return MakeError(ErrorKind::kTooLarge, "a batch takes more than {} bytes of memory to decode; send fewer records",
-                       memory_.bytes_max());
+      return MakeError(ErrorKind::kTooLarge, "a batch takes more than {} bytes of memory to decode; send fewer records", budget_);
     } catch (const std::bad_alloc&) {
       return MakeError(ErrorKind::kOutOfMemory, "out of memory while decoding a batch");
     } catch (const std::length_error& e) {
@@ -197,6 +197,7 @@ class OtapDecoder::Impl {
   }
 
   RequestMemory memory_;
+  int64_t budget_ = 0;  // Of the batch under way, in bytes.
   OtapContext context_;
   OtapScratch scratch_;
   std::vector<OtapTable> tables_;
