@@ -33,7 +33,8 @@ void IngestMetrics::CountRequest(wire::OtlpRequest kind, GrpcCode code) {
   Counter* counter = slot.load(std::memory_order_acquire);
   if (counter == nullptr) {
     // The registry gives every caller the same one.
-    counter = &Metrics().AddCounter("sheaf_ingest_requests_total", "OTLP requests and OTel-Arrow batches by the code they were answered with.",
+    counter = &Metrics().AddCounter("sheaf_ingest_requests_total",
+                                    "OTLP requests and OTel-Arrow batches by the code they were answered with.",
                                     {{"signal", OtlpRequestName(kind)}, {"code", GrpcCodeName(code)}});
     slot.store(counter, std::memory_order_release);
   }
