@@ -15,6 +15,9 @@ namespace {
 constexpr ValueType kTypes[] = {ValueType::kEmpty, ValueType::kString, ValueType::kInt,   ValueType::kDouble,
                                 ValueType::kBool,  ValueType::kKvList, ValueType::kArray, ValueType::kBytes};
 
+/// Comparing shorter values costs no more than what is done with their row anyhow.
+constexpr uint32_t kLongText = 256;
+
 bool HasBytes(ValueType type) {
   return type == ValueType::kString || type == ValueType::kBytes || type == ValueType::kArray || type == ValueType::kKvList;
 }
@@ -88,6 +91,7 @@ void OtapAttributes::ReadBytes(const OtapColumn* column, int64_t begin, int64_t 
                 (item.data == before.data || value == std::string_view(before.data, before.size));
     items[row] = before = item;
     bytes += item.size;
+    if (item.size > kLongText) columns_->Spend(item.size);
   };
   if (column == nullptr) {
     for (int64_t i = begin; i < end; ++i) set(i, {});
@@ -163,6 +167,7 @@ Status OtapAttributes::ReadNested(ValueType type, const OtapColumn* column, int6
     const std::string_view cbor = column == nullptr ? std::string_view() : column->Bytes(i);
     if (i == begin || cbor.data() != before.data() || cbor.size() != before.size()) {  // Else the same dictionary entry.
       nested_bytes_.clear();
+      columns_->Spend(static_cast<int64_t>(cbor.size()));
       const Status status = CborToOtlp(type, cbor, limits.attribute_depth_max, &nested_bytes_);
       if (!status.ok()) return WithContext(status, fmt::format("row {}, column ser", i));
       nested_->Put(nested_values_++, nested_bytes_, 0);
@@ -253,15 +258,17 @@ bool OtapAttributes::TextIsUtf8(const uint8_t* types, int64_t n, const int32_t* 
   return true;
 }
 
-void OtapAttributes::GroupByParent(int64_t parents) {
-  if (grouped_parents_ >= parents) return;
-  for (const uint32_t parent : parents_) parents = std::max(parents, int64_t{parent} + 1);
-  by_parent_ = GroupRows(parents_, nullptr, parents, columns_->buffers());
-  grouped_parents_ = parents;
+bool OtapAttributes::HasAttributes(int64_t parent) {
+  if (grouped_parents_ < 0) {
+    grouped_parents_ = 0;
+    for (const uint32_t each : parents_) grouped_parents_ = std::max(grouped_parents_, int64_t{each} + 1);
+    by_parent_ = GroupRows(parents_, nullptr, grouped_parents_, columns_->buffers());
+  }
+  return parent < grouped_parents_;
 }
 
 void OtapAttributes::AppendKeyValues(uint32_t field, int64_t parent, std::string* out) {
-  GroupByParent(parent + 1);
+  if (!HasAttributes(parent)) return;
   wire::ProtobufWriter writer(out);
   for (int32_t i = by_parent_.offsets[parent]; i < by_parent_.offsets[parent + 1]; ++i) {
     const int32_t row = by_parent_.order.rows[i];
@@ -284,7 +291,7 @@ void OtapAttributes::AppendKeyValues(uint32_t field, int64_t parent, std::string
 }
 
 bool OtapAttributes::FindText(std::string_view key, int64_t parent, std::string* out) {
-  GroupByParent(parent + 1);
+  if (!HasAttributes(parent)) return false;
   for (int32_t i = by_parent_.offsets[parent]; i < by_parent_.offsets[parent + 1]; ++i) {
     const int32_t row = by_parent_.order.rows[i];
     if (keys_->value(items_[static_cast<size_t>(row)].key) != key) continue;

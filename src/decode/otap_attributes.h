@@ -56,7 +56,8 @@ class OtapAttributes {
   /// Writes the values in this order; returns how many bytes of the heap they take.
   int64_t Gather(const RowOrder& order, int32_t* keys, uint8_t* types, int64_t* nums, int32_t* offsets, uint8_t* heap) const;
   static bool TextIsUtf8(const uint8_t* types, int64_t n, const int32_t* offsets, std::string_view heap);
-  void GroupByParent(int64_t parents);
+  /// Whether the parent can have some: its place in by_parent_, which is made when first asked for.
+  bool HasAttributes(int64_t parent);
 
   OtapColumns* columns_ = nullptr;  // Borrowed.
   Limits limits_;

@@ -16,7 +16,18 @@ namespace sheaf::decode {
 class OtapColumns {
  public:
   explicit OtapColumns(RecycledBuffers* buffers) : buffers_(buffers) {}
-  void Start() { suspect_ = false; }
+  void Start() {
+    suspect_ = false;
+    spent_ = 0;
+  }
+
+  /// Counts work on bytes that a batch can have repeated as often as it has rows (a dictionary's values, a resource's
+  /// attributes): no more of it than a batch may take memory. Throws OverBudget.
+  void Spend(int64_t bytes) {
+    spent_ += bytes;
+    if (spent_ > buffers_->memory()->bytes_max()) [[unlikely]]
+      throw OverBudget();
+  }
 
   /// True once text that is not UTF-8 was put into a column: what is made then is for the encoder only (see OtapDecoder).
   bool suspect() const { return suspect_; }
@@ -81,6 +92,7 @@ class OtapColumns {
 
   RecycledBuffers* const buffers_;
   bool suspect_ = false;
+  int64_t spent_ = 0;
 };
 
 }  // namespace sheaf::decode

@@ -271,6 +271,38 @@ TEST(OtapDecoder, ALongTextThatRepeatsStaysWithinTheMemoryOfABatch) {
   EXPECT_EQ(KindOf(got.status()), ErrorKind::kTooLarge) << got.status().ToString();
 }
 
+TEST(OtapDecoder, WorkOnWhatRowsRepeatIsBoundedToo) {
+  OtapDecoder decoder({.batch = {.memory_bytes_base = 8 << 20}});
+  OtapStream stream(OtapSignal::kTraces);
+  // A resource of many attributes, and spans that take turns to say two things about it.
+  constexpr int kSpans = 4'000, kAttributes = 4'000;
+  std::string spans = "[", attributes = "[";
+  for (int i = 0; i < kSpans; ++i)
+    spans += fmt::format(R"({}["0123456789abcdef", "span-001", [{}, {}]])", i == 0 ? "" : ", ", i == 0 ? 1 : 0, i % 2);
+  for (int i = 0; i < kAttributes; ++i) attributes += fmt::format(R"({}[1, "key {}", 1])", i == 0 ? "" : ", ", i);
+  const auto resource = arrow::struct_({arrow::field("id", kU16), arrow::field("dropped_attributes_count", kU32)});
+  const Payload root = {40, Rows({{"trace_id", kTraceId}, {"span_id", kSpanId}, {"resource", resource}}, spans + "]")};
+  const Payload of_resource = {1, Rows({{"parent_id", kU16}, {"key", kText}, {"type", kU8}}, attributes + "]")};
+  const auto got = DecodeBytes(&decoder, &stream, Message({root, of_resource}));
+  EXPECT_EQ(KindOf(got.status()), ErrorKind::kTooLarge) << got.status().ToString();
+}
+
+TEST(OtapDecoder, ManyMetricsAndResourcesWithoutAttributesTakeLinearTimeAndMemory) {
+  OtapDecoder decoder({.batch = {.memory_bytes_base = 32 << 20}});
+  OtapStream stream(OtapSignal::kMetrics);
+  constexpr int kMetrics = 20'000;
+  std::string metrics = "[", points = "[";
+  for (int i = 0; i < kMetrics; ++i) {
+    metrics += fmt::format("{}[1, 1, [1]]", i == 0 ? "" : ", ");
+    points += i == 0 ? "[1, 1]" : ", [1, 1]";
+  }
+  const auto resource = arrow::struct_({arrow::field("id", kU16)});
+  const Payload root = {10, Rows({{"id", kU16}, {"metric_type", kU8}, {"resource", resource}}, metrics + "]")};
+  const auto got = DecodeBytes(&decoder, &stream, Message({root, {11, Rows({{"id", kU32}, {"parent_id", kU16}}, points + "]")}}));
+  ASSERT_TRUE(got.ok()) << got.status().ToString();
+  EXPECT_EQ(got->accepted, kMetrics);
+}
+
 TEST(OtapDecoder, SteadyStateAllocatesNoColumns) {
   const Capture capture = ReadCapture("traces_plain");
   TrackingPool pool("otap_test", 0);

@@ -135,6 +135,7 @@ Status OtapEnvelopes::ReadResources(const OtapTables& tables, const Limits& limi
       const std::string raw = service_name_;
       RepairUtf8(raw, &service_name_);
     }
+    columns_->Spend(static_cast<int64_t>(envelope_.size()));
     const int32_t number = resource_->Id(envelope_);
     service_of_resource[number] = service_->Id(service_name_);
     return number;
@@ -177,6 +178,7 @@ Status OtapEnvelopes::ReadScopes(const OtapTables& tables, const Limits& limits)
       writer.Close(scope);
     }
     WriteText(3, holders.schema_url, row, *texts, &writer);
+    columns_->Spend(static_cast<int64_t>(envelope_.size()));
     return scope_->Id(envelope_);
   });
   return Status::OK();

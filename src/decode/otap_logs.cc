@@ -83,6 +83,7 @@ class Bodies {
       case kOtapMap:
       case kOtapSlice: {
         value.type = types_[row] == kOtapMap ? ValueType::kKvList : ValueType::kArray;
+        columns_.Spend(static_cast<int64_t>(bytes_of(OtapField::kBodySer).size()));
         const Status status =
             CborToOtlp(value.type, bytes_of(OtapField::kBodySer), context_->limits.attribute_depth_max, &bytes_);
         if (!status.ok()) return WithContext(status, fmt::format("LOGS, row {}, column body.ser", row));

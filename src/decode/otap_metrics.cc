@@ -108,6 +108,7 @@ class Metrics {
       text(3, units_->value(unit_of_[i]));
       WriteData(types_[i], temporality[i], monotonic[i] != 0, &writer);
       metadata.AppendKeyValues(12, i, &envelope);
+      columns_->Spend(static_cast<int64_t>(envelope.size()));
       envelope_of_[i] = envelopes_->Id(envelope);
     }
     context->buffers.memory()->Forget(&envelope);
