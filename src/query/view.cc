@@ -45,6 +45,21 @@ columns::KeyColumn Distinct(const columns::KeyColumn& keys) {
   return distinct;
 }
 
+/// When a window is complete that begins, or of a session ends, at `us`; kNoTime: never.
+int64_t EndOf(int64_t us, const ViewWindow& window) {
+  if (us == kNoTime) return kNoTime;
+  int64_t end = kNoTime;
+  if (window.size.months == 0) {
+    const int64_t size = duckdb::Interval::GetMicro(window.size) + (window.session ? 1 : 0);  // A row as late as the pause is still of it.
+    return __builtin_add_overflow(us, size, &end) ? kNoTime : end;
+  }
+  const Status added = WithoutExceptions([&] {  // Months may lead past the last time there is.
+    end = duckdb::Interval::Add(duckdb::timestamp_t(us), window.size).value;
+    return Status::OK();
+  });
+  return added.ok() ? end : kNoTime;
+}
+
 }  // namespace
 
 std::string ViewDefinition::sql() const {
@@ -97,7 +112,7 @@ Status View::PlanIt(const KeptSet& kept) {
     plan_ = std::move(plan).ValueUnsafe();
     output_sql_ = plan_.output_sql;
     tables_ = plan_.tables();
-    planned = CheckWatermark();
+    planned = SetWatermark();
     if (!planned.ok()) return;
     const ViewState state(context, plan_, plan_.input_types);
     types_ = state.types();
@@ -160,7 +175,6 @@ Status View::BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) {
                          {"groups", state->groups()},
                          {"seconds", std::chrono::duration<double>(SteadyClock::now() - began).count()}});
   Replace(std::move(state), nullptr, snapshot->lsn(), progress);
-  broken_ = false;
   return Status::OK();
 }
 
@@ -171,32 +185,41 @@ std::unique_ptr<ViewState> View::NewState(const ViewPlan& plan) {
   return state;
 }
 
-Status View::CheckWatermark() const {
-  const auto& rule = definition_.watermark;
-  if (!rule) return Status::OK();
+Status View::SetWatermark() {
+  if (!definition_.watermark) return Status::OK();
+  rule_ = definition_.watermark;
   if (!plan_.append_table) {
     return MakeError(ErrorKind::kUnsupported, "{} has a WATERMARK, but is made of keyed tables only: their rows change",
+                     definition_.full_name());
+  }
+  if (rule_->lateness_us && !plan_.keyed_tables.empty()) {
+    return MakeError(ErrorKind::kUnsupported,
+                     "{} has an ALLOWED LATENESS, but is joined with a keyed table: where that changes, groups are computed anew from all rows",
                      definition_.full_name());
   }
   const auto snapshot = database_->GetSnapshot();
   SHEAF_ASSIGN_OR_RETURN(const auto table, snapshot->Table(*plan_.append_table));
   const auto& info = *table.info;
-  const auto field = info.schema->GetFieldByName(rule->column);
-  if (field && field->type()->id() == arrow::Type::TIMESTAMP) return Status::OK();
+  for (const auto& field : info.schema->fields()) {
+    if (!duckdb::StringUtil::CIEquals(field->name(), rule_->column) || field->type()->id() != arrow::Type::TIMESTAMP) continue;
+    rule_->column = field->name();
+    return Status::OK();
+  }
   return MakeError(ErrorKind::kInvalid, "{} has a WATERMARK FOR {}, but {}.{} has no timestamp of that name", definition_.full_name(),
-                   rule->column, info.schema_name, info.name);
+                   rule_->column, info.schema_name, info.name);
 }
 
 Result<Watermark::Progress> View::ProgressOf(const std::shared_ptr<const store::Snapshot>& snapshot) {
   Watermark::Progress progress;
-  if (!definition_.watermark) return progress;
+  if (!rule_) return progress;
   SHEAF_ASSIGN_OR_RETURN(const auto table, snapshot->Table(*plan_.append_table));
   const auto quoted = [](const std::string& name) { return duckdb::KeywordHelper::WriteQuoted(name, '"'); };
-  const std::string sql = fmt::format("SELECT epoch_us(max({})) FROM {}.{}", quoted(definition_.watermark->column),
+  const std::string time = quoted(rule_->column);
+  const std::string sql = fmt::format("SELECT epoch_us(max({}) FILTER (WHERE isfinite({}))) FROM {}.{}", time, time,
                                       quoted(table.info->schema_name), quoted(table.info->name));
   SHEAF_RETURN_NOT_OK(Run(sql, snapshot, [&](duckdb::unique_ptr<duckdb::DataChunk> chunk) {
     const auto newest = chunk->GetValue(0, 0);
-    if (!newest.IsNull()) progress.value_us = newest.GetValue<int64_t>() - definition_.watermark->delay_us;
+    if (!newest.IsNull()) progress.value_us = Watermark::Behind(newest.GetValue<int64_t>(), rule_->delay_us);
   }));
   return progress;
 }
@@ -210,6 +233,7 @@ void View::Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::Col
   lsn_ = lsn;
   counts_.rebuilds += built_ ? 1 : 0;
   built_ = true;
+  broken_ = restored_ = false;
   error_ = Status::OK();
   changed_.NotifyAll();
 }
@@ -243,12 +267,16 @@ void View::Fail(const Status& why) {
 Result<View::Changes> View::ReadChanges(Lsn after, Lsn through, const Watermark::Progress& progress) const {
   Changes changes;
   changes.progress = progress;
-  SHEAF_RETURN_NOT_OK(database_->ReadLogged(after, through, tables_, [&](const store::LoggedRows& logged) -> Status {
+  const Status read = database_->ReadLogged(after, through, tables_, [&](const store::LoggedRows& logged) -> Status {
+    if (changes.bytes > kChangesBytesMax && logged.lsn != changes.through) {  // Entries are whole.
+      changes.more = true;
+      return MakeError(ErrorKind::kTooLarge, "more than {} bytes to catch up with", kChangesBytesMax);
+    }
     if (logged.batch) {
       auto batch = logged.batch;
       changes.rows += batch->num_rows();
-      if (definition_.watermark) {
-        SHEAF_ASSIGN_OR_RETURN(batch, WithoutLateRows(*definition_.watermark, std::move(batch), &changes.progress));
+      if (rule_) {
+        SHEAF_ASSIGN_OR_RETURN(batch, WithoutLateRows(*rule_, std::move(batch), &changes.progress));
       }
       if (batch->num_rows() > 0) changes.appended.push_back(std::move(batch));
     }
@@ -256,49 +284,33 @@ Result<View::Changes> View::ReadChanges(Lsn after, Lsn through, const Watermark:
     for (int64_t i = 0; i < logged.keys.size(); ++i) keys.Add(logged.keys[i]);
     changes.rows += logged.keys.size();
     changes.bytes += logged.bytes;
-    return changes.bytes > kChangesBytesMax ? MakeError(ErrorKind::kTooLarge, "more than {} bytes to catch up with", kChangesBytesMax)
-                                            : Status::OK();
-  }));
+    changes.through = logged.lsn;
+    return Status::OK();
+  });
+  // What rows of keyed tables were is known as of the view's LSN and of the snapshot only, so all is taken at once.
+  if (!read.ok() && (!changes.more || !plan_.keyed_tables.empty())) return read;
+  if (!changes.more) changes.through = through;
   std::erase_if(changes.keys, [](const auto& of_table) { return of_table.second.size() == 0; });
   return changes;
 }
 
-Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
-  if (is_refreshed()) return Status::OK();
-  MutexLock following(&following_mutex_);
+Status View::TakeNext(Lsn after, const std::shared_ptr<const store::Snapshot>& snapshot, Changes* changes) {
   const auto began = SteadyClock::now();
-  Lsn after;
   Watermark::Progress progress;
   {
     MutexLock lock(&mutex_);
-    if (built_ && lsn_ >= snapshot->lsn()) return Status::OK();
-    after = built_ && error_.ok() ? lsn_ : Lsn();
     progress = watermark_.progress();
   }
-  if (after == Lsn()) {
-    const auto restored = std::exchange(restore_tried_, true) ? false : Restore(snapshot);
-    if (!restored.ok()) LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", restored.status().message()}});
-    return restored.ok() && *restored ? Status::OK() : BuildNow(snapshot);
-  }
-  auto changes = ReadChanges(after, snapshot->lsn(), progress);
-  if (!changes.ok()) {
-    LogInfo("view.rebuild", {{"view", definition_.full_name()}, {"reason", changes.status().message()}});
-    return BuildNow(snapshot);
-  }
+  SHEAF_ASSIGN_OR_RETURN(*changes, ReadChanges(after, snapshot->lsn(), progress));
   changes->before = before_;
   if (changes->rows > 0) {
     const Status applied = WithoutExceptions([&] { return Apply(*changes, snapshot); });
-    if (!applied.ok()) {
-      broken_ = true;
-      LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", applied.message()}});
-      return BuildNow(snapshot);
-    }
+    if (!applied.ok()) return applied;
     unsaved_changes_ = true;
   }
-  before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
   const int64_t ns = std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyClock::now() - began).count();
   MutexLock lock(&mutex_);
-  lsn_ = snapshot->lsn();
+  lsn_ = changes->through;
   if (changes->progress.value_us != progress.value_us) rows_ = nullptr;  // Some may be complete now.
   watermark_.Advance(changes->progress, lsn_);
   if (changes->rows > 0) {
@@ -306,6 +318,37 @@ Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
     counts_.apply_ns += ns;
     counts_.lag_ns_max = std::max(counts_.lag_ns_max, ns);
   }
+  changed_.NotifyAll();
+  return Status::OK();
+}
+
+Status View::CatchUp(const std::shared_ptr<const store::Snapshot>& snapshot) {
+  if (is_refreshed()) return Status::OK();
+  MutexLock following(&following_mutex_);
+  Lsn after;
+  {
+    MutexLock lock(&mutex_);
+    if (built_ && lsn_ >= snapshot->lsn()) return Status::OK();
+    after = built_ && error_.ok() ? lsn_ : Lsn();
+  }
+  if (after == Lsn()) {
+    const auto restored = std::exchange(restore_tried_, true) ? Result<Lsn>(Lsn()) : Restore(snapshot);
+    if (!restored.ok()) LogWarn("view.rebuild", {{"view", definition_.full_name()}, {"reason", restored.status().message()}});
+    if (!restored.ok() || *restored == Lsn()) return BuildNow(snapshot);
+    after = *restored;
+  }
+  while (after < snapshot->lsn()) {
+    Changes changes;
+    const Status taken = TakeNext(after, snapshot, &changes);
+    if (!taken.ok()) {
+      LogInfo("view.rebuild", {{"view", definition_.full_name()}, {"reason", taken.message()}});
+      return BuildNow(snapshot);
+    }
+    after = changes.through;
+  }
+  before_ = plan_.keyed_tables.empty() ? nullptr : snapshot;
+  MutexLock lock(&mutex_);
+  restored_ = false;
   changed_.NotifyAll();
   return Status::OK();
 }
@@ -333,11 +376,13 @@ Status View::Apply(const Changes& changes, const std::shared_ptr<const store::Sn
   }
   MutexLock lock(&mutex_);
   rows_ = nullptr;
+  broken_ = true;  // Until all of it is done: what comes now may throw.
   if (groups) {
     counts_.groups_recomputed += static_cast<int64_t>(groups->Count());
     for (auto& chunk : groups->Chunks()) state_->Forget(chunk);
   }
-  for (const auto& chunk : added) state_->Add(*chunk, snapshot->lsn());
+  for (const auto& chunk : added) state_->Add(*chunk, changes.through);
+  broken_ = false;
   return Status::OK();
 }
 
@@ -382,16 +427,21 @@ Result<std::shared_ptr<duckdb::ColumnDataCollection>> View::Rows(Lsn lsn, std::c
                                                                  const std::function<bool()>& interrupted) {
   const auto until = SteadyClock::now() + wait;
   MutexLock lock(&mutex_);
-  while (!closed_ && (!built_ || (lsn_ < lsn && !is_refreshed() && error_.ok()))) {
+  while (!closed_ && (!built_ || restored_ || (lsn_ < lsn && !is_refreshed() && error_.ok()))) {
     if (interrupted()) return MakeError(ErrorKind::kCancelled, "interrupted while waiting for {}", definition_.full_name());
-    if (!built_ && !error_.ok()) break;
+    if ((!built_ || restored_) && !error_.ok()) break;
     const auto left = until - SteadyClock::now();
-    if (built_ && left <= std::chrono::nanoseconds(0)) break;
-    changed_.WaitFor(&mutex_, built_ ? std::chrono::nanoseconds(left) : std::chrono::milliseconds(20));
+    const bool is_there = built_ && !restored_;
+    if (is_there && left <= std::chrono::nanoseconds(0)) break;
+    changed_.WaitFor(&mutex_, is_there ? std::chrono::nanoseconds(left) : std::chrono::milliseconds(20));
   }
   if (!built_) {
     return MakeError(ErrorKind::kUnavailable, "{} is not built: {}", definition_.full_name(),
                      closed_ ? "the database is being closed" : error_.message());
+  }
+  if (broken_ || restored_) {
+    return MakeError(ErrorKind::kUnavailable, "{} is being computed anew: {}", definition_.full_name(),
+                     error_.ok() ? "taking in rows failed; see the log" : error_.message());
   }
   if (!rows_) rows_ = WithCompleteness(state_->Rows().get());
   return rows_;
@@ -402,7 +452,8 @@ std::shared_ptr<duckdb::ColumnDataCollection> View::WithCompleteness(duckdb::Col
   auto answer = std::make_shared<duckdb::ColumnDataCollection>(duckdb::Allocator::DefaultAllocator(), types_);
   const size_t changed = types_.size() - 2, complete = types_.size() - 1;
   const auto& window = plan_.window;
-  const bool is_known = definition_.watermark && window && IsTime(types_[window->group]);
+  const bool is_known =
+      rule_ && window && duckdb::StringUtil::CIEquals(window->time, rule_->column) && IsTime(types_[window->group]);
   for (auto& chunk : rows->Chunks()) {
     duckdb::DataChunk whole;
     whole.InitializeEmpty(types_);
@@ -410,8 +461,7 @@ std::shared_ptr<duckdb::ColumnDataCollection> View::WithCompleteness(duckdb::Col
     duckdb::Vector is_complete(duckdb::LogicalType::BOOLEAN), last_change(duckdb::LogicalType::BIGINT);
     for (duckdb::idx_t row = 0; is_known && row < chunk.size(); ++row) {
       const size_t of_end = window->session ? plan_.groups + window->session->last : window->group;
-      const int64_t begin = MicrosOf(chunk.data[of_end], row);
-      const int64_t end = begin == kNoTime ? kNoTime : duckdb::Interval::Add(duckdb::timestamp_t(begin), window->size).value;
+      const int64_t end = EndOf(MicrosOf(chunk.data[of_end], row), *window);
       const auto reached = end == kNoTime ? std::nullopt : watermark_.ReachedAt(end);
       const int64_t lsn = FlatVector::GetData<int64_t>(chunk.data[changed])[row];
       FlatVector::GetData<int64_t>(last_change)[row] = reached ? std::max(lsn, static_cast<int64_t>(reached->value)) : lsn;
@@ -430,7 +480,7 @@ std::shared_ptr<duckdb::ColumnDataCollection> View::WithCompleteness(duckdb::Col
 }
 
 std::string View::ChangesSql(int64_t lsn) const {
-  return duckdb::StringUtil::Replace(plan_.changes_sql, kChangedAfter, fmt::format("{}", lsn));
+  return fmt::format("{}{}{}", plan_.changes_before, lsn, plan_.changes_behind);
 }
 
 std::string View::ColumnName(size_t column) const {

@@ -99,6 +99,8 @@ class View {
     std::vector<std::shared_ptr<arrow::RecordBatch>> appended;
     std::map<TableId, columns::KeyColumn> keys;
     int64_t rows = 0, bytes = 0;
+    Lsn through;                           // They end with this entry…
+    bool more = false;                     // …and there are others behind it.
     Watermark::Progress progress;          // Behind them.
   };
 
@@ -109,14 +111,14 @@ class View {
              const std::function<void(duckdb::unique_ptr<duckdb::DataChunk>)>& take);
   Status BuildNow(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
   Status Refresh(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
-  /// Has the state on disk and what the log has behind it, up to `snapshot`; false: there is none that is of use.
-  Result<bool> Restore(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
+  /// Has the state on disk; answers the LSN that it is as of, or 0 where there is none that is of use.
+  Result<Lsn> Restore(const std::shared_ptr<const store::Snapshot>& snapshot) SHEAF_REQUIRES(following_mutex_);
   Status Save() SHEAF_REQUIRES(following_mutex_) SHEAF_EXCLUDES(mutex_);
   ViewStates::Owner owner() const;
   /// An empty one, of input like this view's.
   std::unique_ptr<ViewState> NewState(const ViewPlan& plan);
-  /// Whether the table has the watermark's column. Errors: Invalid, Unsupported.
-  Status CheckWatermark() const;
+  /// Finds the watermark's column. Errors: Invalid, Unsupported.
+  Status SetWatermark();
   /// The newest time that the append table has, less the delay.
   Result<Watermark::Progress> ProgressOf(const std::shared_ptr<const store::Snapshot>& snapshot);
   /// `rows` of the state, and whether each is complete.
@@ -124,8 +126,12 @@ class View {
   /// Readers see this from now on.
   void Replace(std::unique_ptr<ViewState> state, std::shared_ptr<duckdb::ColumnDataCollection> rows, Lsn lsn,
                const Watermark::Progress& progress) SHEAF_EXCLUDES(mutex_);
+  /// As many as are taken at once.
   Result<Changes> ReadChanges(Lsn after, Lsn through, const Watermark::Progress& progress) const;
   Status Apply(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot);
+  /// Takes in what ReadChanges() gives next, and is as of its end then. On error the view has to be computed anew.
+  Status TakeNext(Lsn after, const std::shared_ptr<const store::Snapshot>& snapshot, Changes* changes)
+      SHEAF_REQUIRES(following_mutex_);
   /// The groups that rows of keyed tables have left or come to.
   Result<std::unique_ptr<ViewState>> Touched(const Changes& changes, const std::shared_ptr<const store::Snapshot>& snapshot);
   /// The input of those groups.
@@ -136,7 +142,8 @@ class View {
   ViewStates states_;
   const std::unique_ptr<Session> session_;
   const ViewDefinition definition_;
-  ViewPlan plan_;                    // Fixed after Make(), as are the next four.
+  ViewPlan plan_;                    // Fixed after Make(), as are the next five.
+  std::optional<WatermarkRule> rule_;  // The definition's, with the column as the table spells it.
   std::string unsaved_because_;      // Why its state cannot be saved. Empty: it can.
   std::string output_sql_;
   std::vector<TableId> tables_;
@@ -148,8 +155,8 @@ class View {
   std::shared_ptr<const store::Snapshot> before_ SHEAF_GUARDED_BY(following_mutex_);  // As of lsn_, where rows of tables change.
 
   bool restore_tried_ SHEAF_GUARDED_BY(following_mutex_) = false;
-  bool broken_ SHEAF_GUARDED_BY(following_mutex_) = false;           // The state: by changes that ended in the middle.
   bool unsaved_changes_ SHEAF_GUARDED_BY(following_mutex_) = false;  // Of the state; the LSN may have gone on without any.
+  int failed_saves_ SHEAF_GUARDED_BY(following_mutex_) = 0;          // Since one succeeded.
   std::optional<ViewStates::Head> saved_ SHEAF_GUARDED_BY(following_mutex_);
   std::chrono::steady_clock::time_point saved_at_ SHEAF_GUARDED_BY(following_mutex_){};
 
@@ -157,6 +164,8 @@ class View {
   mutable CondVar changed_;
   std::unique_ptr<ViewState> state_ SHEAF_GUARDED_BY(mutex_);
   std::shared_ptr<duckdb::ColumnDataCollection> rows_ SHEAF_GUARDED_BY(mutex_);  // Null: to be made of state_.
+  bool restored_ SHEAF_GUARDED_BY(mutex_) = false;  // From disk, and what the log has behind that is still to be taken in.
+  bool broken_ SHEAF_GUARDED_BY(mutex_) = false;  // The state: by changes that ended in the middle.
   bool built_ SHEAF_GUARDED_BY(mutex_) = false, closed_ SHEAF_GUARDED_BY(mutex_) = false;
   Lsn lsn_ SHEAF_GUARDED_BY(mutex_);
   Watermark watermark_ SHEAF_GUARDED_BY(mutex_);

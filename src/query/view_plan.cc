@@ -48,6 +48,10 @@ std::string Quoted(const std::string& name) { return duckdb::KeywordHelper::Writ
 ExpressionPtr Column(const std::string& name) { return duckdb::make_uniq<duckdb::ColumnRefExpression>(name); }
 
 bool IsColumn(const ParsedExpression& expression) { return expression.GetExpressionClass() == ExpressionClass::COLUMN_REF; }
+/// Of a column; else empty.
+std::string NameOf(const ParsedExpression& expression) {
+  return IsColumn(expression) ? expression.Cast<duckdb::ColumnRefExpression>().GetColumnName() : "";
+}
 
 /// `t.a` and `a` are the same column here: DuckDB has refused the query where they are not.
 bool SameExpression(const ParsedExpression& a, const ParsedExpression& b) {
@@ -188,7 +192,7 @@ class Splitter {
       if (pause.IsNull() || duckdb::Interval::GetMicro(pause.GetValue<duckdb::interval_t>()) <= 0) {
         Refuse("session_start() needs the pause that ends a session, such as INTERVAL '30 minutes'");
       }
-      ViewWindow window{.group = group, .size = pause.GetValue<duckdb::interval_t>()};
+      ViewWindow window{.group = group, .time = NameOf(*call.children[0]), .size = pause.GetValue<duckdb::interval_t>()};
       Expressions stretch, time;
       stretch.push_back(duckdb::make_uniq<duckdb::ConstantExpression>(
           duckdb::Value::INTERVAL(duckdb::Interval::FromMicro(duckdb::Interval::GetMicro(window.size)))));
@@ -207,14 +211,15 @@ class Splitter {
     if (plan_.window || call.children.size() != 2 || HasColumn(*call.children[0])) return;
     const auto constant = EvaluateConstant(context_, *call.children[0], "the size of a window");
     if (constant.IsNull()) return;
+    const std::string time = NameOf(*call.children[1]);
     if (function == "time_bucket" && constant.type().id() == duckdb::LogicalTypeId::INTERVAL) {
-      plan_.window = ViewWindow{.group = group, .size = constant.GetValue<duckdb::interval_t>()};
+      plan_.window = ViewWindow{.group = group, .time = time, .size = constant.GetValue<duckdb::interval_t>()};
     }
     constexpr std::array<std::string_view, 9> kParts = {"year", "quarter", "month", "week", "day", "hour", "minute", "second", "decade"};
     const std::string part = duckdb::StringUtil::Lower(constant.ToString());
     if (function == "date_trunc" && std::find(kParts.begin(), kParts.end(), part) != kParts.end()) {
       const auto size = duckdb::Value("1 " + part).DefaultCastAs(duckdb::LogicalType::INTERVAL);
-      plan_.window = ViewWindow{.group = group, .size = size.GetValue<duckdb::interval_t>()};
+      plan_.window = ViewWindow{.group = group, .time = time, .size = size.GetValue<duckdb::interval_t>()};
     }
   }
 
@@ -490,9 +495,9 @@ ViewPlan Plan(ClientContext& context, const std::string& name, const duckdb::Sel
   const std::string from = fmt::format(" FROM {}({})", kViewFunction, duckdb::Value(name).ToSQLString());
   plan.output_sql = fmt::format("SELECT {}{}{}{}{}", distinct ? "DISTINCT " : "", columns, from, having.empty() ? "" : " WHERE " + having,
                                 PlanModifiers(*copy, &splitter));
-  plan.changes_sql = fmt::format("SELECT {}, {} AS changed_lsn, {} AS is_complete{} WHERE {} > {}{}", columns, Quoted(kChangedColumn),
-                                 Quoted(kCompleteColumn), from, Quoted(kChangedColumn), kChangedAfter,
-                                 having.empty() ? "" : fmt::format(" AND ({})", having));
+  plan.changes_before = fmt::format("SELECT {}, {} AS changed_lsn, {} AS is_complete{} WHERE {} > ", columns, Quoted(kChangedColumn),
+                                    Quoted(kCompleteColumn), from, Quoted(kChangedColumn));
+  plan.changes_behind = having.empty() ? "" : fmt::format(" AND ({})", having);
   plan.groups = splitter.groups();
   for (auto& aggregate : plan.aggregates) {
     for (auto& argument : aggregate.arguments) {
@@ -506,6 +511,9 @@ ViewPlan Plan(ClientContext& context, const std::string& name, const duckdb::Sel
   planner.CreatePlan(Parse(context, plan.input_sql));
   InputCheck(&plan).Operator(*planner.plan);
   plan.input_types = planner.types;
+  for (const auto& type : plan.input_types) {  // Groups and states compare bytes.
+    if (type.id() == duckdb::LogicalTypeId::VARCHAR && !duckdb::StringType::GetCollation(type).empty()) Refuse("it compares texts by a COLLATE");
+  }
   if (plan.tables().empty()) Refuse("it reads no table");
   return plan;
 }

@@ -35,6 +35,7 @@ struct ViewAggregate {
 /// A group that is a window of time.
 struct ViewWindow {
   size_t group = 0;
+  std::string time = {};                 // The column that it is a window of; empty: an expression.
   duckdb::interval_t size{};             // Where it ends, from its start; of a session, the pause that ends it.
   /// Of a session: the aggregates that hold the first and the last time. The group is a stretch of time as long as the pause, of which
   /// neighbours become one session when the view is read.
@@ -47,7 +48,8 @@ struct ViewWindow {
 struct ViewPlan {
   std::string input_sql;                 // Groups first, then arguments.
   std::string output_sql;
-  std::string changes_sql;               // The same of the rows that changed after kChangedAfter, with when they did, unordered.
+  /// The same of the rows that changed after an LSN, which stands between the two, with when they did, unordered.
+  std::string changes_before, changes_behind;
   duckdb::vector<duckdb::LogicalType> input_types;
   size_t groups = 0;                     // 0: one row, whatever there is.
   std::vector<ViewAggregate> aggregates; // The first is count_star().
@@ -68,8 +70,6 @@ std::string AggregateColumn(size_t aggregate);
 /// …and behind these, the LSN at which a group last changed or was complete, and whether it is: no row that comes changes it, if none
 /// comes late. NULL: nobody knows.
 inline constexpr char kChangedColumn[] = "#lsn", kCompleteColumn[] = "#complete";
-/// Stands in ViewPlan::changes_sql for the LSN that is asked for.
-inline constexpr char kChangedAfter[] = "$after";
 /// The function that makes groups of sessions.
 inline constexpr char kSessionFunction[] = "session_start";
 

@@ -78,6 +78,12 @@ ViewState::ViewState(ClientContext& context, const ViewPlan& plan, const duckdb:
     raw.push_back(bound.get());
     aggregates_.push_back(std::move(bound));
   }
+  saved_by_result_.assign(aggregates_.size(), false);
+  saved_by_result_[0] = true;  // How many rows.
+  for (const auto& codec : codecs_) {
+    if (!codec) continue;
+    for (const size_t result : codec->results()) saved_by_result_[result] = true;
+  }
   row_types_ = types_;
   if (window_ && window_->session) row_types_[window_->group] = types_[columns_ + window_->session->first];
   auto& allocator = duckdb::Allocator::DefaultAllocator();
@@ -221,7 +227,7 @@ bool ViewState::SaveNext(Cursor* cursor, DataChunk* saved) {
   duckdb::ArenaAllocator arena(allocator);
   DataChunk results;
   results.Initialize(allocator, {types_.begin() + static_cast<int64_t>(columns_), types_.end()});
-  Results(cursor->rows(), groups.size(), &arena, &results);
+  Results(cursor->rows(), groups.size(), &arena, &results, saved_by_result_);  // Some may throw: a deviation that is not finite.
   saved->Destroy();
   saved->Initialize(allocator, SavedTypes());
   for (size_t i = 0; i < columns_; ++i) duckdb::VectorOperations::Copy(groups.data[i], saved->data[i], groups.size(), 0, 0);
@@ -268,8 +274,10 @@ void ViewState::ForEachAggregate(duckdb::Vector& rows, idx_t count, duckdb::Aren
 }
 
 /// What the aggregates of rows of the table are now.
-void ViewState::Results(duckdb::Vector& addresses, idx_t count, duckdb::ArenaAllocator* arena, DataChunk* results) {
+void ViewState::Results(duckdb::Vector& addresses, idx_t count, duckdb::ArenaAllocator* arena, DataChunk* results,
+                        const std::vector<bool>& wanted) {
   ForEachAggregate(addresses, count, arena, [&](size_t i, const StateCodec::States& of) {
+    if (!wanted.empty() && !wanted[i]) return;
     const auto& aggregate = table_->GetLayout().GetAggregates()[i];
     const auto& function = aggregate.function;
     duckdb::Vector& result = results->data[i];

@@ -75,7 +75,9 @@ class ViewState {
   /// Sessions, each of the stretches at `rows` before its end in `ends`; of each the first one is in `first_rows`, too.
   void AppendSessions(const std::vector<duckdb::data_ptr_t>& rows, const std::vector<duckdb::data_ptr_t>& first_rows,
                       const std::vector<size_t>& ends, duckdb::ColumnDataCollection* answer);
-  void Results(duckdb::Vector& addresses, duckdb::idx_t count, duckdb::ArenaAllocator* arena, duckdb::DataChunk* results);
+  /// `wanted`: of which aggregates; empty: of all.
+  void Results(duckdb::Vector& addresses, duckdb::idx_t count, duckdb::ArenaAllocator* arena, duckdb::DataChunk* results,
+               const std::vector<bool>& wanted = {});
   /// Of some rows of the table, the states of one aggregate after the other.
   void ForEachAggregate(duckdb::Vector& rows, duckdb::idx_t count, duckdb::ArenaAllocator* arena,
                         const std::function<void(size_t, const StateCodec::States&)>& visit);
@@ -88,6 +90,7 @@ class ViewState {
   duckdb::vector<duckdb::unique_ptr<duckdb::BoundAggregateExpression>> aggregates_;
   duckdb::vector<duckdb::LogicalType> group_types_, types_;  // In the table: of what is grouped by; and then of what is kept.
   duckdb::vector<duckdb::LogicalType> row_types_;  // As types_, but for sessions, which begin at their first row.
+  std::vector<bool> saved_by_result_;  // Aggregates whose results are needed to save the states.
   std::vector<std::unique_ptr<StateCodec>> codecs_;  // Of each aggregate; null: its states cannot be saved.
   std::vector<bool> unharmed_;      // Of each aggregate: by taking its result.
   duckdb::unsafe_vector<duckdb::idx_t> all_;  // Numbers of the aggregates.

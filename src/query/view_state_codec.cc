@@ -111,6 +111,7 @@ class PlainCodec : public StateCodec {
 class AnswerCodec : public StateCodec {
  public:
   AnswerCodec(const BoundAggregateExpression& bound, idx_t position) : bound_(bound), position_(position) {}
+  std::vector<size_t> results() const override { return {position_}; }
   LogicalType type() const override { return bound_.return_type; }
 
   void Save(const States& states, DataChunk& results, Vector* saved) const override {
@@ -152,6 +153,7 @@ class ArgumentCodec : public StateCodec {
  public:
   ArgumentCodec(const BoundAggregateExpression& bound, idx_t position, idx_t by)
       : bound_(bound), position_(position), by_(by) {}
+  std::vector<size_t> results() const override { return {position_, by_}; }
   LogicalType type() const override {
     return LogicalType::STRUCT({{"argument", bound_.return_type}, {"by", bound_.children[1]->return_type}});
   }
@@ -186,6 +188,7 @@ class ArgumentCodec : public StateCodec {
 class HistogramCodec : public StateCodec {
  public:
   HistogramCodec(const BoundAggregateExpression& bound, idx_t position) : bound_(bound), position_(position) {}
+  std::vector<size_t> results() const override { return {position_}; }
   LogicalType type() const override { return bound_.return_type; }
 
   void Save(const States& states, DataChunk& results, Vector* saved) const override {
@@ -439,6 +442,7 @@ class TopCodec : public StateCodec {
 std::unique_ptr<StateCodec> StateCodec::Make(const BoundAggregateExpression& bound, const ViewAggregate& plan, size_t position) {
   const std::string& name = plan.function;
   const auto& children = bound.children;
+  if (children.size() > plan.arguments.size()) return nullptr;  // DuckDB has made another aggregate of it.
   const bool all_fixed = IsFixed(bound.return_type) && std::all_of(children.begin(), children.end(), [](const auto& child) {
     return IsFixed(child->return_type);
   });

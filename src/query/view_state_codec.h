@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "query/duckdb_headers.h"
 #include "query/view_plan.h"
@@ -30,9 +31,11 @@ class StateCodec {
   static std::unique_ptr<StateCodec> Make(const duckdb::BoundAggregateExpression& bound, const ViewAggregate& plan, size_t position);
   virtual ~StateCodec() = default;
 
+  /// Which of the results Save() reads, as places in the view's plan.
+  virtual std::vector<size_t> results() const { return {}; }
   /// Of the column that Save() fills.
   virtual duckdb::LogicalType type() const = 0;
-  /// `results`: what all aggregates of these groups are now, in the order of the view's plan.
+  /// `results`: what aggregates of these groups are now, in the order of the view's plan; those not in results() may be anything.
   virtual void Save(const States& states, duckdb::DataChunk& results, duckdb::Vector* saved) const = 0;
   /// Into states that have seen nothing yet.
   virtual void Load(duckdb::Vector& saved, const States& states) const = 0;

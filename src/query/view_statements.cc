@@ -33,12 +33,27 @@ std::vector<Token> Tokens(const std::string& sql) {
 /// Spaces in the place of the text, so that positions in errors stay right.
 void Blank(std::string* sql, size_t begin, size_t end) { std::fill_n(sql->begin() + static_cast<int64_t>(begin), end - begin, ' '); }
 
+/// Whether it is written out: what is not goes past all that is checked of statements.
+bool IsLiteral(const duckdb::ParsedExpression& expression) {
+  using Class = duckdb::ExpressionClass;
+  if (expression.GetExpressionClass() == Class::CONSTANT) return true;
+  if (expression.GetExpressionClass() == Class::CAST) return IsLiteral(*expression.Cast<duckdb::CastExpression>().child);
+  if (expression.GetExpressionClass() != Class::FUNCTION) return false;
+  const auto& call = expression.Cast<duckdb::FunctionExpression>();  // INTERVAL 10 seconds is to_seconds(10).
+  const bool is_unit = call.function_name.starts_with("to_") || call.function_name == "trunc" ||
+                       (call.is_operator && call.function_name == "-");
+  return is_unit && std::all_of(call.children.begin(), call.children.end(), [](const auto& child) { return IsLiteral(*child); });
+}
+
 /// The length of a constant interval. `what` is the clause it stands in.
 Result<int64_t> IntervalUs(duckdb::Connection* connection, const std::string& text, const std::string& what) {
   auto expressions = duckdb::Parser::ParseExpressionList(text);
   duckdb::Value value;
+  if (expressions.size() != 1 || !IsLiteral(*expressions[0])) {
+    return MakeError(ErrorKind::kInvalid, "{} needs an interval that is written out, such as INTERVAL '10 seconds'; this is {}", what, text);
+  }
   connection->context->RunFunctionInTransaction([&] { value = EvaluateConstant(*connection->context, *expressions.at(0), what); });
-  if (expressions.size() != 1 || value.IsNull() || value.type().id() != duckdb::LogicalTypeId::INTERVAL) {
+  if (value.IsNull() || value.type().id() != duckdb::LogicalTypeId::INTERVAL) {
     return MakeError(ErrorKind::kInvalid, "{} needs an interval, such as INTERVAL '10 seconds'; this is {}", what, text);
   }
   return duckdb::Interval::GetMicro(value.GetValue<duckdb::interval_t>());
@@ -72,7 +87,8 @@ class Clauses {
     }
     WatermarkRule rule;
     const auto column = duckdb::Parser::ParseExpressionList(Between(first_ + 1, delay));
-    if (column.size() != 1 || column[0]->GetExpressionClass() != duckdb::ExpressionClass::COLUMN_REF) {
+    if (column.size() != 1 || column[0]->GetExpressionClass() != duckdb::ExpressionClass::COLUMN_REF ||
+        column[0]->Cast<duckdb::ColumnRefExpression>().IsQualified()) {
       return MakeError(ErrorKind::kInvalid, "WATERMARK FOR needs the name of a column; this is {}", Between(first_ + 1, delay));
     }
     rule.column = column[0]->Cast<duckdb::ColumnRefExpression>().GetColumnName();

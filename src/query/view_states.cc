@@ -197,7 +197,17 @@ Status ViewStates::Advance(const Owner& owner, Lsn lsn, const Watermark::Progres
   return Status::OK();
 }
 
-Status ViewStates::RemoveOthers(const std::vector<std::pair<std::string, std::string>>& known) {
+Result<std::optional<Lsn>> ViewStates::SavedLsn(const store::Snapshot& snapshot, const std::string& schema_name,
+                                                const std::string& name) const {
+  const store::TableInfo* const table = FindTableIn(snapshot);
+  if (table == nullptr) return std::nullopt;
+  SHEAF_ASSIGN_OR_RETURN(const auto text, ReadChunk(snapshot, *table, schema_name, name, 0, 0));
+  if (!text) return std::nullopt;
+  SHEAF_ASSIGN_OR_RETURN(const Head head, ParseHead(*text, schema_name + "." + name));
+  return head.lsn;
+}
+
+Status ViewStates::RemoveOthers(const std::vector<std::pair<std::string, std::string>>& known) const {
   const auto snapshot = database_->GetSnapshot();
   const store::TableInfo* const table = FindTableIn(*snapshot);
   if (table == nullptr) return Status::OK();

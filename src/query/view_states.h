@@ -39,6 +39,8 @@ class ViewStates {
 
   /// None: nothing is kept of this view, or of another one of its name. Errors: the store's, Corruption.
   Result<std::optional<Head>> Find(const store::Snapshot& snapshot, const Owner& owner) const;
+  /// Of the state of a view of that name, whatever its identity. Errors as above.
+  Result<std::optional<Lsn>> SavedLsn(const store::Snapshot& snapshot, const std::string& schema_name, const std::string& name) const;
   /// Gives the chunks in their order. Errors: the store's, Corruption, and what `take` answers.
   Status Read(const store::Snapshot& snapshot, const Owner& owner, const Head& head,
               const std::function<Status(std::string_view)>& take) const;
@@ -48,7 +50,7 @@ class ViewStates {
   /// The same state, but made of the log through `lsn`.
   Status Advance(const Owner& owner, Lsn lsn, const Watermark::Progress& progress, Head* head);
   /// Removes what no head of a view in `known` names: states of views that are gone, and chunks of a Write() that did not come to its end.
-  Status RemoveOthers(const std::vector<std::pair<std::string, std::string>>& known);
+  Status RemoveOthers(const std::vector<std::pair<std::string, std::string>>& known) const;
 
  private:
   Result<TableId> Table();

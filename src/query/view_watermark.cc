@@ -31,11 +31,13 @@ class Times {
       default: return Times(array, 1, 1'000);
     }
   }
-  /// kNone where it is NULL.
+  /// kNone where it is NULL or infinite.
   int64_t operator[](int64_t row) const {
-    if (array_->IsNull(row)) return Watermark::kNone;
+    const int64_t value = array_->Value(row);
     int64_t us = 0;
-    if (__builtin_mul_overflow(array_->Value(row), factor_, &us)) return array_->Value(row) < 0 ? Watermark::kNone + 1 : INT64_MAX;
+    if (array_->IsNull(row) || value == INT64_MAX || value <= -INT64_MAX || __builtin_mul_overflow(value, factor_, &us)) {
+      return Watermark::kNone;
+    }
     return divisor_ == 1 ? us : us / divisor_ - (us % divisor_ < 0 ? 1 : 0);
   }
   int64_t size() const { return array_->length(); }
@@ -53,10 +55,9 @@ int64_t Newest(const Times& times) {
   return newest;
 }
 
-/// `a - b` for b >= 0, at least kNone.
-int64_t Minus(int64_t a, int64_t b) { return a < Watermark::kNone + b ? Watermark::kNone : a - b; }
-
 }  // namespace
+
+int64_t Watermark::Behind(int64_t newest_us, int64_t by_us) { return newest_us < kNone + by_us ? kNone : newest_us - by_us; }
 
 std::string WatermarkRule::sql() const {
   const auto interval = [](int64_t us) { return fmt::format("INTERVAL '{} microseconds'", us); };
@@ -82,11 +83,6 @@ std::optional<Lsn> Watermark::ReachedAt(int64_t end_us) const {
   return step == steps_.end() ? std::nullopt : std::optional(step->lsn);
 }
 
-Result<int64_t> NewestTime(const arrow::Array& array) {
-  SHEAF_ASSIGN_OR_RETURN(const Times times, Times::Of(array));
-  return Newest(times);
-}
-
 Result<std::shared_ptr<arrow::RecordBatch>> WithoutLateRows(const WatermarkRule& rule, std::shared_ptr<arrow::RecordBatch> batch,
                                                             Watermark::Progress* progress) {
   const auto column = batch->GetColumnByName(rule.column);
@@ -94,9 +90,9 @@ Result<std::shared_ptr<arrow::RecordBatch>> WithoutLateRows(const WatermarkRule&
   SHEAF_ASSIGN_OR_RETURN(const Times times, Times::Of(*column));
   const int64_t before = progress->value_us;
   const int64_t newest = Newest(times);
-  if (newest != Watermark::kNone) progress->value_us = std::max(before, Minus(newest, rule.delay_us));
+  if (newest != Watermark::kNone) progress->value_us = std::max(before, Watermark::Behind(newest, rule.delay_us));
   if (!rule.lateness_us || before == Watermark::kNone) return batch;
-  const int64_t oldest = Minus(before, *rule.lateness_us);
+  const int64_t oldest = Watermark::Behind(before, *rule.lateness_us);
   std::vector<uint32_t> taken;
   for (int64_t row = 0; row < times.size(); ++row) {
     const int64_t time = times[row];

@@ -38,6 +38,8 @@ class Watermark {
     int64_t late_rows = 0;
   };
 
+  /// `newest_us - by_us` for by_us >= 0, at least kNone.
+  static int64_t Behind(int64_t newest_us, int64_t by_us);
   /// `progress` as of `lsn`.
   void Start(const Progress& progress, Lsn lsn);
   const Progress& progress() const { return progress_; }
@@ -59,8 +61,5 @@ class Watermark {
 /// Errors: Invalid (the column holds no times), OutOfMemory.
 Result<std::shared_ptr<arrow::RecordBatch>> WithoutLateRows(const WatermarkRule& rule, std::shared_ptr<arrow::RecordBatch> batch,
                                                             Watermark::Progress* progress);
-
-/// The newest of a time column's values, in microseconds; kNone: there is none. Error: Invalid (the column holds no times).
-Result<int64_t> NewestTime(const arrow::Array& times);
 
 }  // namespace sheaf::query

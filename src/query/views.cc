@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "query/catalog.h"
+#include "query/error_map.h"
 #include "query/kept_sql.h"
 #include "query/view_statements.h"
 
@@ -94,7 +95,11 @@ Result<ViewDefinition> Views::ToView(const Definition& stored) const {
   ViewDefinition view{.schema_name = stored.schema_name, .name = stored.name, .select_sql = stored.text, .refresh_ms = stored.refresh_ms};
   if (stored.text.starts_with(kWatermark)) {
     SHEAF_ASSIGN_OR_RETURN(const auto session, make_session_());
-    SHEAF_ASSIGN_OR_RETURN(const auto read, ParseViewStatement(session->connection.get(), "CREATE MATERIALIZED VIEW v " + stored.text));
+    std::optional<ViewStatement> read;
+    SHEAF_RETURN_NOT_OK(WithoutExceptions([&]() -> Status {
+      SHEAF_ASSIGN_OR_RETURN(read, ParseViewStatement(session->connection.get(), "CREATE MATERIALIZED VIEW v " + stored.text));
+      return Status::OK();
+    }));
     if (!read) return MakeError(ErrorKind::kCorruption, "the definition of {} cannot be read: {}", view.full_name(), stored.text);
     view.watermark = read->definition.watermark;
     view.select_sql = read->definition.select_sql;
@@ -112,13 +117,17 @@ Status Views::LoadDefinitions() {
   SHEAF_ASSIGN_OR_RETURN(const auto stored, definitions_->Read());
   for (const Definition& each : stored) {
     if (each.kind != kMaterializedViewKind) continue;
-    SHEAF_ASSIGN_OR_RETURN(const ViewDefinition definition, ToView(each));
-    const auto view = Make(definition);
+    const auto definition = ToView(each);
+    const auto view = definition.ok() ? Make(*definition) : definition.status();
     if (view.ok()) {
-      Install(definition, *view);
-    } else {  // It stays defined, and can be dropped by name; reading it says that there is no such table.
-      LogError("view.cannot_be_made", {{"view", definition.full_name()}, {"error", view.status().message()}});
+      Install(*definition, *view);
+      continue;
     }
+    // It stays defined, and can be dropped by name; reading it says that there is no such table. Its state is for the next start.
+    LogError("view.cannot_be_made", {{"view", each.full_name()}, {"error", view.status().message()}});
+    SHEAF_ASSIGN_OR_RETURN(const auto saved, states_.SavedLsn(*database_->GetSnapshot(), each.schema_name, each.name));
+    MutexLock lock(&mutex_);
+    if (saved) unmade_[{each.schema_name, each.name}] = *saved;
   }
   return Status::OK();
 }
@@ -151,8 +160,11 @@ Status Views::Create(const ViewStatement& statement) {
   Status done = view->Build(database_->GetSnapshot());
   if (done.ok()) done = definitions_->Put(ToStore(wanted));
   if (done.ok()) Install(wanted, view);
-  MutexLock lock(&mutex_);
-  building_after_.reset();
+  {
+    MutexLock lock(&mutex_);
+    building_after_.reset();
+  }
+  KeepLog();
   return done;
 }
 
@@ -164,6 +176,7 @@ void Views::Install(const ViewDefinition& definition, const std::shared_ptr<View
     before->Close();
   }
   if (view) views_.push_back(view);
+  std::erase_if(unmade_, [&](const auto& each) { return IsNamed(definition, each.first.first, each.first.second); });
   ++version_;
   changed_.NotifyAll();
 }
@@ -172,6 +185,7 @@ Status Views::Drop(const ViewStatement& statement) {
   const ViewDefinition& named = statement.definition;
   SHEAF_ASSIGN_OR_RETURN(const bool known, definitions_->Remove(kMaterializedViewKind, named.schema_name, named.name));
   if (known) Install(named, nullptr);
+  KeepLog();
   if (known || statement.if_exists) return Status::OK();
   return MakeError(ErrorKind::kNotFound, "there is no materialized view {}", named.full_name());
 }
@@ -208,6 +222,7 @@ void Views::KeepLog() {
   std::optional<Lsn> kept;
   MutexLock lock(&mutex_);
   kept = building_after_;
+  for (const auto& [name, saved] : unmade_) kept = kept ? std::min(*kept, saved) : saved;
   for (const auto& view : views_) {
     if (const auto needed = view->log_needed_after()) kept = kept ? std::min(*kept, *needed) : *needed;
   }
@@ -220,22 +235,31 @@ void Views::Save(bool closing) {
     const Status saved = view->SaveIfDue(std::chrono::steady_clock::now(), closing);
     if (!saved.ok()) LogWarn("view.not_saved", {{"view", view->definition().full_name()}, {"error", saved.message()}});
   }
-  if (const uint64_t version = version_.load(); closing || std::exchange(cleaned_, version) == version) return;
+  if (const uint64_t version = version_.load(); std::exchange(cleaned_, version) == version) return;
+  if (const Status removed = RemoveOtherStates(); !removed.ok()) LogWarn("view.states_not_removed", {{"error", removed.message()}});
+}
+
+Status Views::RemoveOtherStates() const {
+  SHEAF_ASSIGN_OR_RETURN(const auto defined, definitions_->Read());
   std::vector<std::pair<std::string, std::string>> known;
-  for (const auto& view : All()) known.emplace_back(view->definition().schema_name, view->definition().name);
-  if (const Status removed = states_.RemoveOthers(known); !removed.ok()) {
-    LogWarn("view.states_not_removed", {{"error", removed.message()}});
+  for (const Definition& each : defined) {
+    if (each.kind == kMaterializedViewKind) known.emplace_back(each.schema_name, each.name);
   }
+  return states_.RemoveOthers(known);
 }
 
 void Views::Follow() {
   Lsn seen;
   bool failed = false;
   while (true) {
+    if (All().empty()) {  // Nothing is to be looked for.
+      Save(/*closing=*/false);
+      KeepLog();
+    }
     {
       MutexLock lock(&mutex_);
       if (stopping_) return;
-      if (views_.empty()) {  // Nothing is to be looked for.
+      if (views_.empty()) {
         changed_.WaitFor(&mutex_, std::chrono::seconds(1));
         continue;
       }

@@ -4,10 +4,12 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/mutex.h"
@@ -72,6 +74,7 @@ class Views {
   void KeepLog() SHEAF_EXCLUDES(mutex_);
   /// Has states of views written where that is due, and what is left of dropped ones removed. On the follower's thread.
   void Save(bool closing) SHEAF_EXCLUDES(mutex_);
+  Status RemoveOtherStates() const;
 
   store::Database* const database_;  // Borrowed, as are definitions_ and kept_.
   ViewStates states_;
@@ -84,6 +87,8 @@ class Views {
   mutable CondVar changed_;
   std::vector<std::shared_ptr<View>> views_ SHEAF_GUARDED_BY(mutex_);
   std::atomic<uint64_t> version_{0};  // Changed under mutex_, together with views_.
+  /// Names of views that are defined and cannot be made, and the LSNs of their states: for these the log is kept until they are dropped.
+  std::map<std::pair<std::string, std::string>, Lsn> unmade_ SHEAF_GUARDED_BY(mutex_);
   std::optional<Lsn> building_after_ SHEAF_GUARDED_BY(mutex_);  // Where the log of the view that is being built begins.
   bool stopping_ SHEAF_GUARDED_BY(mutex_) = false, following_ SHEAF_GUARDED_BY(mutex_) = false;
   std::thread follower_;
