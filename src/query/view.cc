@@ -194,7 +194,8 @@ Status View::SetWatermark() {
   }
   if (rule_->lateness_us && !plan_.keyed_tables.empty()) {
     return MakeError(ErrorKind::kUnsupported,
-                     "{} has an ALLOWED LATENESS, but is joined with a keyed table: where that changes, groups are computed anew from all rows",
+                     "{} has an ALLOWED LATENESS, but is joined with a keyed table: where that changes, groups are computed anew from all "
+                     "rows",
                      definition_.full_name());
   }
   const auto snapshot = database_->GetSnapshot();

@@ -512,7 +512,8 @@ ViewPlan Plan(ClientContext& context, const std::string& name, const duckdb::Sel
   InputCheck(&plan).Operator(*planner.plan);
   plan.input_types = planner.types;
   for (const auto& type : plan.input_types) {  // Groups and states compare bytes.
-    if (type.id() == duckdb::LogicalTypeId::VARCHAR && !duckdb::StringType::GetCollation(type).empty()) Refuse("it compares texts by a COLLATE");
+    if (type.id() != duckdb::LogicalTypeId::VARCHAR || duckdb::StringType::GetCollation(type).empty()) continue;
+    Refuse("it compares texts by a COLLATE");
   }
   if (plan.tables().empty()) Refuse("it reads no table");
   return plan;

@@ -50,7 +50,8 @@ Result<int64_t> IntervalUs(duckdb::Connection* connection, const std::string& te
   auto expressions = duckdb::Parser::ParseExpressionList(text);
   duckdb::Value value;
   if (expressions.size() != 1 || !IsLiteral(*expressions[0])) {
-    return MakeError(ErrorKind::kInvalid, "{} needs an interval that is written out, such as INTERVAL '10 seconds'; this is {}", what, text);
+    return MakeError(ErrorKind::kInvalid, "{} needs an interval that is written out, such as INTERVAL '10 seconds'; this is {}", what,
+                     text);
   }
   connection->context->RunFunctionInTransaction([&] { value = EvaluateConstant(*connection->context, *expressions.at(0), what); });
   if (value.IsNull() || value.type().id() != duckdb::LogicalTypeId::INTERVAL) {
