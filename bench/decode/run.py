@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 
-PDATA = pathlib.Path(__file__).resolve().parent / "pdata"
-LINE = re.compile(r"(\S.*?)\s+min\s+([\d.]+)\s+median\s+([\d.]+)\s+max\s+([\d.]+) ns/span")
+HERE = pathlib.Path(__file__).resolve().parent
+PDATA, OTAP = HERE / "pdata", HERE.parent.parent / "tests" / "peers" / "otap-go"
+LINE = re.compile(r"(\S.*?)\s+min\s+([\d.]+)\s+median\s+([\d.]+)\s+max\s+([\d.]+) ns/(?:span|row)")
 
 
 def figures(command, **options):
@@ -27,4 +28,11 @@ with tempfile.TemporaryDirectory(prefix="sheaf-decode-") as folder:
     for kind in ("resident", "cold"):
         result[f"times libprotobuf, {kind}"] = round(result[f"libprotobuf {kind}"]["median"] / result[f"sheaf {kind}"]["median"], 2)
     result["times libprotobuf, kept"] = round(result["libprotobuf cold"]["median"] / result["sheaf kept"]["median"], 2)
+    go = {**os.environ, "GOFLAGS": "-mod=mod"}
+    for inside, extra in (("plain", {"NOZSTD": "1"}), ("zstd", {})):
+        subprocess.run(["go", "run", ".", "twins", folder, "200", "100"], cwd=OTAP, env={**go, **extra}, check=True)
+        for name in ("bench", "logs", "metrics"):
+            got = figures([f"{sys.argv[1]}/bin/otap_comparison", folder, name, repetitions])
+            result |= {f"{side} of {name}, {inside} buffers": numbers for side, numbers in got.items()}
+            result[f"OTel-Arrow over OTLP, {name}, {inside} buffers"] = round(got["otlp"]["median"] / got["otap"]["median"], 2)
     print(json.dumps(result))
