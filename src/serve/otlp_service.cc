@@ -48,7 +48,7 @@ std::string ResponseProtobuf(const IngestOutcome& outcome) {
 
 std::string ResponseJson(OtlpRequest kind, const IngestOutcome& outcome) {
   if (outcome.rejected == 0) return "{}";
-  nlohmann::json partial;
+  nlohmann::json partial = nlohmann::json::object();
   partial[RejectedName(kind)] = std::to_string(outcome.rejected);
   partial["errorMessage"] = outcome.rejected_reason;
   return DumpJson({{"partialSuccess", partial}});

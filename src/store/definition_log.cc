@@ -14,7 +14,7 @@ Result<std::shared_ptr<arrow::Buffer>> EncodeDefinition(const DefinitionStep& st
   state.number = step.number;
   state.database_uuid = std::string(16, '\0');
   if (step.table) state.tables.push_back(*step.table);
-  json extra;
+  json extra = json::object();
   extra["dropped"] = step.dropped.value;
   state.extra_json = extra.dump();
   return arrow::Buffer::FromString(parts::EncodeManifest(state));

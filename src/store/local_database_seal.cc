@@ -232,24 +232,27 @@ Result<std::string> LocalDatabase::ExtraJson(const Version& version, Lsn covered
   for (const auto& table : version.tables) sealed[fmt::format("{}", table->info->id)] = table->sealed.value;
   std::erase_if(dropped_, [&](const auto& table) { return table.second <= covered; });
   for (const auto& [table, through] : dropped_) dropped[fmt::format("{}", table)] = through.value;
-  json extra;
+  json extra = json::object();
   extra["sealed"] = sealed;
   extra["batch_ids"] = id_files_;
   extra["retention_clock_ns"] = retention_now_ns_.load();
   if (!dropped.empty()) extra["dropped"] = dropped;
   if (definitions_ > 0) extra["definitions"] = definitions_;
+  json steps = json::array(), damaged = json::object();
   for (const UnloggedStep& step : unlogged_) {
-    json unlogged;
+    json unlogged = json::object();
     unlogged["number"] = step.number;
     unlogged["table"] = step.table.value;
     unlogged["dropped"] = step.dropped.value;
-    extra["unlogged"].push_back(std::move(unlogged));
+    steps.push_back(std::move(unlogged));
   }
   for (const auto& table : version.tables) {
     for (const auto& part : table->parts) {
-      if (table->is_keyed() && part->damaged()) extra["damaged"][fmt::format("{}", part->info.id)] = part->source->damage();
+      if (table->is_keyed() && part->damaged()) damaged[fmt::format("{}", part->info.id)] = part->source->damage();
     }
   }
+  if (!steps.empty()) extra["unlogged"] = std::move(steps);
+  if (!damaged.empty()) extra["damaged"] = std::move(damaged);
   return extra.dump();
 }
 

@@ -45,7 +45,7 @@ Result<bool> IsThere(io::FileSystem* files, const std::string& path) {
 
 /// The mark: one line of JSON, and on a second one the CRC32C of the first.
 std::string EncodeMark(const SnapshotInfo& info) {
-  json mark;
+  json mark = json::object();
   mark["version"] = kMarkVersion;
   mark["id"] = info.id;
   mark["lsn"] = info.lsn.value;

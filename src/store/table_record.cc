@@ -187,7 +187,9 @@ Result<parts::TableRecord> ToRecord(const TableInfo& table) {
   SHEAF_ASSIGN_OR_RETURN(const auto schema_bytes, arrow::ipc::SerializeSchema(*table.schema));
   const arrow::Schema& schema = *table.schema;
   const parts::Layout& layout = table.layout;
-  json settings;  // Member by member: where memory runs out in a list of them, the library loses what it has made.
+  // Member by member: where memory runs out in a list of them, the library loses what it has made. And an object from the start: where it
+  // runs out while a null becomes one, that is left half-made, and its destructor aborts.
+  json settings = json::object();
   settings["kind"] = table.kind == TableKind::kKeyed ? "keyed" : "append";
   settings["time"] = NameOf(schema, layout.time_column);
   settings["sort"] = NamesOf(schema, layout.sort_columns);
