@@ -177,7 +177,7 @@ std::vector<Setting> QueryAndLimitSettings() {
       Number("limits.otap_stream_memory_bytes", SHEAF_PLACE(limits.otap_stream_memory_bytes), Unit::kBytes, 1 << 16, int64_t{1} << 40,
              "Dictionaries that one OTel-Arrow stream keeps. Beyond: the batch gets RESOURCE_EXHAUSTED."),
       Number("limits.otap_memory_bytes", SHEAF_PLACE(limits.otap_memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
-             "Dictionaries that all OTel-Arrow streams keep. Beyond: the stream ends with UNAVAILABLE."),
+             "Dictionaries that all OTel-Arrow streams keep. Beyond: those above their share end with UNAVAILABLE."),
       Number("limits.connection_memory_bytes", SHEAF_PLACE(limits.connection_memory_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
              "Request bytes held by one connection."),
       Number("limits.header_bytes", SHEAF_PLACE(limits.header_bytes), Unit::kBytes, 1 << 10, 1 << 20,

@@ -224,6 +224,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   /// Of a bidirectional call: puts a message that is complete in line.
   void TakeMessage() {
     if (!duplex() || !receiving_ || prefix_have_ < kPrefixBytes || message_.size() < message_bytes_) return;
+    if (!message_.Append({})) return Refuse(RetryLater("too many messages wait"), "memory");  // Empty ones take room, too.
     waiting_.push_back({std::exchange(message_, MessageBuffer(context_->memory)), message_encoding_});
     prefix_have_ = 0;
     message_bytes_ = 0;

@@ -65,16 +65,17 @@ class OtapService::Stream final : public GrpcReceiver, public std::enable_shared
     const auto start = std::chrono::steady_clock::now();
     {
       MutexLock lock(&mutex_);
-      if (finished_) return;
+      if (finished_ || stopping_) return;
       ++unanswered_;
     }
     (*service_->otlp_->metrics())[kind_].bytes->Add(message->bytes().size());
     TakeBatch(message->view(), start);
     message.reset();
-    if (!CountMemory()) return;
+    CountMemory();
     bool wants_more = false;
     {
       MutexLock lock(&mutex_);
+      if (stopping_) return;
       wants_more = unanswered_ < service_->options_.unanswered_batches_max;
       if (!wants_more) next_ = std::move(next);
     }
@@ -87,10 +88,10 @@ class OtapService::Stream final : public GrpcReceiver, public std::enable_shared
     FinishIfDone();
   }
 
-  /// The server stops: no more batches.
-  void End() {
+  /// Takes no more batches, and ends with `why` once those it has are answered.
+  void Stop(GrpcStatus why) {
     MutexLock lock(&mutex_);
-    stopping_ = true;
+    if (!std::exchange(stopping_, true)) why_ = std::move(why);
     FinishIfDone();
   }
 
@@ -142,20 +143,18 @@ class OtapService::Stream final : public GrpcReceiver, public std::enable_shared
   void FinishIfDone() SHEAF_REQUIRES(mutex_) {
     if (finished_ || unanswered_ > 0 || !(input_ended_ || stopping_)) return;
     finished_ = true;
-    call_->Finish(stopping_ && !input_ended_ ? Stopping() : GrpcStatus());
+    call_->Finish(stopping_ && !input_ended_ ? why_ : GrpcStatus());
   }
 
-  /// Counts what the stream keeps; ends it where all of them together keep too much. Called from OnMessage() only.
-  bool CountMemory() {
+  /// Counts what the stream keeps; ends it where all of them together keep too much, and this one more than its share: others need not
+  /// pay for what it keeps. Called from OnMessage() only.
+  void CountMemory() {
     const int64_t held = state_.held_bytes();
     const int64_t all = service_->memory_->Add(held - std::exchange(counted_bytes_, held));
-    if (all <= service_->options_.memory_bytes_max) return true;
-    MutexLock lock(&mutex_);
-    if (!std::exchange(finished_, true)) {
-      call_->Finish({.code = GrpcCode::kUnavailable,
-                     .message = "the dictionaries of all OTel-Arrow streams take too much memory; begin a new stream later"});
-    }
-    return false;
+    const int64_t most = service_->options_.memory_bytes_max;
+    if (all <= most || held <= most / std::max<int64_t>(1, service_->streams())) return;
+    Stop({.code = GrpcCode::kUnavailable,
+          .message = "the dictionaries of all OTel-Arrow streams take too much memory; begin a new stream later"});
   }
 
   OtapService* const service_;
@@ -169,6 +168,7 @@ class OtapService::Stream final : public GrpcReceiver, public std::enable_shared
   int64_t unanswered_ SHEAF_GUARDED_BY(mutex_) = 0;
   std::function<void()> next_ SHEAF_GUARDED_BY(mutex_);  // To be run once a batch is answered.
   bool input_ended_ SHEAF_GUARDED_BY(mutex_) = false, stopping_ SHEAF_GUARDED_BY(mutex_) = false;
+  GrpcStatus why_ SHEAF_GUARDED_BY(mutex_);  // It is stopping.
   bool finished_ SHEAF_GUARDED_BY(mutex_) = false;
 };
 
@@ -215,7 +215,7 @@ void OtapService::EndStreams() {
       if (auto stream = each.lock()) streams.push_back(std::move(stream));
     }
   }
-  for (const auto& stream : streams) stream->End();
+  for (const auto& stream : streams) stream->Stop(Stopping());
 }
 
 int64_t OtapService::streams() const {

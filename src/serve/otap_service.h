@@ -22,7 +22,7 @@ namespace sheaf::serve {
 
 struct OtapOptions {
   decode::OtapLimits limits;
-  int64_t memory_bytes_max = int64_t{256} << 20;  // What all streams may keep between batches.
+  int64_t memory_bytes_max = int64_t{256} << 20;  // What all streams may keep between batches; beyond, those above their share end.
   int64_t unanswered_batches_max = 64;            // Of a stream; then it waits before it takes the next one.
 };
 

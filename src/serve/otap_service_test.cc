@@ -183,6 +183,7 @@ TEST_F(OtapServiceTest, StreamsEndWithTheServerOnceTheirBatchesAreAnswered) {
   service_->EndStreams();
   EXPECT_EQ(idle_call->status->code, GrpcCode::kUnavailable);
   EXPECT_FALSE(call->status);
+  EXPECT_FALSE(Send(receiver.get(), Batches("traces_plain")[1])) << "no more are taken, or a busy stream would never end";
   database_.Release(Lsn(1));
   EXPECT_EQ(ReadStatus(call->replies.at(0)).code, 0);
   EXPECT_EQ(call->status->code, GrpcCode::kUnavailable);
@@ -205,8 +206,32 @@ TEST_F(OtapServiceTest, TheMemoryOfAllStreamsIsBounded) {
   const auto batches = Batches("traces_plain");
   Start({.memory_bytes_max = 8 << 10});
   const auto [other_call, other] = transport_->GrpcDuplex(kTraces);
+  database_.answer.reset();
   Send(other.get(), batches[0]);
+  EXPECT_FALSE(other_call->status) << "first the batch is answered";
+  database_.Release(Lsn(1));
+  EXPECT_EQ(ReadStatus(other_call->replies.at(0)).code, 0);
   EXPECT_EQ(other_call->status->code, GrpcCode::kUnavailable);
+}
+
+TEST_F(OtapServiceTest, StreamsWithinTheirShareOfTheMemoryGoOn) {
+  int64_t both = 0;
+  {
+    const auto [call, receiver] = transport_->GrpcDuplex(kTraces);
+    const auto [other_call, other] = transport_->GrpcDuplex(kLogs);
+    Send(receiver.get(), Batches("traces_plain")[0]);
+    Send(other.get(), Batches("logs_plain")[0]);
+    both = service_->memory_bytes();
+  }
+  Start({.memory_bytes_max = both - 1});
+  const auto [first_call, first] = transport_->GrpcDuplex(kTraces);
+  const auto [second_call, second] = transport_->GrpcDuplex(kLogs);
+  Send(first.get(), Batches("traces_plain")[0]);
+  EXPECT_FALSE(first_call->status);
+  ASSERT_GE(service_->memory_bytes(), both / 2) << "the other is the smaller one";
+  Send(second.get(), Batches("logs_plain")[0]);
+  ASSERT_EQ(service_->memory_bytes(), both);
+  EXPECT_FALSE(second_call->status) << "it keeps less than half";
 }
 
 TEST_F(OtapServiceTest, WhatStreamsKeepIsGivenBackWithThem) {

@@ -122,6 +122,8 @@ Result<TailSampler::Taken> TailSampler::Take(const SpanDecisions& decisions, con
     const int64_t now_ns = clock_->MonotonicNs();
     Expire(now_ns);
     taken.traces = Remember(triggers, now_ns);
+    taken.kept_until_ns = now_ns + rules_.window_ns;
+    Expire(now_ns);  // One request may bring more traces than are remembered.
     found = TakeHeld(taken.traces, &taken);
     if (taken.own) {
       TakeOwn(&taken);
@@ -147,7 +149,10 @@ void TailSampler::GiveBack(const Taken& taken) {
     for (const int64_t row : rows) held->taken[static_cast<size_t>(row)] = false;
     held->left += std::ssize(rows);
   }
-  for (const TraceId& id : taken.traces) kept_.erase(id);
+  for (const TraceId& id : taken.traces) {
+    const auto kept = kept_.find(id);
+    if (kept != kept_.end() && kept->second == taken.kept_until_ns) kept_.erase(kept);  // Another request's stay.
+  }
   const auto own = std::find(held_.begin(), held_.end(), taken.own);
   if (own == held_.end()) return;
   held_bytes_ -= (*own)->bytes;

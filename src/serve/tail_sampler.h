@@ -66,7 +66,8 @@ class TailSampler {
     std::shared_ptr<arrow::RecordBatch> spans;                                 // Null: none.
     std::vector<std::pair<std::shared_ptr<Held>, std::vector<int64_t>>> from;  // Where their rows were held.
     std::shared_ptr<Held> own;    // What is held of the request itself; null: nothing.
-    std::vector<TraceId> traces;  // That are kept since this request.
+    std::vector<TraceId> traces;  // That are kept since this request…
+    int64_t kept_until_ns = 0;    // …and until when.
   };
 
   /// Takes what head sampling left out of `spans`, a batch of otel.traces, and gives what is to be logged besides what it kept.
