@@ -95,7 +95,7 @@ void OtapAttributes::ReadBytes(const OtapColumn* column, int64_t begin, int64_t 
   };
   if (column == nullptr) {
     for (int64_t i = begin; i < end; ++i) set(i, {});
-  } else if (column->dictionary == nullptr || column->dictionary->has_nulls() || column->valid != nullptr) {
+  } else if (column->dictionary == nullptr || column->MayHaveNulls()) {
     for (int64_t i = begin; i < end; ++i) set(i, column->Bytes(i));
   } else {
     const OtapDictionary& values = *column->dictionary;
@@ -137,15 +137,14 @@ void OtapAttributes::ReadInts(const OtapColumn* column, int64_t begin, int64_t e
     return;
   }
   const uint8_t* values = column->dictionary != nullptr ? column->dictionary->fixed() : column->values;
-  if (column->valid == nullptr && (column->dictionary == nullptr || !column->dictionary->has_nulls())) {
+  if (!column->MayHaveNulls()) {
     WithIndex(*column, [&](auto index_of) {
       for (int64_t i = begin; i < end; ++i) set(i, LoadAt<int64_t>(values, index_of(i)));
     });
     return;
   }
   for (int64_t i = begin; i < end; ++i) {
-    const bool null = column->IsNull(i) || (column->dictionary != nullptr && column->dictionary->IsNull(column->Index(i)));
-    set(i, null ? 0 : LoadAt<int64_t>(values, column->Index(i)));
+    set(i, column->IsNullValue(i) ? 0 : LoadAt<int64_t>(values, column->Index(i)));
   }
 }
 

@@ -14,11 +14,11 @@ template <typename T>
 void ReadWidened(const OtapColumn& column, int64_t rows, uint32_t* out) {
   const uint8_t* values = column.dictionary != nullptr ? column.dictionary->fixed() : column.values;
   WithIndex(column, [&](auto index_of) {
-    if (column.valid == nullptr) {
+    if (!column.MayHaveNulls()) {
       for (int64_t i = 0; i < rows; ++i) out[i] = static_cast<uint32_t>(LoadAt<T>(values, index_of(i)));
       return;
     }
-    for (int64_t i = 0; i < rows; ++i) out[i] = column.IsNull(i) ? 0 : static_cast<uint32_t>(LoadAt<T>(values, index_of(i)));
+    for (int64_t i = 0; i < rows; ++i) out[i] = column.IsNullValue(i) ? 0 : static_cast<uint32_t>(LoadAt<T>(values, index_of(i)));
   });
 }
 
@@ -41,11 +41,11 @@ Status NoParent(const OtapTable& table, int64_t row, uint32_t id) {
 }  // namespace
 
 void ReadPresence(const OtapColumn* column, const RowOrder& order, uint8_t* out) {
-  if (column == nullptr || column->valid == nullptr) {
+  if (column == nullptr || !column->MayHaveNulls()) {
     std::fill(out, out + order.size, static_cast<uint8_t>(column != nullptr));
     return;
   }
-  for (int64_t i = 0; i < order.size; ++i) out[i] = !column->IsNull(order[i]);
+  for (int64_t i = 0; i < order.size; ++i) out[i] = !column->IsNullValue(order[i]);
 }
 
 void ReadBools(const OtapColumn* column, const RowOrder& order, uint8_t* out) {
@@ -55,7 +55,7 @@ void ReadBools(const OtapColumn* column, const RowOrder& order, uint8_t* out) {
   }
   for (int64_t i = 0; i < order.size; ++i) {
     const int64_t row = order[i];
-    if (column->IsNull(row)) {
+    if (column->IsNullValue(row)) {
       out[i] = 0;
     } else if (column->dictionary != nullptr) {
       out[i] = column->dictionary->Bit(column->Index(row));
@@ -90,7 +90,7 @@ Status DecodeIds(const OtapColumn* column, int64_t rows, uint32_t* ids) {
   const uint64_t largest = std::min<uint64_t>(LargestId(*column), kNoId - 1);
   uint64_t id = 0;
   for (int64_t i = 0; i < rows; ++i) {
-    if (column->IsNull(i)) {
+    if (column->IsNullValue(i)) {
       ids[i] = kNoId;
       continue;
     }
@@ -105,8 +105,8 @@ Status ReadParentIds(const OtapTable& table, uint32_t* ids) {
   const OtapColumn* column = table.Find(OtapField::kParentId);
   const std::string name = wire::OtapPayloadName(table.type);
   if (column == nullptr) return MakeError(ErrorKind::kInvalid, "{} has no column parent_id", name);
-  for (int64_t i = 0; column->valid != nullptr && i < table.rows; ++i) {
-    if (column->IsNull(i)) return MakeError(ErrorKind::kInvalid, "{}, row {}: parent_id is NULL", name, i);
+  for (int64_t i = 0; column->MayHaveNulls() && i < table.rows; ++i) {
+    if (column->IsNullValue(i)) return MakeError(ErrorKind::kInvalid, "{}, row {}: parent_id is NULL", name, i);
   }
   const Status status = ReadUnsigned(*column, table.rows, ids);
   return status.ok() ? status : WithContext(status, name + ", parent_id");

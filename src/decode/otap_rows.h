@@ -44,22 +44,20 @@ void ReadNumbers(const OtapColumn* column, const RowOrder& order, T* out, T abse
     std::fill(out, out + n, absent);
     return;
   }
-  const bool nulls = column->valid != nullptr,
-             dictionary_nulls = column->dictionary != nullptr && column->dictionary->has_nulls();
+  const bool nulls = column->MayHaveNulls();
   const uint8_t* values = column->dictionary != nullptr ? column->dictionary->fixed() : column->values;
   if (!nulls && order.rows == nullptr && column->dictionary == nullptr) {
     if (n > 0) std::memcpy(out, values, static_cast<size_t>(n) * sizeof(T));
     return;
   }
   WithIndex(*column, [&](auto index_of) {
-    if (!nulls && !dictionary_nulls) {
+    if (!nulls) {
       for (int64_t i = 0; i < n; ++i) out[i] = LoadAt<T>(values, index_of(order[i]));
       return;
     }
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = order[i];
-      const bool null = column->IsNull(row) || (dictionary_nulls && column->dictionary->IsNull(index_of(row)));
-      out[i] = null ? absent : LoadAt<T>(values, index_of(row));
+      out[i] = column->IsNullValue(row) ? absent : LoadAt<T>(values, index_of(row));
     }
   });
 }

@@ -96,15 +96,17 @@ constexpr FieldRule kRules[] = {
 };
 static_assert(std::size(kRules) == kOtapFields);
 
-/// Lists name their items as they like.
-std::string NormalPath(const std::vector<IpcField>& fields, size_t i) {
-  const std::string& path = fields[i].path;
-  for (const IpcField& list : fields) {
-    if (list.type != IpcType::kList || !path.starts_with(list.path + ".")) continue;
-    const size_t item_end = path.find('.', list.path.size() + 1);
-    return list.path + ".item" + (item_end == std::string::npos ? "" : path.substr(item_end));
-  }
-  return path;
+/// The path by which a field may have a rule; empty where it can have none. `paths` are those of the fields before it. It goes
+/// by what holds the field, not by what the names add up to: senders may put dots into names, or leave them empty. What a list
+/// holds has rows of its own, so that it must never be taken for a column of the table: it is always below an "item".
+std::string RulePath(const std::vector<IpcField>& fields, const std::vector<std::string>& paths, size_t i) {
+  const int32_t parent = fields[i].parent;
+  const bool in_list = parent >= 0 && fields[static_cast<size_t>(parent)].type == IpcType::kList;
+  const std::string_view name = in_list ? "item" : fields[i].name();  // Lists name their items as they like.
+  if (name.empty() || name.find('.') != std::string_view::npos) return {};
+  if (parent < 0) return std::string(name);
+  const std::string& outer = paths[static_cast<size_t>(parent)];
+  return outer.empty() ? std::string() : fmt::format("{}.{}", outer, name);
 }
 
 Result<IdEncoding> ParseIdEncoding(const IpcField& field) {
@@ -160,6 +162,15 @@ int64_t OtapDictionary::held_bytes() const {
                               static_cast<size_t>(size_) * sizeof(uint64_t));
 }
 
+void OtapDictionary::Clear(size_t bytes) {
+  size_ = 0;
+  if (bytes > heap_.capacity()) std::string().swap(heap_);  // So that what comes does not take twice what it needs.
+  heap_.clear();
+  offsets_.clear();
+  nulls_.clear();
+  numbers_.clear();
+}
+
 uint64_t OtapDictionary::StartRound() const {
   numbers_.resize(static_cast<size_t>(size_));
   if (++round_ > std::numeric_limits<uint32_t>::max()) {
@@ -179,12 +190,44 @@ Result<std::string_view> OtapScratch::Inflate(wire::IpcCodec codec, std::string_
 }
 
 Status OtapReader::Read(std::string_view record, int64_t rows_max, OtapScratch* scratch, OtapTable* table) {
-  broken_ |= std::exchange(reading_, true);  // Still set where an exception (memory) ended the last one.
-  const Status status = TryRead(record, rows_max, scratch, table);
-  reading_ = false;
+  Status status;
+  try {
+    status = TryRead(record, rows_max, scratch, table);
+  } catch (...) {  // Memory, in one way or another; who calls makes an error of it.
+    GiveUp(State::kLost);
+    throw;
+  }
   if (status.ok()) return status;
-  broken_ = true;
+  const ErrorKind kind = KindOf(status);
+  const bool sender_is_right = lost() || kind == ErrorKind::kOutOfMemory || kind == ErrorKind::kTooLarge;
+  GiveUp(sender_is_right ? State::kLost : State::kBroken);
   return WithContext(status, wire::OtapPayloadName(type_));
+}
+
+void OtapReader::GiveUp(State state) {
+  state_ = state;
+  std::vector<IpcField>().swap(fields_);
+  std::vector<IdEncoding>().swap(encodings_);
+  dictionaries_.clear();
+  memory_->held -= std::exchange(held_, 0);
+}
+
+Status OtapReader::CheckState() const {
+  switch (state_) {
+    case State::kReady: return Status::OK();
+    case State::kNew:
+      return MakeError(ErrorKind::kInvalid, "schema id \"{}\" is new and its payload begins without a schema", schema_id_);
+    case State::kBroken:
+      return MakeError(ErrorKind::kInvalid,
+                       "an earlier payload under schema id \"{}\" could not be read; begin again with its schema, "
+                       "under another id or in a new stream",
+                       schema_id_);
+    case State::kLost: break;
+  }
+  return MakeError(ErrorKind::kUnavailable,
+                   "the stream's state is lost: an earlier payload under schema id \"{}\" was too large or found no memory; open "
+                   "another stream",
+                   schema_id_);
 }
 
 Status OtapReader::TryRead(std::string_view record, int64_t rows_max, OtapScratch* scratch, OtapTable* table) {
@@ -198,19 +241,12 @@ Status OtapReader::TryRead(std::string_view record, int64_t rows_max, OtapScratc
     SHEAF_ASSIGN_OR_RETURN(const bool more, reader.Next());
     if (!more) break;
     if (reader.kind() == wire::IpcKind::kSchema) {
-      if (!first || (has_schema_ && !broken_))
+      if (!first || state_ == State::kReady)
         return MakeError(ErrorKind::kInvalid, "a second schema under schema id \"{}\"", schema_id_);
       SHEAF_RETURN_NOT_OK(TakeSchema(&reader));
       continue;
     }
-    if (broken_) {
-      return MakeError(ErrorKind::kInvalid,
-                       "an earlier payload under schema id \"{}\" could not be read; begin again with its schema, "
-                       "under another id or in a new stream",
-                       schema_id_);
-    }
-    if (!has_schema_)
-      return MakeError(ErrorKind::kInvalid, "schema id \"{}\" is new and its payload begins without a schema", schema_id_);
+    SHEAF_RETURN_NOT_OK(CheckState());
     if (has_batch) return MakeError(ErrorKind::kInvalid, "more messages after the record batch; a payload holds one");
     if (reader.kind() == wire::IpcKind::kDictionary) {
       SHEAF_RETURN_NOT_OK(TakeDictionary(&reader, scratch));
@@ -225,15 +261,30 @@ Status OtapReader::TryRead(std::string_view record, int64_t rows_max, OtapScratc
     }
     table->rows = batch.rows;
     table->places = &places_;
+    SHEAF_RETURN_NOT_OK(CheckRows(*table));
+  }
+  return Status::OK();
+}
+
+Status OtapReader::CheckRows(const OtapTable& table) const {
+  const OtapColumn* quantiles = table.Find(OtapField::kQuantiles);
+  const int64_t items = quantiles == nullptr || table.rows == 0 ? 0 : quantiles->Offset(table.rows);
+  for (const FieldRule& rule : kRules) {
+    const OtapColumn* column = table.Find(rule.field);
+    const bool is_item = rule.field == OtapField::kQuantile || rule.field == OtapField::kQuantileValue;
+    const int64_t needed = is_item ? items : table.rows;
+    if (column != nullptr && column->rows < needed)
+      return MakeError(ErrorKind::kInvalid, "column {} has {} rows of {}", rule.path, column->rows, needed);
   }
   return Status::OK();
 }
 
 Status OtapReader::TakeSchema(wire::IpcReader* reader) {
-  broken_ = has_schema_ = false;
   dictionaries_.clear();
   places_.fill(-1);
   SHEAF_RETURN_NOT_OK(reader->ReadSchema(&fields_));
+  encodings_.assign(fields_.size(), IdEncoding::kDefault);
+  std::vector<std::string> paths(fields_.size());
   for (size_t i = 0; i < fields_.size(); ++i) {
     const IpcField& field = fields_[i];
     if (field.dictionary_id >= 0) {
@@ -245,8 +296,9 @@ Status OtapReader::TakeSchema(wire::IpcReader* reader) {
                          field.dictionary_id);
       }
     }
-    const std::string path = NormalPath(fields_, i);
-    const auto* rule = std::find_if(std::begin(kRules), std::end(kRules), [&](const FieldRule& r) { return path == r.path; });
+    paths[i] = RulePath(fields_, paths, i);
+    const auto* rule =
+        std::find_if(std::begin(kRules), std::end(kRules), [&](const FieldRule& r) { return paths[i] == r.path; });
     if (rule == std::end(kRules)) continue;
     int16_t& place = places_[static_cast<size_t>(rule->field)];
     if (place >= 0) return MakeError(ErrorKind::kInvalid, "column {} comes twice", field.path);
@@ -257,10 +309,10 @@ Status OtapReader::TakeSchema(wire::IpcReader* reader) {
                        wire::IpcTypeName(field.type), field.width, wire::IpcTypeName(rule->type),
                        rule->width == 0 ? "" : fmt::format(" ({} bytes)", rule->width));
     }
-    SHEAF_RETURN_NOT_OK(ParseIdEncoding(field).status());
+    SHEAF_ASSIGN_OR_RETURN(encodings_[i], ParseIdEncoding(field));
     place = static_cast<int16_t>(i);
   }
-  has_schema_ = true;
+  state_ = State::kReady;
   return Account();
 }
 
@@ -270,16 +322,15 @@ OtapDictionary* OtapReader::FindDictionary(int64_t id) {
 }
 
 Status OtapReader::Account() {
-  int64_t bytes = static_cast<int64_t>(sizeof(*this) + fields_.capacity() * sizeof(IpcField));
+  auto bytes = static_cast<int64_t>(sizeof(*this) + schema_id_.capacity() + fields_.capacity() * sizeof(IpcField) +
+                                    encodings_.capacity() * sizeof(IdEncoding));
+  for (const IpcField& field : fields_) bytes += static_cast<int64_t>(field.path.capacity() + field.encoding.capacity());
   for (const auto& dictionary : dictionaries_) bytes += dictionary->held_bytes();
   memory_->held += bytes - std::exchange(held_, bytes);
-  return memory_->held <= memory_->bytes_max ? Status::OK() : DropOverMemory();
+  return memory_->held <= memory_->bytes_max ? Status::OK() : OverMemory();
 }
 
-Status OtapReader::DropOverMemory() {
-  dictionaries_.clear();
-  memory_->held -= std::exchange(held_, 0);
-  has_schema_ = false;
+Status OtapReader::OverMemory() const {
   return MakeError(ErrorKind::kTooLarge,
                    "the dictionaries of this stream take more than {} bytes; begin a new stream, or send such "
                    "columns without a dictionary",
@@ -295,25 +346,20 @@ Status OtapReader::TakeDictionary(wire::IpcReader* reader, OtapScratch* scratch)
   Cursor cursor{&batch, reader->body()};
   OtapColumn values;
   SHEAF_RETURN_NOT_OK(LoadColumn(*field, true, &cursor, scratch, &values));
-  if (!reader->is_delta()) {
-    dictionary->size_ = 0;
-    dictionary->heap_.clear();
-    dictionary->offsets_.clear();
-    dictionary->nulls_.clear();
-    dictionary->numbers_.clear();
-  }
-  SHEAF_RETURN_NOT_OK(Append(values, dictionary));
+  SHEAF_RETURN_NOT_OK(Append(values, !reader->is_delta(), dictionary));
   return Account();
 }
 
-Status OtapReader::Append(const OtapColumn& values, OtapDictionary* dictionary) {
-  const int64_t size = dictionary->size_ + values.rows;
+Status OtapReader::Append(const OtapColumn& values, bool replace, OtapDictionary* dictionary) {
   int64_t bytes = values.rows * std::max<int64_t>(1, values.width);
   if (IsBytes(values.type) && values.rows > 0) bytes = values.Offset(values.rows) - values.Offset(0);
   // Before anything is copied: the limit holds for what was there and what comes.
-  if (memory_->held + bytes + values.rows * static_cast<int64_t>(sizeof(uint64_t)) > memory_->bytes_max) {
-    return DropOverMemory();
+  const int64_t freed = replace ? dictionary->held_bytes() : 0;
+  if (memory_->held - freed + bytes + values.rows * static_cast<int64_t>(sizeof(uint64_t)) > memory_->bytes_max) {
+    return OverMemory();
   }
+  if (replace) dictionary->Clear(static_cast<size_t>(bytes));
+  const int64_t size = dictionary->size_ + values.rows;
   if (values.valid != nullptr || !dictionary->nulls_.empty()) {
     dictionary->nulls_.resize(static_cast<size_t>(size));
     for (int64_t i = 0; i < values.rows; ++i) dictionary->nulls_[static_cast<size_t>(dictionary->size_ + i)] = values.IsNull(i);
@@ -351,9 +397,10 @@ Result<std::string_view> OtapReader::NextBuffer(Cursor* cursor, OtapScratch* scr
 
 Status OtapReader::LoadField(size_t* place, int64_t rows_min, const uint8_t* outer_valid, Cursor* cursor, OtapScratch* scratch,
                              std::vector<OtapColumn>* columns) {
+  const size_t at = columns->size();  // As many as the fields before it.
   const IpcField& field = fields_[(*place)++];
-  const size_t at = columns->size();
   OtapColumn column;
+  column.encoding = encodings_[at];
   SHEAF_RETURN_NOT_OK(LoadColumn(field, false, cursor, scratch, &column));
   if (column.rows < rows_min)
     return MakeError(ErrorKind::kInvalid, "column {} has {} rows of {}", field.path, column.rows, rows_min);
@@ -385,7 +432,6 @@ Status OtapReader::LoadColumn(const IpcField& field, bool as_dictionary, Cursor*
   if (rows < 0 || rows >= kOffsetMax || nulls < 0 || nulls > rows) {
     return MakeError(ErrorKind::kInvalid, "column {}: {} rows, {} nulls", field.path, rows, nulls);
   }
-  SHEAF_ASSIGN_OR_RETURN(column->encoding, ParseIdEncoding(field));
   column->type = field.type;
   column->width = field.width;
   column->rows = rows;

@@ -148,6 +148,8 @@ class OtapDictionary {
  private:
   friend class OtapReader;
   uint64_t StartRound() const;
+  /// Makes it empty, for `bytes` of values to come.
+  void Clear(size_t bytes);
 
   const int64_t id_;
   const wire::IpcType type_;
@@ -191,6 +193,12 @@ struct OtapColumn {
       default: return static_cast<int64_t>(LoadAt<uint64_t>(values, i));
     }
   }
+  /// Whether row `i` has no value: it is NULL, or the value in the dictionary is.
+  bool IsNullValue(int64_t i) const {
+    return IsNull(i) || (dictionary != nullptr && dictionary->has_nulls() && dictionary->IsNull(Index(i)));
+  }
+  /// Whether there may be such rows.
+  bool MayHaveNulls() const { return valid != nullptr || (dictionary != nullptr && dictionary->has_nulls()); }
   int32_t Offset(int64_t i) const { return LoadAt<int32_t>(offsets, i); }
   /// Text or bytes of row `i`, which is not null.
   std::string_view PlainBytes(int64_t i) const {
@@ -198,10 +206,8 @@ struct OtapColumn {
     return {heap.data() + begin, static_cast<size_t>(Offset(i + 1)) - begin};
   }
   std::string_view Bytes(int64_t i) const {
-    if (IsNull(i)) return {};
-    if (dictionary == nullptr) return PlainBytes(i);
-    const int64_t index = Index(i);
-    return dictionary->IsNull(index) ? std::string_view() : dictionary->bytes(index);
+    if (IsNullValue(i)) return {};
+    return dictionary == nullptr ? PlainBytes(i) : dictionary->bytes(Index(i));
   }
   uintptr_t readable_end() const {
     return dictionary != nullptr ? dictionary->readable_end() : reinterpret_cast<uintptr_t>(heap.data()) + heap.size();
@@ -253,15 +259,23 @@ class OtapReader {
   wire::OtapPayload type() const { return type_; }
   const std::string& schema_id() const { return schema_id_; }
 
-  /// Reads a payload's messages into `table`. Errors: Invalid, Unsupported, TooLarge (the stream's memory, `rows_max`). After an
-  /// error the state of both sides may differ, so that every Read() fails until one begins with a schema again.
+  /// Whether a payload was not read for its size or for want of memory, and no schema has come since: the sender is right about
+  /// what it sends, and later payloads build on what is not here.
+  bool lost() const { return state_ == State::kLost; }
+
+  /// Reads a payload's messages into `table`. Errors: Invalid, Unsupported, TooLarge (the stream's memory, `rows_max`),
+  /// OutOfMemory; throws what `scratch` throws. After an error the state of both sides may differ, so that every Read() fails
+  /// until one begins with a schema again: with Unavailable while lost(), else with Invalid.
   Status Read(std::string_view record, int64_t rows_max, OtapScratch* scratch, OtapTable* table);
 
  private:
   Status TryRead(std::string_view record, int64_t rows_max, OtapScratch* scratch, OtapTable* table);
   Status TakeSchema(wire::IpcReader* reader);
   Status TakeDictionary(wire::IpcReader* reader, OtapScratch* scratch);
-  Status Append(const OtapColumn& values, OtapDictionary* dictionary);
+  /// Appends to what is there, or replaces it.
+  Status Append(const OtapColumn& values, bool replace, OtapDictionary* dictionary);
+  /// That columns have the rows that readers go by, whatever the schema was taken for.
+  Status CheckRows(const OtapTable& table) const;
   /// Loads fields from `field` on with nodes and buffers from `node` and `buffer` on.
   struct Cursor {
     const wire::IpcBatch* batch;
@@ -277,14 +291,19 @@ class OtapReader {
   OtapDictionary* FindDictionary(int64_t id);
   /// Counts what is held against the stream's memory.
   Status Account();
-  Status DropOverMemory();
+  Status OverMemory() const;
+  enum class State : uint8_t { kNew, kReady, kBroken, kLost };
+  /// The error of a payload without a schema before it, unless kReady.
+  Status CheckState() const;
+  /// Drops everything, which is of no use until a schema comes.
+  void GiveUp(State state);
 
   const wire::OtapPayload type_;
   const std::string schema_id_;
   StreamMemory* const memory_;  // Borrowed.
-  bool broken_ = false, has_schema_ = false;
-  bool reading_ = false;  // A Read() that has not come to its end.
+  State state_ = State::kNew;
   std::vector<wire::IpcField> fields_;
+  std::vector<IdEncoding> encodings_;  // Of the fields.
   OtapFieldPlaces places_{};
   std::vector<std::unique_ptr<OtapDictionary>> dictionaries_;
   int64_t held_ = 0;

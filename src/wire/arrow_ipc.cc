@@ -114,16 +114,44 @@ Status IpcReader::ReadSchema(std::vector<IpcField>* fields) {
   fields->clear();
   if (header_.Scalar<int16_t>(schema::kEndianness) != 0) return MakeError(ErrorKind::kUnsupported, "big-endian Arrow IPC");
   const FlatVector top = header_.Vector(schema::kFields, sizeof(uint32_t));
-  for (size_t i = 0; i < top.size; ++i) SHEAF_RETURN_NOT_OK(ReadField(FlatTable::Element(top, i), {}, 1, fields));
+  for (size_t i = 0; i < top.size; ++i) SHEAF_RETURN_NOT_OK(ReadField(FlatTable::Element(top, i), -1, 1, fields));
   return metadata_.ok() ? Status::OK() : Malformed("schema");
 }
 
-Status IpcReader::ReadField(const FlatTable& table, const std::string& parent, int depth, std::vector<IpcField>* fields) {
+Status IpcReader::ReadName(const FlatTable& table, int32_t parent, const std::vector<IpcField>& fields, IpcField* out) {
+  const std::string_view name = table.Text(field::kName);
+  if (name.size() > kIpcNameBytesMax) {
+    return MakeError(ErrorKind::kTooLarge, "a column's name of {} bytes, \"{}…\"; at most {} are taken", name.size(),
+                     name.substr(0, 32), kIpcNameBytesMax);
+  }
+  if (parent >= 0) out->path = fields[static_cast<size_t>(parent)].path + ".";
+  out->parent = parent;
+  out->name_begin = out->path.size();
+  out->path += name;
+  return Status::OK();
+}
+
+Status IpcReader::ReadMetadata(const FlatTable& table, IpcField* out) const {
+  const FlatVector metadata = table.Vector(field::kMetadata, sizeof(uint32_t));
+  if (metadata.size > kIpcMetadataMax) {
+    return MakeError(ErrorKind::kTooLarge, "column {}: {} entries of metadata; at most {} are taken", out->path, metadata.size,
+                     kIpcMetadataMax);
+  }
+  for (size_t i = 0; i < metadata.size && metadata_.ok(); ++i) {
+    const FlatTable entry = FlatTable::Element(metadata, i);
+    if (entry.Text(0) != "encoding") continue;
+    out->encoding = entry.Text(1).substr(0, kIpcEncodingBytesMax);
+    break;
+  }
+  return Status::OK();
+}
+
+Status IpcReader::ReadField(const FlatTable& table, int32_t parent, int depth, std::vector<IpcField>* fields) {
   if (!metadata_.ok()) return Malformed("schema");
   if (fields->size() == kIpcFieldsMax) return MakeError(ErrorKind::kTooLarge, "a schema of more than {} fields", kIpcFieldsMax);
   if (depth > kIpcDepthMax) return MakeError(ErrorKind::kTooLarge, "a schema nested deeper than {} levels", kIpcDepthMax);
   IpcField out;
-  out.path = parent.empty() ? std::string(table.Text(field::kName)) : parent + "." + std::string(table.Text(field::kName));
+  SHEAF_RETURN_NOT_OK(ReadName(table, parent, *fields, &out));
   SHEAF_RETURN_NOT_OK(ReadType(table, &out));
   const FlatVector children = table.Vector(field::kChildren, sizeof(uint32_t));
   const bool nested = out.type == IpcType::kList || out.type == IpcType::kStruct;
@@ -137,15 +165,11 @@ Status IpcReader::ReadField(const FlatTable& table, const std::string& parent, i
     out.index_width = index.exists() ? IntWidth(index.Scalar<int32_t>(0)) : 4;
     if (out.index_width == 0 || out.dictionary_id < 0) return Malformed("dictionary of a field");
   }
-  const FlatVector metadata = table.Vector(field::kMetadata, sizeof(uint32_t));
-  for (size_t i = 0; i < metadata.size && metadata_.ok(); ++i) {
-    const FlatTable entry = FlatTable::Element(metadata, i);
-    if (entry.Text(0) == "encoding") out.encoding = entry.Text(1);
-  }
-  const std::string path = out.path;
+  SHEAF_RETURN_NOT_OK(ReadMetadata(table, &out));
+  const auto place = static_cast<int32_t>(fields->size());
   fields->push_back(std::move(out));
   for (size_t i = 0; i < children.size; ++i) {
-    SHEAF_RETURN_NOT_OK(ReadField(FlatTable::Element(children, i), path, depth + 1, fields));
+    SHEAF_RETURN_NOT_OK(ReadField(FlatTable::Element(children, i), place, depth + 1, fields));
   }
   return Status::OK();
 }

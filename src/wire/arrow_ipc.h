@@ -39,17 +39,24 @@ const char* IpcTypeName(IpcType type);
 
 /// A field of a schema. Schemas are flattened: a field's children follow it.
 struct IpcField {
-  std::string path;      // Names from the top, joined by dots.
-  std::string encoding;  // Of the field's metadata `encoding`, which OTel-Arrow uses for ids; usually empty.
+  std::string path;      // Names from the top, joined by dots: for people, since names may hold dots, or nothing.
+  std::string encoding;  // Of the field's metadata `encoding`, which OTel-Arrow uses for ids; usually empty. Cut where long.
+  size_t name_begin = 0;  // Where the field's own name begins in `path`.
+  int32_t parent = -1;    // The place of the field that holds this one; negative at the top.
   IpcType type = IpcType::kNull;
   int32_t width = 0;           // Bytes a value of fixed width takes; 0 for kBool and all others.
   int32_t children = 0;        // Direct ones.
   int64_t dictionary_id = -1;  // Negative: plain.
   int32_t index_width = 0;     // Bytes of a dictionary index.
+
+  std::string_view name() const { return std::string_view(path).substr(name_begin); }
 };
 
 inline constexpr size_t kIpcFieldsMax = 256;
 inline constexpr int kIpcDepthMax = 8;
+inline constexpr size_t kIpcNameBytesMax = 256;
+inline constexpr size_t kIpcMetadataMax = 64;       // Entries a field.
+inline constexpr size_t kIpcEncodingBytesMax = 16;  // Longer ones are cut: none that means something is as long.
 
 enum class IpcCodec : uint8_t { kNone, kLz4, kZstd };
 
@@ -88,7 +95,7 @@ class IpcReader {
   IpcKind kind() const { return kind_; }
   std::string_view body() const { return body_; }
 
-  /// Of a schema message. Errors: Invalid; TooLarge (kIpcFieldsMax, kIpcDepthMax); Unsupported (unions, views, run-ends, maps,
+  /// Of a schema message. Errors: Invalid; TooLarge (kIpcFieldsMax and the limits after it); Unsupported (unions, views, run-ends, maps,
   /// large lists: OTel-Arrow has none).
   Status ReadSchema(std::vector<IpcField>* fields);
   /// Of a batch or dictionary message. Errors: Invalid.
@@ -98,7 +105,9 @@ class IpcReader {
   bool is_delta() const { return header_.Scalar<uint8_t>(2) != 0; }
 
  private:
-  Status ReadField(const FlatTable& field, const std::string& parent, int depth, std::vector<IpcField>* fields);
+  Status ReadField(const FlatTable& field, int32_t parent, int depth, std::vector<IpcField>* fields);
+  static Status ReadName(const FlatTable& field, int32_t parent, const std::vector<IpcField>& fields, IpcField* out);
+  Status ReadMetadata(const FlatTable& field, IpcField* out) const;
   Status ReadType(const FlatTable& field, IpcField* out) const;
   Status Malformed(const char* what) const;
 

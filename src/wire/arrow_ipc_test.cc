@@ -107,6 +107,48 @@ TEST(ArrowIpc, SchemasAreLimited) {
   EXPECT_EQ(KindOf(SchemaStatus({arrow::field("view", arrow::utf8_view())})), ErrorKind::kUnsupported);
 }
 
+// One text of a flatbuffer may be referred to by every field: what each copies of it has a limit.
+TEST(ArrowIpc, NamesAndMetadataOfFieldsAreLimited) {
+  EXPECT_TRUE(SchemaStatus({arrow::field(std::string(kIpcNameBytesMax, 'n'), arrow::int32())}).ok());
+  EXPECT_EQ(KindOf(SchemaStatus({arrow::field(std::string(kIpcNameBytesMax + 1, 'n'), arrow::int32())})), ErrorKind::kTooLarge);
+  const auto nested = arrow::struct_({arrow::field(std::string(kIpcNameBytesMax + 1, 'n'), arrow::int32())});
+  EXPECT_EQ(KindOf(SchemaStatus({arrow::field("s", nested)})), ErrorKind::kTooLarge);
+  const auto with_metadata = [](size_t entries) {
+    const auto metadata = std::make_shared<arrow::KeyValueMetadata>();
+    for (size_t i = 0; i < entries; ++i) metadata->Append(fmt::format("key {}", i), "value");
+    return arrow::field("f", arrow::int32(), true, metadata);
+  };
+  EXPECT_TRUE(SchemaStatus({with_metadata(kIpcMetadataMax)}).ok());
+  EXPECT_EQ(KindOf(SchemaStatus({with_metadata(kIpcMetadataMax + 1)})), ErrorKind::kTooLarge);
+}
+
+TEST(ArrowIpc, OfALongEncodingOnlyTheBeginningIsCopied) {
+  const auto metadata = arrow::key_value_metadata({"encoding", "encoding"}, {std::string(1 << 20, 'e'), "plain"});
+  const std::string stream = StreamOf({arrow::field("f", arrow::int32(), true, metadata)});
+  IpcReader reader(stream);
+  ASSERT_TRUE(*reader.Next());
+  std::vector<IpcField> fields;
+  ASSERT_TRUE(reader.ReadSchema(&fields).ok());
+  EXPECT_EQ(fields.at(0).encoding, std::string(kIpcEncodingBytesMax, 'e'));
+}
+
+TEST(ArrowIpc, FieldsKnowWhatHoldsThemWhateverTheirNames) {
+  const auto list = arrow::list(arrow::field("a.b", arrow::struct_({arrow::field("", arrow::int32())})));
+  const std::string stream = StreamOf({arrow::field("", list), arrow::field("a.b", arrow::int32())}, 0);
+  IpcReader reader(stream);
+  ASSERT_TRUE(*reader.Next());
+  std::vector<IpcField> fields;
+  ASSERT_TRUE(reader.ReadSchema(&fields).ok());
+  ASSERT_EQ(fields.size(), 4u);
+  constexpr int32_t kParents[] = {-1, 0, 1, -1};
+  constexpr std::string_view kNames[] = {"", "a.b", "", "a.b"}, kPaths[] = {"", ".a.b", ".a.b.", "a.b"};
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(fields[i].parent, kParents[i]);
+    EXPECT_EQ(fields[i].name(), kNames[i]);
+    EXPECT_EQ(fields[i].path, kPaths[i]);
+  }
+}
+
 TEST(ArrowIpc, BuffersInflateToWhatTheyClaimOrNotAtAll) {
   const std::string text(1000, 'x');
   IpcInflater inflater;
