@@ -43,10 +43,14 @@ const int32_t* TextsOf(const OtapColumn* column, int64_t rows, Dictionary* texts
   return numbers;
 }
 
-void WriteText(uint32_t field, const int32_t* numbers, int64_t row, const Dictionary& texts, wire::ProtobufWriter* writer) {
-  const std::string_view text = numbers == nullptr ? std::string_view() : texts.value(numbers[row]);
-  if (!text.empty()) writer->Bytes(field, text);
+/// Text `row` of `numbers`, which may be null.
+std::string_view TextOf(const int32_t* numbers, int64_t row, const Dictionary& texts) {
+  return numbers == nullptr ? std::string_view() : texts.value(numbers[row]);
 }
+
+/// What an envelope takes beside its texts and attributes: a few numbers, tags and lengths.
+constexpr size_t kEnvelopeBytes = 128;
+constexpr size_t kReplacementBytes = 3;  // U+FFFD, for a byte.
 
 /// Gives rows the number of their envelope, which make(row, parent) makes where no row of the same id has said the same before;
 /// `parent` is the id's place in `index`, negative without an id.
@@ -77,6 +81,33 @@ Status OtapEnvelopes::Read(const OtapTables& tables, const Limits& limits, OtapC
   columns_ = columns;
   SHEAF_RETURN_NOT_OK(ReadResources(tables, limits));
   return ReadScopes(tables, limits);
+}
+
+void OtapEnvelopes::StartEnvelope() {
+  envelope_.clear();
+  columns_->buffers()->memory()->Reserve(&envelope_, kEnvelopeBytes);
+}
+
+void OtapEnvelopes::WriteText(uint32_t field, std::string_view text) {
+  if (text.empty()) return;
+  columns_->buffers()->memory()->Reserve(&envelope_, text.size() + kEnvelopeBytes);  // And for what is written after it.
+  wire::ProtobufWriter(&envelope_).Bytes(field, text);
+}
+
+void OtapEnvelopes::AppendAttributes(OtapAttributes* attributes, uint32_t field, int32_t parent) {
+  attributes->AppendKeyValues(field, parent, &envelope_);
+  columns_->buffers()->memory()->Reserve(&envelope_, kEnvelopeBytes);
+}
+
+int32_t OtapEnvelopes::ServiceOf(int32_t parent) {
+  service_name_.clear();
+  if (parent >= 0) resource_attributes_.FindText("service.name", parent, &service_name_);
+  if (IsUtf8(service_name_)) return service_->Id(service_name_);
+  const std::string raw = service_name_;
+  service_name_.clear();
+  columns_->buffers()->memory()->Reserve(&service_name_, raw.size() * kReplacementBytes);
+  RepairUtf8(raw, &service_name_);
+  return service_->Id(service_name_);
 }
 
 Status OtapEnvelopes::FindDistinct(const uint32_t* ids, int64_t rows, Distinct* out) {
@@ -119,25 +150,24 @@ Status OtapEnvelopes::ReadResources(const OtapTables& tables, const Limits& limi
   resource_of_ = columns_->Scratch<int32_t>(root.rows);
   service_of_ = columns_->Scratch<int32_t>(root.rows);
   auto* service_of_resource = columns_->Scratch<int32_t>(root.rows + 1);
+  // Once an id, however many envelopes it has. Last: of rows without an id.
+  auto* service_of_parent = columns_->Scratch<int32_t>(distinct.size + 1);
+  std::fill(service_of_parent, service_of_parent + distinct.size + 1, -1);
   NumberEnvelopes(holders, root.rows, distinct.index, distinct.size, columns_, resource_of_, [&](int64_t row, int32_t parent) {
-    envelope_.clear();
-    service_name_.clear();
+    StartEnvelope();
     wire::ProtobufWriter writer(&envelope_);
     if (resource_struct != nullptr && !resource_struct->IsNull(row)) {
       const size_t resource = writer.Open(1);
-      if (parent >= 0) resource_attributes_.AppendKeyValues(1, parent, &envelope_);
+      if (parent >= 0) AppendAttributes(&resource_attributes_, 1, parent);
       if (holders.dropped != nullptr && holders.dropped[row] != 0) writer.Varint(2, holders.dropped[row]);
       writer.Close(resource);
     }
-    WriteText(3, holders.schema_url, row, *texts, &writer);
-    if (parent >= 0) resource_attributes_.FindText("service.name", parent, &service_name_);
-    if (!IsUtf8(service_name_)) {
-      const std::string raw = service_name_;
-      RepairUtf8(raw, &service_name_);
-    }
+    WriteText(3, TextOf(holders.schema_url, row, *texts));
+    int32_t& service = service_of_parent[parent < 0 ? distinct.size : parent];
+    if (service < 0) service = ServiceOf(parent);
     columns_->Spend(static_cast<int64_t>(envelope_.size()));
     const int32_t number = resource_->Id(envelope_);
-    service_of_resource[number] = service_->Id(service_name_);
+    service_of_resource[number] = service;
     return number;
   });
   for (int64_t i = 0; i < root.rows; ++i) service_of_[i] = service_of_resource[resource_of_[i]];
@@ -167,17 +197,17 @@ Status OtapEnvelopes::ReadScopes(const OtapTables& tables, const Limits& limits)
   scope_ = columns_->buffers()->NextDictionary();
   scope_of_ = columns_->Scratch<int32_t>(root.rows);
   NumberEnvelopes(holders, root.rows, distinct.index, distinct.size, columns_, scope_of_, [&](int64_t row, int32_t parent) {
-    envelope_.clear();
+    StartEnvelope();
     wire::ProtobufWriter writer(&envelope_);
     if (scope_struct != nullptr && !scope_struct->IsNull(row)) {
       const size_t scope = writer.Open(1);
-      WriteText(1, holders.name, row, *texts, &writer);
-      WriteText(2, holders.version, row, *texts, &writer);
-      if (parent >= 0) scope_attributes_.AppendKeyValues(3, parent, &envelope_);
+      WriteText(1, TextOf(holders.name, row, *texts));
+      WriteText(2, TextOf(holders.version, row, *texts));
+      if (parent >= 0) AppendAttributes(&scope_attributes_, 3, parent);
       if (holders.dropped != nullptr && holders.dropped[row] != 0) writer.Varint(4, holders.dropped[row]);
       writer.Close(scope);
     }
-    WriteText(3, holders.schema_url, row, *texts, &writer);
+    WriteText(3, TextOf(holders.schema_url, row, *texts));
     columns_->Spend(static_cast<int64_t>(envelope_.size()));
     return scope_->Id(envelope_);
   });

@@ -50,6 +50,12 @@ class OtapEnvelopes {
   Status FindDistinct(const uint32_t* ids, int64_t rows, Distinct* out);
   Status ReadResources(const OtapTables& tables, const Limits& limits);
   Status ReadScopes(const OtapTables& tables, const Limits& limits);
+  /// Write envelope_, whose memory is charged before it grows. Each leaves room for a number and lengths to follow.
+  void StartEnvelope();
+  void WriteText(uint32_t field, std::string_view text);
+  void AppendAttributes(OtapAttributes* attributes, uint32_t field, int32_t parent);
+  /// The number of the service's name that a resource's attributes tell; empty without one.
+  int32_t ServiceOf(int32_t parent);
   ArrayDataPtr Column(const TypePtr& type, const Dictionary* values, const int32_t* value_of, const RowOrder& root_rows);
 
   OtapColumns* columns_ = nullptr;  // Borrowed.

@@ -95,7 +95,8 @@ class Metrics {
     envelopes_ = columns_->buffers()->NextDictionary();
     envelope_of_ = columns_->Scratch<int32_t>(n);
     const OtapColumn* description = root_->Find(OtapField::kDescription);
-    std::string envelope;
+    ChargedText charged(context->buffers.memory());
+    std::string& envelope = *charged;
     for (int64_t i = 0; i < n; ++i) {
       envelope.clear();
       wire::ProtobufWriter writer(&envelope);
@@ -106,15 +107,16 @@ class Metrics {
       text(1, names_->value(name_of_[i]));
       text(2, description == nullptr ? std::string_view() : description->Bytes(i));
       text(3, units_->value(unit_of_[i]));
+      context->buffers.memory()->Reserve(&envelope, kDataBytesMax);
       WriteData(types_[i], temporality[i], monotonic[i] != 0, &writer);
       metadata.AppendKeyValues(12, i, &envelope);
       columns_->Spend(static_cast<int64_t>(envelope.size()));
       envelope_of_[i] = envelopes_->Id(envelope);
     }
-    context->buffers.memory()->Forget(&envelope);
     return Status::OK();
   }
 
+  static constexpr size_t kDataBytesMax = 32;
   /// Metric's oneof data without points.
   static void WriteData(uint8_t type, int32_t temporality, bool monotonic, wire::ProtobufWriter* writer) {
     constexpr uint32_t kFields[] = {0, 5, 7, 9, 10, 11};

@@ -52,4 +52,18 @@ class RequestMemory {
   int64_t held_ = 0;
 };
 
+/// A text whose memory, charged by Reserve(), is given back at the end, however that comes. Borrows the memory.
+class ChargedText {
+ public:
+  explicit ChargedText(RequestMemory* memory) : memory_(memory) {}
+  ~ChargedText() { memory_->Forget(&text_); }
+  ChargedText(const ChargedText&) = delete;
+  ChargedText& operator=(const ChargedText&) = delete;
+  std::string& operator*() { return text_; }
+
+ private:
+  RequestMemory* const memory_;
+  std::string text_;
+};
+
 }  // namespace sheaf::decode
