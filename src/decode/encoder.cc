@@ -21,8 +21,8 @@ using wire::WireType;
 /// the scope or the metric changes.
 class RequestWriter {
  public:
-  RequestWriter(Signal signal, const arrow::RecordBatch& batch, std::string* out)
-      : resource_(*batch.GetColumnByName("resource")), scope_(*batch.GetColumnByName("scope")), out_(out), writer_(out) {
+  RequestWriter(Signal signal, const arrow::RecordBatch& batch, std::string* out, size_t bytes_max)
+      : resource_(*batch.GetColumnByName("resource")), scope_(*batch.GetColumnByName("scope")), writer_(out, bytes_max) {
     if (signal != Signal::kTraces && signal != Signal::kLogs) metric_.emplace(*batch.GetColumnByName("metric"));
   }
 
@@ -111,19 +111,19 @@ class RequestWriter {
 
   DictionaryView resource_, scope_;
   std::optional<DictionaryView> metric_;
-  std::string* const out_;
   ProtobufWriter writer_;
   int64_t last_resource_ = -1, last_scope_ = -1, last_metric_ = -1;
   size_t resource_mark_ = kClosed, scope_mark_ = kClosed, metric_mark_ = kClosed, data_mark_ = kClosed;
 };
 
 template <typename Encoder>
-Status EncodeRows(Signal signal, const arrow::RecordBatch& batch, std::string* out) {
+Status EncodeRows(Signal signal, const arrow::RecordBatch& batch, std::string* out, size_t bytes_max) {
   const Encoder encoder(signal, batch);
   const BytesView original(*batch.GetColumnByName("original"));
-  RequestWriter request(signal, batch, out);
+  RequestWriter request(signal, batch, out, bytes_max);
   for (int64_t row = 0; row < batch.num_rows(); ++row) {
     SHEAF_RETURN_NOT_OK(request.Enter(row));
+    if (request.writer()->full()) break;
     if (const auto bytes = original[row]) {
       request.writer()->Bytes(request.record_field(), *bytes);
       continue;
@@ -133,29 +133,30 @@ Status EncodeRows(Signal signal, const arrow::RecordBatch& batch, std::string* o
     request.writer()->Close(mark);
   }
   request.Finish();
-  return Status::OK();
+  if (!request.writer()->full()) return Status::OK();
+  return MakeError(ErrorKind::kTooLarge, "rows of {} take more than {} bytes as OTLP", SignalTable(signal), bytes_max);
 }
 
 }  // namespace
 
-Status EncodeRequest(Signal signal, const arrow::RecordBatch& batch, std::string* out) {
+Status EncodeRequest(Signal signal, const arrow::RecordBatch& batch, std::string* out, size_t bytes_max) {
   if (!batch.schema()->Equals(*SignalSchema(signal), /*check_metadata=*/false)) {
     return MakeError(ErrorKind::kInvalid, "batch has not the schema of {}: {}", SignalTable(signal), batch.schema()->ToString());
   }
   switch (signal) {
     case Signal::kTraces:
-      return EncodeRows<SpanEncoder>(signal, batch, out);
+      return EncodeRows<SpanEncoder>(signal, batch, out, bytes_max);
     case Signal::kLogs:
-      return EncodeRows<LogEncoder>(signal, batch, out);
+      return EncodeRows<LogEncoder>(signal, batch, out, bytes_max);
     case Signal::kGauge:
     case Signal::kSum:
-      return EncodeRows<NumberEncoder>(signal, batch, out);
+      return EncodeRows<NumberEncoder>(signal, batch, out, bytes_max);
     case Signal::kHistogram:
-      return EncodeRows<HistogramEncoder>(signal, batch, out);
+      return EncodeRows<HistogramEncoder>(signal, batch, out, bytes_max);
     case Signal::kExponentialHistogram:
-      return EncodeRows<ExponentialHistogramEncoder>(signal, batch, out);
+      return EncodeRows<ExponentialHistogramEncoder>(signal, batch, out, bytes_max);
     default:
-      return EncodeRows<SummaryEncoder>(signal, batch, out);
+      return EncodeRows<SummaryEncoder>(signal, batch, out, bytes_max);
   }
 }
 

@@ -47,6 +47,9 @@ bool HoldsRecords(OtapPayload type) {
          (type >= OtapPayload::kMetrics && type <= OtapPayload::kExponentialHistogramPoints);
 }
 
+/// Of a schema id, which is kept. Senders count, or name the columns and their types.
+constexpr size_t kSchemaIdBytesMax = 4 << 10;
+
 std::span<const std::byte> AsBytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 }  // namespace
@@ -69,6 +72,7 @@ class OtapStream::Impl {
   const OtapLimits limits;
   StreamMemory memory;
   std::vector<std::unique_ptr<OtapReader>> readers;  // One a payload type.
+  bool lost = false;                                 // A payload did not get to its reader.
 
  private:
   std::unique_ptr<OtapReader> Make(const wire::ArrowPayload& payload) {
@@ -80,6 +84,9 @@ OtapStream::OtapStream(OtapSignal signal, const OtapLimits& limits) : impl_(std:
 OtapStream::~OtapStream() = default;
 OtapSignal OtapStream::signal() const { return impl_->signal; }
 int64_t OtapStream::held_bytes() const { return impl_->memory.held; }
+bool OtapStream::lost() const {
+  return impl_->lost || std::any_of(impl_->readers.begin(), impl_->readers.end(), [](const auto& reader) { return reader->lost(); });
+}
 
 class OtapDecoder::Impl {
  public:
@@ -145,10 +152,21 @@ class OtapDecoder::Impl {
       return MakeError(ErrorKind::kInvalid, "{} in a stream of {}", wire::OtapPayloadName(payload.type),
                        SignalName(stream->signal));
     }
+    if (stream->lost) {
+      return MakeError(ErrorKind::kUnavailable,
+                       "the stream's state is lost: there was no memory for an earlier payload; open another stream");
+    }
+    if (payload.schema_id.size() > kSchemaIdBytesMax) {
+      return MakeError(ErrorKind::kTooLarge, "{}: a schema id of {} bytes; at most {} are taken",
+                       wire::OtapPayloadName(payload.type), payload.schema_id.size(), kSchemaIdBytesMax);
+    }
     const bool repeated =
         std::any_of(tables_.begin(), tables_.end(), [&](const OtapTable& table) { return table.type == payload.type; });
     const int64_t rows_max = HoldsRecords(payload.type) ? context_.limits.records_max : kOffsetMax - 1;
-    SHEAF_RETURN_NOT_OK(stream->ReaderOf(payload)->Read(payload.record, rows_max, &scratch_, &tables_.emplace_back()));
+    stream->lost = true;  // Where the next line throws.
+    OtapReader* reader = stream->ReaderOf(payload);
+    stream->lost = false;
+    SHEAF_RETURN_NOT_OK(reader->Read(payload.record, rows_max, &scratch_, &tables_.emplace_back()));
     return repeated ? MakeError(ErrorKind::kInvalid, "{} comes twice in one batch", wire::OtapPayloadName(payload.type))
                     : Status::OK();
   }
@@ -182,9 +200,13 @@ class OtapDecoder::Impl {
   Status ThroughOtlp(OtapSignal signal, DecodeResult* result) {
     std::vector<TableBatch> made;
     made.swap(result->batches);
+    // The columns are there, too; and a string grows to twice what it holds.
+    const int64_t bytes_max = std::max<int64_t>(0, (memory_.bytes_max() - memory_.held()) / 2);
     for (const TableBatch& table : made) {
       std::string request;
-      SHEAF_RETURN_NOT_OK(EncodeRequest(table.signal, *table.batch, &request));
+      const Status status = EncodeRequest(table.signal, *table.batch, &request, static_cast<size_t>(bytes_max));
+      if (!status.ok() && KindOf(status) == ErrorKind::kTooLarge) throw OverBudget();
+      SHEAF_RETURN_NOT_OK(status);
       SHEAF_ASSIGN_OR_RETURN(DecodeResult again, signal == OtapSignal::kTraces ? otlp_.Traces(AsBytes(request))
                                                  : signal == OtapSignal::kLogs ? otlp_.Logs(AsBytes(request))
                                                                                : otlp_.Metrics(AsBytes(request)));

@@ -33,6 +33,9 @@ class OtapStream {
   OtapSignal signal() const;
   /// The memory it keeps now, at most stream_bytes_max.
   int64_t held_bytes() const;
+  /// Whether a payload was not applied for its size or for want of memory, through no fault of its sender: later batches that
+  /// build on it are refused as Unavailable, until its payload type begins with a schema again. Another stream begins anew.
+  bool lost() const;
 
  private:
   friend class OtapDecoder;
@@ -56,9 +59,9 @@ class OtapDecoder {
   /// `original`, as Decoder does it: the batch then goes through OTLP.
   ///
   /// Errors: Invalid (not Arrow IPC, types or ids that the protocol does not allow, overflow; the table and row are named),
-  /// Unsupported (a payload of another signal, or an Arrow type without a meaning here), TooLarge (a limit), OutOfMemory. Only
-  /// this batch is lost: all of its payloads have been applied to the stream as far as they could be read, and payload types that
-  /// could not be read wait for a schema.
+  /// Unsupported (a payload of another signal, or an Arrow type without a meaning here), TooLarge (a limit), OutOfMemory, Unavailable
+  /// (OtapStream::lost()). Only this batch is lost: all of its payloads have been applied to the stream as far as they could be
+  /// read, and payload types that could not be read wait for a schema.
   Result<DecodeResult> Decode(OtapStream* stream, const wire::BatchArrowRecords& batch);
 
   /// Applies a batch to its stream and makes no rows of it: for a batch that is refused, on which later ones build all the same.

@@ -249,6 +249,29 @@ TEST(OtapDecoder, ABrokenPayloadWaitsForASchema) {
   EXPECT_THAT(decoder.Decode(&stream, batch).status().message(), HasSubstr("begin again with its schema"));
 }
 
+TEST(OtapDecoder, AStreamKnowsThatItsStateIsLost) {
+  const Capture capture = ReadCapture("traces_zstd");
+  OtapStream stream(capture.signal, {.stream_bytes_max = 1 << 10});
+  OtapDecoder decoder;
+  EXPECT_FALSE(stream.lost());
+  EXPECT_EQ(KindOf(DecodeBytes(&decoder, &stream, capture.batches[0]).status()), ErrorKind::kTooLarge);
+  EXPECT_TRUE(stream.lost());
+  const Status next = DecodeBytes(&decoder, &stream, capture.batches[1]).status();
+  EXPECT_EQ(KindOf(next), ErrorKind::kUnavailable);
+  EXPECT_THAT(next.message(), HasSubstr("open another stream"));
+}
+
+TEST(OtapDecoder, SchemaIdsAreLimited) {
+  wire::BatchArrowRecords batch;
+  const std::string message = Message({Spans()}), id(64 << 10, 'i');
+  ASSERT_TRUE(wire::ReadBatchArrowRecords(message, &batch).ok());
+  batch.payloads[0].schema_id = id;
+  OtapStream stream(OtapSignal::kTraces);
+  OtapDecoder decoder;
+  EXPECT_EQ(KindOf(decoder.Decode(&stream, batch).status()), ErrorKind::kTooLarge);
+  EXPECT_LT(stream.held_bytes(), 1 << 10);
+}
+
 TEST(OtapDecoder, ALongTextThatRepeatsStaysWithinTheMemoryOfABatch) {
   OtapDecoder decoder({.batch = {.memory_bytes_base = 1 << 20}});
   OtapStream stream(OtapSignal::kTraces);
@@ -285,6 +308,94 @@ TEST(OtapDecoder, WorkOnWhatRowsRepeatIsBoundedToo) {
   const Payload of_resource = {1, Rows({{"parent_id", kU16}, {"key", kText}, {"type", kU8}}, attributes + "]")};
   const auto got = DecodeBytes(&decoder, &stream, Message({root, of_resource}));
   EXPECT_EQ(KindOf(got.status()), ErrorKind::kTooLarge) << got.status().ToString();
+}
+
+// What goes through OTLP is written out: each row has its own copy of what a dictionary holds once.
+TEST(OtapDecoder, WhatGoesThroughOtlpIsBoundedToo) {
+  constexpr int kRows = 4'000;
+  const auto repeated = [](const std::string& value) {
+    arrow::StringDictionary32Builder builder;
+    for (int i = 0; i < kRows; ++i) EXPECT_TRUE(builder.Append(value).ok());
+    return builder.Finish().ValueOrDie();
+  };
+  const auto table = [](const std::string& name, const std::shared_ptr<arrow::Array>& column) {
+    return arrow::RecordBatch::Make(arrow::schema({arrow::field(name, column->type())}), kRows, {column});
+  };
+  std::string ones = "[[1, 1]";
+  for (int i = 1; i < kRows; ++i) ones += ", [1, 1]";
+  const std::string text(64 << 10, 'x');
+  auto keys = Rows({{"parent_id", kU16}, {"type", kU8}}, ones + "]");
+  keys = keys->AddColumn(2, "key", repeated(text)).ValueOrDie();
+  std::string ids = "[[1]";
+  for (int i = 1; i < kRows; ++i) ids += ", [1]";
+  const Payload root = {40, Rows({{"id", kU16}}, ids + "]")};
+  // Spans without ids; a severity that is not UTF-8.
+  const std::pair<OtapSignal, std::vector<Payload>> kCases[] = {{OtapSignal::kTraces, {{40, table("name", repeated(text))}}},
+                                                               {OtapSignal::kLogs, {{30, table("severity_text", repeated(text + "\xff"))}}},
+                                                               {OtapSignal::kTraces, {root, {41, keys}}}};
+  for (const auto& [signal, payloads] : kCases) {
+    OtapDecoder decoder({.batch = {.memory_bytes_base = 8 << 20}});
+    OtapStream stream(signal);
+    const auto got = DecodeBytes(&decoder, &stream, Message(payloads));
+    EXPECT_EQ(KindOf(got.status()), ErrorKind::kTooLarge) << got.status().ToString();
+    EXPECT_THAT(got.status().message(), HasSubstr("send fewer records"));
+  }
+}
+
+/// Decodes a batch of so many logs or metrics, whose texts (and resource, scope) are of so many bytes, to memory that is beyond
+/// what a decoder keeps.
+int64_t KeptAfter(OtapSignal signal, int rows, size_t text_bytes, Status* status) {
+  const std::string text(text_bytes, 't');
+  std::string json = "[";
+  for (int i = 0; i < rows; ++i) json += fmt::format(R"({}[1, 1, "{}", ["{}"]])", i == 0 ? "" : ", ", text, text);
+  const auto resource = arrow::struct_({arrow::field("schema_url", kText)});
+  const std::string description = signal == OtapSignal::kMetrics ? "description" : "schema_url";
+  const Payload root = {signal == OtapSignal::kMetrics ? 10 : 30,
+                        Rows({{"id", kU16}, {"metric_type", kU8}, {description, kText}, {"resource", resource}}, json + "]")};
+  OtapDecoder decoder;
+  OtapStream stream(signal);
+  *status = DecodeBytes(&decoder, &stream, Message({root})).status();
+  return decoder.kept_bytes();
+}
+
+TEST(OtapDecoder, WhatEnvelopesTookIsGivenBackToTheByte) {
+  Status status;
+  EXPECT_EQ(KeptAfter(OtapSignal::kLogs, 2, 20 << 20, &status), 0);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  EXPECT_EQ(KeptAfter(OtapSignal::kMetrics, 2, 20 << 20, &status), 0);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+}
+
+TEST(OtapDecoder, WhatAnEnvelopeTookIsGivenBackWhereItsBatchIsTooLarge) {
+  constexpr int kMetrics = 12;
+  std::string json = "[[1, 1]";
+  for (int i = 1; i < kMetrics; ++i) json += ", [1, 1]";
+  arrow::StringDictionary32Builder builder;
+  for (int i = 0; i < kMetrics; ++i) ASSERT_TRUE(builder.Append(std::string(30 << 20, 'd')).ok());
+  const auto metrics = Rows({{"id", kU16}, {"metric_type", kU8}}, json + "]");
+  OtapDecoder decoder;
+  OtapStream stream(OtapSignal::kMetrics);
+  const auto got = DecodeBytes(&decoder, &stream,
+                               Message({{10, metrics->AddColumn(2, "description", builder.Finish().ValueOrDie()).ValueOrDie()}}));
+  EXPECT_EQ(KindOf(got.status()), ErrorKind::kTooLarge) << got.status().ToString();
+  EXPECT_EQ(decoder.kept_bytes(), 0);
+}
+
+TEST(OtapDecoder, EnvelopesOfOneResourceHaveOneServiceName) {
+  OtapDecoder decoder;
+  OtapStream stream(OtapSignal::kTraces);
+  const auto resource = arrow::struct_({arrow::field("id", kU16), arrow::field("schema_url", kText)});
+  const auto spans = Rows({{"trace_id", kTraceId}, {"span_id", kSpanId}, {"resource", resource}},
+                          R"([["0123456789abcdef", "span-001", [1, "x"]], ["0123456789abcdef", "span-002", [1, "x"]],
+                              ["0123456789abcdef", "span-003", [0, "y"]], ["0123456789abcdef", "span-004", [0, "x"]],
+                              ["0123456789abcdef", "span-005", [null, "x"]]])");
+  const auto names = Rows({{"parent_id:plain", kU16}, {"key", kText}, {"type", kU8}, {"str", kText}},
+                          R"([[1, "service.name", 1, "one"], [2, "service.name", 1, "two"]])");
+  const auto got = DecodeBytes(&decoder, &stream, Message({{40, spans}, {1, names}}));
+  ASSERT_TRUE(got.ok()) << got.status().ToString();
+  const DictionaryView services(*got->batches.at(0).batch->GetColumnByName("service_name"));
+  const std::string_view kNames[] = {"one", "two", "two", "two", ""};
+  for (int64_t row = 0; row < 5; ++row) EXPECT_EQ(services[row], kNames[row]) << row;
 }
 
 TEST(OtapDecoder, ManyMetricsAndResourcesWithoutAttributesTakeLinearTimeAndMemory) {

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -19,7 +20,11 @@ namespace sheaf::wire {
 /// Appends to `out`, which it borrows. Not thread-safe.
 class ProtobufWriter {
  public:
-  explicit ProtobufWriter(std::string* out) : out_(out) {}
+  /// Bytes and Raw fields that would make `out` longer than `bytes_max` are left out, and full() is true from then on: what was
+  /// written is then not whole. Numbers are written all the same: they are few beside what they describe.
+  explicit ProtobufWriter(std::string* out, size_t bytes_max = std::numeric_limits<size_t>::max())
+      : out_(out), bytes_max_(bytes_max) {}
+  bool full() const { return full_; }
 
   void RawVarint(uint64_t value) {
     char bytes[kVarintBytesMax];
@@ -48,10 +53,10 @@ class ProtobufWriter {
   void Bytes(uint32_t field, std::string_view bytes) {
     RawVarint(Tag(field, WireType::kBytes));
     RawVarint(bytes.size());
-    out_->append(bytes);
+    Append(bytes);
   }
   /// Bytes that are whole fields already.
-  void Raw(std::string_view fields) { out_->append(fields); }
+  void Raw(std::string_view fields) { Append(fields); }
 
   /// Begins a message or a packed run in `field`. What is written until Close() of the returned mark
   /// belongs to it. Marks nest: close the innermost first.
@@ -78,7 +83,15 @@ class ProtobufWriter {
     return n;
   }
 
+  void Append(std::string_view bytes) {
+    full_ |= out_->size() > bytes_max_ || bytes.size() > bytes_max_ - out_->size();
+    if (!full_) [[likely]]
+      out_->append(bytes);
+  }
+
   std::string* const out_;
+  const size_t bytes_max_;
+  bool full_ = false;
 };
 
 }  // namespace sheaf::wire
