@@ -72,6 +72,10 @@ class OtapService::Stream final : public GrpcReceiver, public std::enable_shared
     TakeBatch(message->view(), start);
     message.reset();
     CountMemory();
+    if (state_.lost()) {  // A new stream brings it again; on this one all that comes would be refused.
+      Stop({.code = GrpcCode::kUnavailable,
+            .message = "memory ran out and with it the state of the stream; begin a new one and send again what was not taken"});
+    }
     bool wants_more = false;
     {
       MutexLock lock(&mutex_);
