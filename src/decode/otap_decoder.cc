@@ -200,13 +200,14 @@ class OtapDecoder::Impl {
   Status ThroughOtlp(OtapSignal signal, DecodeResult* result) {
     std::vector<TableBatch> made;
     made.swap(result->batches);
-    // The columns are there, too; and a string grows to twice what it holds.
-    const int64_t bytes_max = std::max<int64_t>(0, (memory_.bytes_max() - memory_.held()) / 2);
+    // For all requests. The columns are there, too; and a string grows to twice what it holds.
+    auto bytes_left = static_cast<size_t>(std::max<int64_t>(0, (memory_.bytes_max() - memory_.held()) / 2));
     for (const TableBatch& table : made) {
       std::string request;
-      const Status status = EncodeRequest(table.signal, *table.batch, &request, static_cast<size_t>(bytes_max));
+      const Status status = EncodeRequest(table.signal, *table.batch, &request, bytes_left);
       if (!status.ok() && KindOf(status) == ErrorKind::kTooLarge) throw OverBudget();
       SHEAF_RETURN_NOT_OK(status);
+      bytes_left -= std::min(bytes_left, request.size());  // Numbers are written beyond the limit.
       SHEAF_ASSIGN_OR_RETURN(DecodeResult again, signal == OtapSignal::kTraces ? otlp_.Traces(AsBytes(request))
                                                  : signal == OtapSignal::kLogs ? otlp_.Logs(AsBytes(request))
                                                                                : otlp_.Metrics(AsBytes(request)));
