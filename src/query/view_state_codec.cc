@@ -63,6 +63,11 @@ void AddBytes(Vector* blobs, idx_t row, const void* bytes, size_t size) {
       duckdb::StringVector::AddStringOrBlob(*blobs, static_cast<const char*>(bytes), size);
 }
 
+template <typename Value>
+void Append(std::string* bytes, const Value& value) {
+  bytes->append(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
 /// The bytes of a saved state, read from the front. Throws where they end too soon.
 class Bytes {
  public:
@@ -348,10 +353,6 @@ class DigestCodec : public StateCodec {
     idx_t values;
   };
 
-  template <typename Value>
-  static void Append(std::string* bytes, const Value& value) {
-    bytes->append(reinterpret_cast<const char*>(&value), sizeof(value));
-  }
   static void TakeCentroids(Bytes* bytes, size_t count, std::vector<Centroid>* centroids, double* weight) {
     for (size_t i = 0; i < count; ++i) {
       centroids->push_back(bytes->Take<Centroid>());
@@ -428,11 +429,6 @@ class TopCodec : public StateCodec {
     std::vector<idx_t> unwatched;
     idx_t k = 0, capacity = 0, mask = 0;
   };
-
-  template <typename Value>
-  static void Append(std::string* bytes, const Value& value) {
-    bytes->append(reinterpret_cast<const char*>(&value), sizeof(value));
-  }
 
   const BoundAggregateExpression& bound_;
 };
