@@ -16,27 +16,12 @@
 
 #include <fmt/ranges.h>
 
+#include "io/posix_descriptor.h"
 #include "io/posix_error.h"
 #include "io/posix_file.h"
 
 namespace sheaf::io {
 namespace {
-
-/// Closes a descriptor at the end of a scope.
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-  int Release() { return std::exchange(value_, -1); }
-
- private:
-  int value_;
-};
 
 class PosixLock : public FileLock {
  public:

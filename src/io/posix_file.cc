@@ -174,6 +174,8 @@ Result<std::unique_ptr<File>> OpenPosixFile(const std::string& path, OpenMode mo
   return std::make_unique<PosixFile>(descriptor, path);
 }
 
+std::unique_ptr<File> MakePosixFile(int descriptor, std::string path) { return std::make_unique<PosixFile>(descriptor, std::move(path)); }
+
 void ReadAhead(std::span<const uint8_t> bytes) {
   if (bytes.empty()) return;
   static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));

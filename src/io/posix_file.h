@@ -12,4 +12,7 @@ namespace sheaf::io {
 /// Opens `path` and owns the descriptor.
 Result<std::unique_ptr<File>> OpenPosixFile(const std::string& path, OpenMode mode);
 
+/// The same of a descriptor that is open already; owns it. `path` is for messages.
+std::unique_ptr<File> MakePosixFile(int descriptor, std::string path);
+
 }  // namespace sheaf::io

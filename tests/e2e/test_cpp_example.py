@@ -36,3 +36,17 @@ def test_example_builds_from_an_installed_tree_and_runs(tmp_path):
     # The installed program opens what the example wrote.
     answer = run(tree / "bin" / "sheaf", "sql", "--data", tmp_path / "data", "SELECT count(*) AS n FROM orders", timeout=120)
     assert "4" in answer.split()
+
+    # One process shares rows, another reads them from the same memory, and they are gone when nobody has them.
+    name = f"orders-of-{os.getpid()}"
+    publisher = subprocess.Popen([build / "shared", "publish", tmp_path / "data", name, "SELECT id FROM orders ORDER BY id"],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert f"4 rows are shared as {name}" in "".join(publisher.stdout.readline() for _ in range(1))
+        read = run(build / "shared", "read", name, timeout=60)
+        assert "id: int64" in read and int(read.split(" bytes of its own")[0].split()[-1]) < 10_000
+    finally:
+        publisher.communicate(timeout=60)
+    assert publisher.returncode == 0
+    gone = subprocess.run([build / "shared", "read", name], capture_output=True, text=True, timeout=60)
+    assert gone.returncode == 1 and "no shared buffer of this name" in gone.stderr
