@@ -80,6 +80,25 @@ Status ReadBatchArrowRecords(std::string_view message, BatchArrowRecords* batch)
   return MakeError(ErrorKind::kInvalid, "malformed BatchArrowRecords at or before byte {}", reader.position() - message.data());
 }
 
+BatchArrowRecordsWriter::BatchArrowRecordsWriter(int64_t batch_id, std::string* out) : out_(out) {
+  if (batch_id != 0) ProtobufWriter(out_).Varint(1, static_cast<uint64_t>(batch_id));
+}
+
+void BatchArrowRecordsWriter::Add(const ArrowPayload& payload) {
+  // Its length is told before it, not written over it: records are large, and closing a message moves what it holds.
+  std::string head;
+  ProtobufWriter fields(&head);
+  fields.Bytes(1, payload.schema_id);
+  fields.Int32(2, static_cast<int32_t>(payload.type));
+  fields.RawVarint(Tag(3, WireType::kBytes));
+  fields.RawVarint(payload.record.size());
+  ProtobufWriter message(out_);
+  message.RawVarint(Tag(2, WireType::kBytes));
+  message.RawVarint(head.size() + payload.record.size());
+  message.Raw(head);
+  message.Raw(payload.record);
+}
+
 std::string EncodeBatchStatus(int64_t batch_id, int status_code, std::string_view message) {
   std::string out;
   ProtobufWriter writer(&out);
@@ -87,6 +106,21 @@ std::string EncodeBatchStatus(int64_t batch_id, int status_code, std::string_vie
   if (status_code != 0) writer.Int32(2, status_code);
   if (!message.empty()) writer.Bytes(3, message);
   return out;
+}
+
+Status ReadBatchStatus(std::string_view bytes, BatchStatus* status) {
+  *status = {};
+  ProtobufReader reader(bytes);
+  while (reader.Next()) {
+    switch (reader.tag()) {
+      case Tag(1, WireType::kVarint): status->batch_id = static_cast<int64_t>(reader.Varint()); break;
+      case Tag(2, WireType::kVarint): status->status_code = static_cast<int>(reader.Varint()); break;
+      case Tag(3, WireType::kBytes): status->message = reader.Bytes(); break;
+      default: reader.Skip();
+    }
+  }
+  if (reader.ok()) return Status::OK();
+  return MakeError(ErrorKind::kInvalid, "malformed BatchStatus at byte {}", reader.position() - bytes.data());
 }
 
 }  // namespace sheaf::wire

@@ -1,4 +1,4 @@
-/// The protobuf messages of OTel-Arrow (OTAP): batches of Arrow payloads in, a status for each out.
+/// The protobuf messages of OTel-Arrow (OTAP): batches of Arrow payloads, a status for each; both read and written.
 ///
 /// The protocol is opentelemetry.proto.experimental.arrow.v1: three bidirectional gRPC methods, one a signal. What stands in a
 /// payload's `record` is Arrow IPC; arrow_ipc.h reads it. Syntax only: what payloads mean is decode's affair.
@@ -69,7 +69,30 @@ inline constexpr size_t kOtapPayloadsMax = 64;
 /// was read up to there, so that the error can be sent to it.
 Status ReadBatchArrowRecords(std::string_view message, BatchArrowRecords* batch);
 
+/// Appends a BatchArrowRecords to `out`. Borrows it. Not thread-safe.
+///
+///   BatchArrowRecordsWriter writer(batch_id, &out);
+///   writer.Add({"S7", OtapPayload::kSpans, record});   // As often as there are tables.
+class BatchArrowRecordsWriter {
+ public:
+  BatchArrowRecordsWriter(int64_t batch_id, std::string* out);
+  void Add(const ArrowPayload& payload);
+
+ private:
+  std::string* const out_;
+};
+
+/// BatchStatus. Borrows the message.
+struct BatchStatus {
+  int64_t batch_id = 0;
+  int status_code = 0;  // A gRPC code; 0 is OK.
+  std::string_view message;
+};
+
 /// Serialises a BatchStatus; `status_code` is a gRPC code.
 std::string EncodeBatchStatus(int64_t batch_id, int status_code, std::string_view message);
+
+/// Reads `bytes`; unknown fields are passed over. Errors: Invalid (not protobuf; the offset is named).
+Status ReadBatchStatus(std::string_view bytes, BatchStatus* status);
 
 }  // namespace sheaf::wire

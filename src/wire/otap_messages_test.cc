@@ -61,6 +61,39 @@ TEST(OtapMessages, StatusesLeaveOutDefaults) {
   EXPECT_EQ(EncodeBatchStatus(5, 3, "no"), std::string("\x08\x05\x10\x03\x1a\x02no"));
 }
 
+TEST(OtapMessages, WhatIsWrittenIsRead) {
+  std::string message;
+  BatchArrowRecordsWriter writer(300, &message);
+  const std::string record(100'000, 'r');
+  writer.Add({"a", OtapPayload::kSpans, record});
+  writer.Add({"", OtapPayload::kSpanAttrs, ""});
+  BatchArrowRecords batch;
+  ASSERT_TRUE(ReadBatchArrowRecords(message, &batch).ok());
+  EXPECT_EQ(batch.batch_id, 300);
+  ASSERT_EQ(batch.payloads.size(), 2u);
+  EXPECT_EQ(batch.payloads[0].schema_id, "a");
+  EXPECT_EQ(batch.payloads[0].type, OtapPayload::kSpans);
+  EXPECT_EQ(batch.payloads[0].record, record);
+  EXPECT_EQ(batch.payloads[1].type, OtapPayload::kSpanAttrs);
+  EXPECT_EQ(batch.payloads[1].record, "");
+}
+
+TEST(OtapMessages, StatusesAreReadInPlace) {
+  BatchStatus status{.batch_id = 9, .status_code = 9, .message = "left over"};
+  ASSERT_TRUE(ReadBatchStatus("", &status).ok());
+  EXPECT_EQ(status.batch_id, 0);
+  EXPECT_EQ(status.status_code, 0);
+  EXPECT_EQ(status.message, "");
+  const std::string bytes = EncodeBatchStatus(-1, 14, "try later") + " ";  // And a field that nobody knows.
+  ASSERT_TRUE(ReadBatchStatus(bytes, &status).ok());
+  EXPECT_EQ(status.batch_id, -1);
+  EXPECT_EQ(status.status_code, 14);
+  EXPECT_EQ(status.message, "try later");
+  const Status cut = ReadBatchStatus(bytes.substr(0, bytes.size() - 4), &status);
+  EXPECT_EQ(KindOf(cut), ErrorKind::kInvalid);
+  EXPECT_THAT(cut.message(), HasSubstr("malformed BatchStatus at byte"));
+}
+
 TEST(OtapMessages, PayloadTypesHaveNames) {
   EXPECT_EQ(OtapPayloadName(OtapPayload::kExponentialHistogramExemplarAttrs), "EXP_HISTOGRAM_DP_EXEMPLAR_ATTRS");
   EXPECT_EQ(OtapPayloadName(static_cast<OtapPayload>(99)), "payload type 99");
