@@ -109,35 +109,6 @@ void AppendNestedJson(ValueType type, std::string_view bytes, int depth, std::st
   out->push_back(is_array ? ']' : '}');
 }
 
-/// What an AnyValue message holds: the last member in it, as protobuf has it.
-AttributeValue ViewAnyValue(std::string_view bytes) {
-  AttributeValue value;
-  ProtobufReader reader(bytes);
-  while (reader.Next()) {
-    const auto type = static_cast<ValueType>(wire::FieldOf(reader.tag()));
-    switch (reader.tag()) {
-      case Tag(1, WireType::kBytes):
-      case Tag(5, WireType::kBytes):
-      case Tag(6, WireType::kBytes):
-      case Tag(7, WireType::kBytes):
-        value = {type, 0, reader.Bytes()};
-        break;
-      case Tag(2, WireType::kVarint):
-        value = {type, reader.Varint() != 0 ? 1 : 0, {}};
-        break;
-      case Tag(3, WireType::kVarint):
-        value = {type, static_cast<int64_t>(reader.Varint()), {}};
-        break;
-      case Tag(4, WireType::kFixed64):
-        value = {type, static_cast<int64_t>(reader.Fixed64()), {}};
-        break;
-      default:
-        reader.Skip();
-    }
-  }
-  return value;
-}
-
 void AppendValueJson(const AttributeValue& value, int depth, std::string* out) {
   switch (value.type) {
     case ValueType::kString:
@@ -193,6 +164,34 @@ Status Damaged(const char* what, std::string_view bytes, const ProtobufReader& r
 }
 
 }  // namespace
+
+AttributeValue ViewAnyValue(std::string_view bytes) {
+  AttributeValue value;
+  ProtobufReader reader(bytes);
+  while (reader.Next()) {
+    const auto type = static_cast<ValueType>(wire::FieldOf(reader.tag()));
+    switch (reader.tag()) {
+      case Tag(1, WireType::kBytes):
+      case Tag(5, WireType::kBytes):
+      case Tag(6, WireType::kBytes):
+      case Tag(7, WireType::kBytes):
+        value = {type, 0, reader.Bytes()};
+        break;
+      case Tag(2, WireType::kVarint):
+        value = {type, reader.Varint() != 0 ? 1 : 0, {}};
+        break;
+      case Tag(3, WireType::kVarint):
+        value = {type, static_cast<int64_t>(reader.Varint()), {}};
+        break;
+      case Tag(4, WireType::kFixed64):
+        value = {type, static_cast<int64_t>(reader.Fixed64()), {}};
+        break;
+      default:
+        reader.Skip();
+    }
+  }
+  return value;
+}
 
 bool AppendText(const AttributeValue& value, std::string* out) {
   switch (value.type) {

@@ -26,6 +26,9 @@ struct Attribute {
   AttributeValue value;
 };
 
+/// What an AnyValue message holds: the last member in it, as protobuf has it. Borrows the bytes; what is not protobuf reads as empty.
+AttributeValue ViewAnyValue(std::string_view bytes);
+
 /// Appends the value's text as the contract says: numbers and booleans as in JSON, bytes as base64,
 /// arrays and maps as JSON, strings as they are. Returns false (appends nothing) for an empty value.
 bool AppendText(const AttributeValue& value, std::string* out);

@@ -1,4 +1,4 @@
-/// CBOR (RFC 8949) to OTLP: how OTel-Arrow sends attribute values that are maps or slices.
+/// CBOR (RFC 8949) to OTLP and back: how OTel-Arrow sends attribute values that are maps or slices.
 
 #pragma once
 
@@ -15,5 +15,11 @@ namespace sheaf::decode {
 /// (cut off, not of that type, bytes after the value, keys that are not text, integers beyond 64 bits signed, tags: OTLP has no
 /// such values), TooLarge (nested too deeply).
 Status CborToOtlp(ValueType type, std::string_view cbor, int depth_max, std::string* out);
+
+/// Appends to `cbor` the ArrayValue or KeyValueList (`type`) whose OTLP bytes these are, with arrays and
+/// maps of indefinite length, which is how the Go library writes them. Sets `*exact` to false where CBOR says less: text that is
+/// not UTF-8, which is repaired, and fields of OTLP that OTel-Arrow has no word for; else leaves it. Errors: Invalid (not
+/// protobuf, or nested deeper than any decoder lets through).
+Status OtlpToCbor(ValueType type, std::string_view bytes, std::string* cbor, bool* exact);
 
 }  // namespace sheaf::decode
