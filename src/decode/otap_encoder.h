@@ -30,10 +30,11 @@ struct OtapEncoderOptions {
   /// Of the buffers inside. Where the gRPC stream compresses anyhow, kNone is as small and cheaper.
   wire::IpcCodec codec = wire::IpcCodec::kZstd;
   int zstd_level = 1;
-  /// What the encoder may keep between messages, and ask its receiver to keep: dictionaries. They begin anew before it is reached.
-  int64_t stream_bytes_max = int64_t{16} << 20;
-  /// Whether the metadata of metrics is sent, as METRIC_ATTRS. The Go library (0.46) refuses batches that hold them: for receivers
-  /// that are known to take them, as this project's does.
+  /// What the encoder may keep between messages, and ask its receiver to keep: dictionaries. They begin anew before it is
+  /// reached.
+  int64_t stream_bytes_max = int64_t{32} << 20;
+  /// Whether the metadata of metrics is sent, as METRIC_ATTRS. The Go library (0.46) refuses batches that hold them: for
+  /// receivers that are known to take them, as this project's does.
   bool metric_metadata = false;
 };
 
@@ -42,7 +43,8 @@ struct OtapEncoded {
   int64_t batch_id = 0;  // Which their BatchStatus names. From 0 on in each stream.
   int64_t rows = 0;
   /// Rows about which the message does not say all that OTLP would: they have an `original` (unknown fields, text that was
-  /// repaired, …), or their resource, scope or metric has fields that OTel-Arrow has no columns for. What the columns hold is sent.
+  /// repaired, …), or their resource, scope or metric has fields that OTel-Arrow has no columns for. What the columns hold is
+  /// sent.
   int64_t inexact_rows = 0;
 };
 
@@ -63,8 +65,8 @@ class OtapStreamEncoder {
   /// their order. Without rows, a message without payloads, which is answered as any other.
   ///
   /// Errors: Invalid (a table of another signal, another schema, or values that no decoder writes; column and row are named),
-  /// TooLarge (more than kOtapRowsMax rows), OutOfMemory. Then `out` is as it was, no id was used, and the stream goes on with the
-  /// next message, which brings its schemas and dictionaries anew.
+  /// TooLarge (more than kOtapRowsMax rows), OutOfMemory. Then `out` is as it was, no id was used, and the stream goes on with
+  /// the next message, which brings its schemas and dictionaries anew.
   Result<OtapEncoded> Encode(std::span<const TableBatch> tables, std::string* out);
 
   /// Begins again, for a new gRPC stream: batch ids from 0, schemas and dictionaries from nothing.

@@ -76,7 +76,7 @@ std::string CellText(const arrow::Array& array, int64_t row, bool as_go_sends) {
 }
 
 std::string ColumnText(const std::string& name, const arrow::Array& array, int64_t row, bool as_go_sends) {
-  if (name == "original" || name.starts_with("has_")) return {};
+  if (name == "original") return {};
   if (name == "resource") return ResourceText(DictionaryView(array)[row], as_go_sends);
   if (name == "scope") return ScopeText(DictionaryView(array)[row], as_go_sends);
   if (name == "metric") return MetricText(DictionaryView(array)[row], as_go_sends);
@@ -89,7 +89,7 @@ std::string ColumnText(const std::string& name, const arrow::Array& array, int64
 
 }  // namespace
 
-std::vector<std::string> RowTexts(const std::vector<TableBatch>& batches, bool as_go_sends) {
+std::vector<std::string> RowTexts(const std::vector<TableBatch>& batches, bool as_go_sends, bool with_presence) {
   std::vector<std::string> rows;
   for (const TableBatch& table : batches) {
     SHEAF_CHECK(table.batch->ValidateFull().ok());
@@ -97,6 +97,7 @@ std::vector<std::string> RowTexts(const std::vector<TableBatch>& batches, bool a
       std::string text = SignalTable(table.signal);
       for (int i = 0; i < table.batch->num_columns(); ++i) {
         const std::string& name = table.batch->column_name(i);
+        if (name.starts_with("has_") && !with_presence) continue;
         text += fmt::format("\n  {}={}", name, ColumnText(name, *table.batch->column(i), row, as_go_sends));
       }
       rows.push_back(std::move(text));

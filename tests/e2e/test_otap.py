@@ -1,4 +1,5 @@
-"""OTel-Arrow streams of the Go library, live and replayed: the same rows as their OTLP twins, a status for each batch."""
+"""OTel-Arrow streams of the Go library, live and replayed: the same rows as their OTLP twins, a status for each batch. And streams of
+ours, read by that library."""
 
 import json
 import os
@@ -141,6 +142,27 @@ def test_live_streams_give_the_rows_of_their_twins(make_server, peer, twins, tmp
         bridge.stdout.close()
     send_otlp(plain, twins)
     assert_same_rows(arrow, plain)
+
+
+def write_pieces(path, messages):
+    path.write_bytes(b"".join(struct.pack("<I", len(message)) + message for message in messages))
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+def test_streams_of_ours_are_read_by_the_go_library(make_server, peer, twins, tmp_path, codec):
+    encode = pathlib.Path(os.environ["SHEAF_BUILD_DIR"]) / "bin" / "otap_encode"
+    there, here = make_server(tmp_path / "there").start(), make_server(tmp_path / "here").start()
+    back = {}
+    for signal, (_, requests) in twins.items():
+        # Some twice: what is sent again is in the dictionaries already.
+        write_pieces(tmp_path / f"{signal}.otlp", requests + requests[:1])
+        subprocess.run([encode, signal, tmp_path / f"{signal}.otlp", tmp_path / f"{signal}.otap", codec], check=True, timeout=60)
+        subprocess.run([peer, "sink", signal, tmp_path / f"{signal}.otap", tmp_path / f"{signal}.back"], check=True, timeout=60)
+        back[signal] = (None, pieces(tmp_path / f"{signal}.back"))
+        assert len(back[signal][1]) == len(requests) + 1
+    send_otlp(there, back)
+    send_otlp(here, {signal: (batches, requests + requests[:1]) for signal, (batches, requests) in twins.items()})
+    assert_same_rows(there, here)
 
 
 def test_a_wrong_batch_is_told_and_the_stream_goes_on(server, twins):

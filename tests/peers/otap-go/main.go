@@ -2,6 +2,7 @@
 //
 //	otap-go bridge ADDRESS                takes OTLP and sends OTel-Arrow to ADDRESS
 //	otap-go twins FOLDER BATCHES RECORDS  writes streams and the OTLP that they encode
+//	otap-go sink SIGNAL STREAM OTLP       reads a stream and writes the OTLP that it encodes
 package main
 
 import (
@@ -24,8 +25,10 @@ func main() {
 		_, e := fmt.Sscan(os.Args[3]+" "+os.Args[4], &batches, &records)
 		must(e)
 		twins(os.Args[2], batches, records)
+	case len(os.Args) == 5 && os.Args[1] == "sink":
+		sink(os.Args[2], os.Args[3], os.Args[4])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: otap-go bridge ADDRESS | twins FOLDER BATCHES RECORDS")
+		fmt.Fprintln(os.Stderr, "usage: otap-go bridge ADDRESS | twins FOLDER BATCHES RECORDS | sink SIGNAL STREAM OTLP")
 		os.Exit(2)
 	}
 }
