@@ -219,6 +219,7 @@ class Client : public HttpClient {
     }
   }
 
+  bool may_have_arrived() const override { return may_have_arrived_; }
   const Url& url() const override { return url_; }
 
   /// A stream says at its end whether the connection can serve another request.
@@ -237,6 +238,7 @@ class Client : public HttpClient {
 
   Result<std::unique_ptr<Stream>> TryOnce(const HttpRequest& request, bool* may_repeat) {
     *may_repeat = true;
+    may_have_arrived_ = false;
     if (connection_ == nullptr) {
       connection_ = std::make_unique<Connection>(url_, options_, tls_ ? &*tls_ : nullptr);
       if (Status status = connection_->Open(); !status.ok()) {
@@ -252,6 +254,7 @@ class Client : public HttpClient {
     message.body() = boost::span<const char>(request.body.data(), request.body.size());
     message.prepare_payload();
 
+    may_have_arrived_ = true;
     auto stream = std::make_unique<Stream>(this, connection_.get());
     Status status = connection_->Write(message);
     // A server may answer early and close before it has read all: the answer explains the broken write.
@@ -291,6 +294,7 @@ class Client : public HttpClient {
   asio::io_context timers_;
   std::optional<asio::ssl::context> tls_;
   std::unique_ptr<Connection> connection_;
+  bool may_have_arrived_ = false;
 };
 
 Stream::~Stream() { client_->Release(parser_.is_done() && parser_.get().keep_alive()); }

@@ -77,6 +77,8 @@ class HttpClient {
   virtual Result<std::unique_ptr<HttpResponseStream>> Start(const HttpRequest& request) = 0;
   /// The same with the whole body. Further error: TooLarge.
   virtual Result<HttpResponse> Send(const HttpRequest& request) = 0;
+  /// After an error: whether the last attempt came so far that the server may have got the request, and acted on it.
+  virtual bool may_have_arrived() const = 0;
   virtual const Url& url() const = 0;
 };
 

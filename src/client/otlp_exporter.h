@@ -8,16 +8,11 @@
 #include <string_view>
 
 #include "client/http_client.h"
+#include "client/otlp_response.h"
 
 namespace sheaf::client {
 
 enum class OtlpSignal { kTraces, kLogs, kMetrics };
-
-/// What the server said of one request.
-struct ExportResult {
-  int64_t rejected = 0;  // Spans, log records or data points.
-  std::string message;   // Why; empty where all was taken.
-};
 
 /// Not thread-safe.
 class OtlpExporter {

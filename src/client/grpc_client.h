@@ -1,0 +1,97 @@
+/// A gRPC client over HTTP/2: many calls at once on one connection, deadlines, compression, errors with what the server asks for.
+///
+/// A call is not retried here: whoever makes it knows whether that does harm, and is told whether the server can have acted on
+/// it (GrpcEnd::perhaps_processed). A connection that is lost is made anew for the next call.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/url.h"
+#include "core/status.h"
+#include "wire/compression.h"
+
+namespace sheaf::client {
+
+/// The codes of gRPC. A server may send others; they count as kUnknown.
+enum class GrpcCode : int {
+  kOk = 0, kCancelled = 1, kUnknown = 2, kInvalidArgument = 3, kDeadlineExceeded = 4, kNotFound = 5, kAlreadyExists = 6,
+  kPermissionDenied = 7, kResourceExhausted = 8, kFailedPrecondition = 9, kAborted = 10, kOutOfRange = 11,
+  kUnimplemented = 12, kInternal = 13, kUnavailable = 14, kDataLoss = 15, kUnauthenticated = 16,
+};
+
+/// "OK", "INVALID_ARGUMENT", …
+const char* GrpcCodeName(GrpcCode code);
+
+/// How a call ended, whether the server said so or the connection did.
+struct GrpcEnd {
+  GrpcCode code = GrpcCode::kUnknown;
+  std::string message;
+  std::optional<int64_t> retry_after_ms;  // RetryInfo of the answer.
+  bool from_server = false;               // The server said so; else the call was cut off.
+  bool perhaps_processed = false;         // Cut off after the request began to go out: it may have been acted on.
+
+  bool ok() const { return code == GrpcCode::kOk; }
+};
+
+struct GrpcClientOptions {
+  std::chrono::milliseconds connect_timeout{5'000};
+  int64_t reply_bytes_max = int64_t{16} << 20;  // Of one message, inflated.
+  std::string ca_file;                          // PEM; empty: the system's certificates.
+};
+
+using GrpcMetadata = std::vector<std::pair<std::string, std::string>>;  // Names in lower case.
+
+/// What a call begins with.
+struct GrpcRequest {
+  std::string path;                                // "/package.Service/Method"
+  GrpcMetadata metadata;
+  wire::Encoding compression = wire::Encoding::kIdentity;
+  std::optional<std::chrono::milliseconds> timeout;  // Until its end; told to the server. None: for as long as it takes.
+};
+
+/// An open call with messages in both directions. Thread-safe. Letting go of it without Finish() cancels the call.
+class GrpcStream {
+ public:
+  virtual ~GrpcStream() = default;
+  /// Sends a message as soon as the server takes it. Waits for nothing: the caller bounds what it has under way. No effect after the end.
+  /// Error: OutOfMemory (while compressing).
+  virtual Status Write(std::string_view message) = 0;
+  /// Says that nothing more will be written.
+  virtual void Finish() = 0;
+  virtual void Cancel() = 0;
+};
+
+/// Thread-safe. Callbacks run on the client's own thread, one at a time: they must be short, and may begin calls.
+class GrpcClient {
+ public:
+  using OnMessage = std::function<void(std::string message)>;
+  using OnEnd = std::function<void(GrpcEnd end)>;
+
+  /// Connects with the first call. Error: Io (the certificates of `ca_file` cannot be read).
+  static Result<std::unique_ptr<GrpcClient>> Make(const Url& url, GrpcClientOptions options = {});
+  /// Ends open calls with CANCELLED, and waits for their callbacks. Not from a callback.
+  virtual ~GrpcClient() = default;
+
+  /// Opens a call. `on_end` is run once, last, always, and never inside Open().
+  virtual std::unique_ptr<GrpcStream> Open(const GrpcRequest& request, OnMessage on_message, OnEnd on_end) = 0;
+  /// Ends all calls that are open with CANCELLED; later ones work.
+  virtual void CancelAll() = 0;
+  virtual const Url& url() const = 0;
+
+  struct Reply {
+    GrpcEnd end;
+    std::string message;  // Of a call that went well.
+  };
+  /// A call with one message each way; waits for its end.
+  Reply Call(const GrpcRequest& request, std::string_view message);
+};
+
+}  // namespace sheaf::client

@@ -1,0 +1,210 @@
+#include "client/grpc_connection.h"
+
+#include <utility>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/write.hpp>
+
+namespace sheaf::client {
+namespace {
+
+namespace asio = boost::asio;
+constexpr size_t kWriteBytesMax = 256 << 10;
+
+}  // namespace
+
+GrpcConnection::GrpcConnection(asio::io_context* io, const Url& url, const GrpcClientOptions& options, asio::ssl::context* tls)
+    : io_(io), url_(url), options_(options), tls_(tls), resolver_(*io), connect_timer_(*io) {}
+
+GrpcConnection::Socket& GrpcConnection::lowest() {
+  return tls_ != nullptr ? std::get<TlsStream>(stream_).next_layer() : std::get<Socket>(stream_);
+}
+
+template <typename Action>
+void GrpcConnection::Visit(Action action) {
+  if (tls_ != nullptr) {
+    action(std::get<TlsStream>(stream_));
+  } else {
+    action(std::get<Socket>(stream_));
+  }
+}
+
+void GrpcConnection::Start() {
+  if (tls_ != nullptr) {
+    stream_.emplace<TlsStream>(*io_, *tls_);
+  } else {
+    stream_.emplace<Socket>(*io_);
+  }
+  connect_timer_.expires_after(options_.connect_timeout);
+  connect_timer_.async_wait([self = shared_from_this()](Error error) {
+    if (!error && !self->ready_) self->Close("connecting to " + self->url_.authority() + ": no answer in time");
+  });
+  resolver_.async_resolve(url_.host, std::to_string(url_.port), [self = shared_from_this()](Error error, const auto& addresses) {
+    if (self->closed_) return;
+    error ? self->Failed("looking up", error) : self->Connect(addresses);
+  });
+}
+
+void GrpcConnection::Connect(const asio::ip::tcp::resolver::results_type& addresses) {
+  asio::async_connect(lowest(), addresses, [self = shared_from_this()](Error error, const auto&) {
+    if (self->closed_) return;
+    if (error) return self->Failed("connecting to", error);
+    Error ignored;  // Only slower without.
+    self->lowest().set_option(asio::ip::tcp::no_delay(true), ignored);
+    self->tls_ != nullptr ? self->Handshake() : self->Ready();
+  });
+}
+
+void GrpcConnection::Handshake() {
+  TlsStream& stream = std::get<TlsStream>(stream_);
+  static constexpr unsigned char kAlpn[] = {2, 'h', '2'};
+  SSL_set_alpn_protos(stream.native_handle(), kAlpn, sizeof kAlpn);
+  SSL_set_tlsext_host_name(stream.native_handle(), url_.host.c_str());
+  stream.set_verify_mode(asio::ssl::verify_peer);
+  stream.set_verify_callback(asio::ssl::host_name_verification(url_.host));
+  stream.async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](Error error) {
+    if (self->closed_) return;
+    if (error) return self->Failed("TLS with", error);
+    const unsigned char* protocol = nullptr;
+    unsigned length = 0;
+    SSL_get0_alpn_selected(std::get<TlsStream>(self->stream_).native_handle(), &protocol, &length);
+    if (length != 2) return self->Close("TLS with " + self->url_.authority() + ": the server does not speak HTTP/2");
+    self->Ready();
+  });
+}
+
+void GrpcConnection::Ready() {
+  auto session = wire::Http2Client::Make({}, this);
+  if (!session.ok()) return Close(session.status().message());
+  session_ = *std::move(session);
+  ready_ = true;
+  connect_timer_.cancel();
+  for (const auto& call : std::exchange(waiting_, {})) Begin(call);
+  Read();
+  Flush();
+}
+
+bool GrpcConnection::usable() const { return !closed_ && (!ready_ || session_->accepts_requests()); }
+
+void GrpcConnection::Add(const std::shared_ptr<OpenCall>& call) {
+  call->connection = weak_from_this();
+  if (!ready_) {
+    waiting_.push_back(call);
+    return;
+  }
+  Begin(call);
+  Flush();
+}
+
+void GrpcConnection::Begin(const std::shared_ptr<OpenCall>& call) {
+  const Result<int32_t> stream = session_->Request(call->call.RequestHeaders(url_));
+  if (!stream.ok()) return call->call.Close(stream.status().message(), false);
+  call->stream = *stream;
+  calls_.emplace(*stream, call);
+}
+
+void GrpcConnection::Resume(const OpenCall& call) {
+  if (closed_ || call.stream == 0) return;
+  session_->ResumeData(call.stream);
+  Flush();
+}
+
+void GrpcConnection::Drop(const std::shared_ptr<OpenCall>& call) {
+  if (call->stream == 0) {
+    std::erase(waiting_, call);
+    return call->call.Close("", false);
+  }
+  if (calls_.erase(call->stream) == 0) return;
+  const bool begun = session_->begun(call->stream);
+  session_->Cancel(call->stream);
+  call->timer.cancel();
+  call->call.Close("", begun);
+  if (!in_session_) Flush();
+}
+
+void GrpcConnection::Close(const std::string& why, GrpcCode code) {
+  if (std::exchange(closed_, true)) return;
+  connect_timer_.cancel();
+  resolver_.cancel();
+  Error ignored;
+  lowest().close(ignored);
+  for (const auto& [stream, call] : std::exchange(calls_, {})) {
+    call->timer.cancel();
+    call->call.Close(why, session_->begun(stream), code);
+  }
+  for (const auto& call : std::exchange(waiting_, {})) {
+    call->timer.cancel();
+    call->call.Close(why, false, code);
+  }
+}
+
+void GrpcConnection::Failed(const char* doing, const Error& error) {
+  Close(fmt::format("{} {}: {}", doing, url_.authority(), error.message()));
+}
+
+void GrpcConnection::Read() {
+  Visit([this](auto& stream) {
+    stream.async_read_some(asio::buffer(in_.data(), in_.size()), [self = shared_from_this()](Error error, size_t bytes) {
+      if (self->closed_) return;
+      if (error) return self->Failed("reading from", error);
+      self->last_received_ = std::chrono::steady_clock::now();
+      self->in_session_ = true;
+      const bool sound = self->session_->Receive(std::span(self->in_).first(bytes));
+      self->in_session_ = false;
+      if (!sound) return self->Close("reading from " + self->url_.authority() + ": what came is not HTTP/2");
+      self->Flush();
+      if (!self->closed_) self->Read();
+    });
+  });
+}
+
+void GrpcConnection::Flush() {
+  if (closed_ || !ready_ || writing_) return;
+  out_.clear();
+  in_session_ = true;
+  const bool open = session_->Fill(&out_, kWriteBytesMax);
+  in_session_ = false;
+  if (out_.empty()) {
+    if (!open) Close("the connection to " + url_.authority() + " has ended");
+    return;
+  }
+  writing_ = true;
+  Visit([this](auto& stream) {
+    asio::async_write(stream, asio::buffer(out_), [self = shared_from_this()](Error error, size_t) {
+      self->writing_ = false;
+      if (self->closed_) return;
+      // What the server said before it closed may explain the broken write: the reader comes to it.
+      if (!error) self->Flush();
+    });
+  });
+}
+
+void GrpcConnection::OnHeaders(int32_t stream, Headers headers, bool end) {
+  const auto found = calls_.find(stream);
+  if (found == calls_.end()) return;
+  const std::shared_ptr<OpenCall> call = found->second;
+  if (!call->call.OnHeaders(headers, end)) Drop(call);
+}
+
+void GrpcConnection::OnData(int32_t stream, std::span<const std::byte> data) {
+  const auto found = calls_.find(stream);
+  if (found == calls_.end()) return;
+  const std::shared_ptr<OpenCall> call = found->second;
+  if (!call->call.OnData(data)) Drop(call);
+}
+
+void GrpcConnection::OnClosed(int32_t stream, wire::Http2StreamEnd end) {
+  const auto node = calls_.extract(stream);
+  if (node.empty()) return;
+  node.mapped()->timer.cancel();
+  node.mapped()->call.Close(fmt::format("the server ended the call (HTTP/2 error {})", end.error), end.perhaps_processed);
+}
+
+wire::Http2ClientEvents::Produced GrpcConnection::OnProduce(int32_t stream, std::span<std::byte> out) {
+  const auto found = calls_.find(stream);
+  if (found == calls_.end()) return {.end = true};  // Dropped: the reset is on its way.
+  return found->second->call.Produce(out);
+}
+
+}  // namespace sheaf::client
