@@ -1,0 +1,399 @@
+#include "client/export_queue.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/check.h"
+#include "core/log.h"
+
+namespace sheaf::client {
+namespace {
+
+constexpr uint8_t kEntryType = 1;
+constexpr int64_t kSegmentBytesMin = int64_t{1} << 20, kSegmentBytesMax = int64_t{64} << 20;
+constexpr int64_t kNever = INT64_MAX;
+
+/// Start of an entry's payload. Little-endian.
+struct EntryHead {
+  uint8_t version;
+  uint8_t kind;
+  uint16_t reserved;
+  uint32_t reserved2;
+  int64_t rows;
+};
+static_assert(sizeof(EntryHead) == 16);
+constexpr uint8_t kEntryVersion = 1;
+
+}  // namespace
+
+wal::Entry MakeQueueEntry(wire::OtlpRequest kind, int64_t rows, std::string_view request) {
+  const EntryHead head{.version = kEntryVersion, .kind = static_cast<uint8_t>(kind), .reserved = 0, .reserved2 = 0, .rows = rows};
+  std::string payload;
+  payload.reserve(sizeof head + request.size());
+  payload.append(reinterpret_cast<const char*>(&head), sizeof head).append(request);
+  wal::Entry entry;
+  entry.type = kEntryType;
+  entry.payload = arrow::Buffer::FromString(std::move(payload));
+  return entry;
+}
+
+Result<QueuedRequest> ReadQueueEntry(const wal::Entry& entry) {
+  EntryHead head{};
+  if (entry.type != kEntryType || entry.payload == nullptr || entry.payload->size() < static_cast<int64_t>(sizeof head)) {
+    return MakeError(ErrorKind::kCorruption, "this is no entry of an export queue");
+  }
+  std::memcpy(&head, entry.payload->data(), sizeof head);
+  if (head.version != kEntryVersion) {
+    return MakeError(ErrorKind::kUnsupported, "the queue's entry is of version {}; this program knows {}", head.version, kEntryVersion);
+  }
+  if (head.kind > static_cast<uint8_t>(wire::OtlpRequest::kMetrics) || head.rows < 0) {
+    return MakeError(ErrorKind::kCorruption, "the queue's entry has kind {} and {} rows", head.kind, head.rows);
+  }
+  QueuedRequest request;
+  request.kind = static_cast<wire::OtlpRequest>(head.kind);
+  request.rows = head.rows;
+  request.bytes = entry.payload->size() - static_cast<int64_t>(sizeof head);
+  request.request = arrow::SliceBuffer(entry.payload, sizeof head);
+  return request;
+}
+
+ExportQueue::~ExportQueue() {
+  const Status closed = Close();
+  if (!closed.ok()) LogError("export.queue_close_failed", {{"error", closed.ToString()}});
+}
+
+Result<std::unique_ptr<ExportQueue>> ExportQueue::Open(const ExportQueueOptions& options, io::FileSystem* files, io::Clock* clock,
+                                                       ExportQueueReport* report) {
+  *report = {};
+  std::unique_ptr<ExportQueue> queue(new ExportQueue(options, files, clock));
+  if (!options.directory.empty()) SHEAF_RETURN_NOT_OK(queue->OpenLog(report));
+  return queue;
+}
+
+Status ExportQueue::OpenLog(ExportQueueReport* report) {
+  SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.directory));
+  SHEAF_ASSIGN_OR_RETURN(lock_, files_->Lock(io::Join(options_.directory, "LOCK")));
+  SHEAF_ASSIGN_OR_RETURN(auto progress, ExportProgress::Open(files_, io::Join(options_.directory, "DELIVERED"),
+                                                             clock_->NowNs() - clock_->MonotonicNs()));
+  report->progress_lost = !progress->trusted();
+  uint64_t through = 0;
+  {
+    MutexLock lock(&mutex_);
+    progress_ = std::move(progress);
+    window_ = progress_->window();
+    through = window_->through();
+    first_ = next_waiting_ = through + 1;
+  }
+  segment_bytes_ = std::clamp(options_.bytes_max / 8, kSegmentBytesMin, kSegmentBytesMax);
+  wal::LogOptions log;
+  log.directory = io::Join(options_.directory, "log");
+  log.segment_bytes = segment_bytes_;
+  log.queue_bytes_max = std::min<int64_t>(options_.bytes_max, int64_t{256} << 20);
+  wal::RecoveryReport recovery;
+  SHEAF_ASSIGN_OR_RETURN(
+      log_, wal::Log::Open(
+                files_, clock_, log, Lsn(through), Lsn(), [&](const wal::LoggedEntry& entry) { return Replay(entry, report); },
+                [this](const wal::LoggedEntry& entry) {
+                  QueuedRequest request = ReadQueueEntry(entry.entry).ValueOrDie();  // We made it.
+                  request.number = entry.lsn.value;
+                  request.time_ns = entry.time_ns;
+                  Add(std::move(request));
+                },
+                &recovery));
+  if (log_->durable_lsn().value < through) {
+    return MakeError(ErrorKind::kCorruption,
+                     "{}: the log ends at {}, before what was delivered ({}): they are not of one queue. Remove the folder to begin anew",
+                     options_.directory, log_->durable_lsn().value, through);
+  }
+  report->progress_lost = report->progress_lost && report->requests > 0;
+  MutexLock lock(&mutex_);
+  if (slots_.empty()) {  // All that the log ever held is delivered, though the progress may be older.
+    window_->AdvanceTo(log_->durable_lsn().value);
+    first_ = next_waiting_ = window_->through() + 1;
+  }
+  PopDelivered();
+  return Status::OK();
+}
+
+Status ExportQueue::Replay(const wal::LoggedEntry& entry, ExportQueueReport* report) {
+  Result<QueuedRequest> read = ReadQueueEntry(entry.entry);
+  if (!read.ok()) return WithContext(read.status(), fmt::format("{}, entry {}", options_.directory, entry.lsn.value));
+  QueuedRequest request = *std::move(read);
+  request.number = entry.lsn.value;
+  request.time_ns = entry.time_ns;
+  MutexLock lock(&mutex_);
+  // A log whose beginning was removed after it was delivered, with progress of a while ago.
+  if (slots_.empty() && request.number > first_) {
+    window_->AdvanceTo(request.number - 1);
+    first_ = next_waiting_ = window_->through() + 1;
+  }
+  if (request.number < first_) return Status::OK();
+  request.perhaps_sent = report->progress_lost || window_->begun(request.number);
+  const bool delivered = window_->delivered(request.number);
+  if (!delivered) {
+    ++report->requests;
+    report->rows += request.rows;
+    report->perhaps_sent += request.perhaps_sent ? 1 : 0;
+  }
+  AddLocked(std::move(request));
+  return Status::OK();
+}
+
+void ExportQueue::Add(QueuedRequest request) {
+  MutexLock lock(&mutex_);
+  pending_bytes_ -= request.bytes;
+  --pending_requests_;
+  AddLocked(std::move(request));
+}
+
+void ExportQueue::AddLocked(QueuedRequest request) {
+  SHEAF_CHECK(request.number == first_ + slots_.size());
+  Slot slot{.came_ns = clock_->MonotonicNs()};
+  if (window_->delivered(request.number)) {
+    slot.place = Place::kDelivered;
+    request.request = nullptr;
+    slot.request = std::move(request);
+    slots_.push_back(std::move(slot));
+    return;
+  }
+  ++requests_;
+  rows_ += request.rows;
+  bytes_ += request.bytes;
+  if (progress_ != nullptr && memory_bytes_ + request.bytes > options_.memory_bytes_max) {
+    request.request = nullptr;  // It is in the log.
+  } else {
+    memory_bytes_ += request.bytes;
+  }
+  slot.request = std::move(request);
+  slots_.push_back(std::move(slot));
+}
+
+ExportQueue::Slot& ExportQueue::At(uint64_t number) {
+  SHEAF_CHECK(number >= first_ && number - first_ < slots_.size());
+  return slots_[static_cast<size_t>(number - first_)];
+}
+
+Status ExportQueue::AdmitLocked(int64_t bytes) const {
+  if (closed_) return MakeError(ErrorKind::kUnavailable, "the export queue is closed");
+  const int64_t limit = log_ != nullptr ? options_.bytes_max : std::min(options_.bytes_max, options_.memory_bytes_max);
+  const int64_t most = std::min(limit, wal::kPayloadBytesMax - static_cast<int64_t>(sizeof(EntryHead)));
+  if (bytes > most) {
+    return MakeError(ErrorKind::kTooLarge, "a request of {} bytes does not fit into the export queue: at most {}", bytes, most);
+  }
+  if (bytes_ + pending_bytes_ + bytes > limit || requests_ + pending_requests_ >= options_.requests_max) {
+    return MakeError(ErrorKind::kThrottled, "the export queue is full: {} requests of {} bytes wait; at most {} and {}",
+                     requests_ + pending_requests_, bytes_ + pending_bytes_, options_.requests_max, limit);
+  }
+  return Status::OK();
+}
+
+Status ExportQueue::Admit(int64_t bytes) const {
+  MutexLock lock(&mutex_);
+  return AdmitLocked(bytes);
+}
+
+Status ExportQueue::Enqueue(wire::OtlpRequest kind, int64_t rows, std::string_view request, Done done) {
+  const auto bytes = static_cast<int64_t>(request.size());
+  {
+    MutexLock lock(&mutex_);
+    SHEAF_RETURN_NOT_OK(AdmitLocked(bytes));
+    if (log_ == nullptr) {
+      QueuedRequest queued{.number = first_ + slots_.size(), .kind = kind, .rows = rows, .bytes = bytes, .time_ns = clock_->NowNs(),
+                           .request = arrow::Buffer::FromString(std::string(request))};
+      AddLocked(std::move(queued));
+    } else {
+      pending_bytes_ += bytes;
+      ++pending_requests_;
+    }
+  }
+  if (log_ == nullptr) {
+    done(Status::OK());
+    Changed();
+    return Status::OK();
+  }
+  const auto give_up = [this, bytes] {
+    MutexLock lock(&mutex_);
+    pending_bytes_ -= bytes;
+    --pending_requests_;
+  };
+  const Status appended = log_->Append(MakeQueueEntry(kind, rows, request), [this, give_up, done = std::move(done)](Result<Lsn> lsn) {
+    if (!lsn.ok()) give_up();
+    done(lsn.status());
+    if (lsn.ok()) Changed();
+  });
+  if (!appended.ok()) give_up();
+  return appended;
+}
+
+bool ExportQueue::TakeLocked(const BatchLimits& limits, bool flush, ExportBatch* batch, int64_t* due_ns) {
+  *due_ns = kNever;
+  next_waiting_ = std::max(next_waiting_, first_);
+  while (next_waiting_ - first_ < slots_.size() && At(next_waiting_).place != Place::kWaiting) ++next_waiting_;
+  const uint64_t end = first_ + slots_.size();
+  if (next_waiting_ == end || !window_->InReach(next_waiting_)) return false;
+  const Slot& oldest = At(next_waiting_);
+  int64_t rows = 0, bytes = 0;
+  std::vector<uint64_t> numbers;
+  bool full = false;
+  for (uint64_t number = next_waiting_; number < end && window_->InReach(number); ++number) {
+    const Slot& slot = At(number);
+    if (slot.place != Place::kWaiting || slot.request.kind != oldest.request.kind) continue;
+    full = !numbers.empty() && (rows + slot.request.rows > limits.rows_max || bytes + slot.request.bytes > limits.bytes_max);
+    if (full) break;
+    numbers.push_back(number);
+    rows += slot.request.rows;
+    bytes += slot.request.bytes;
+    full = rows >= limits.rows_max || bytes >= limits.bytes_max;
+    if (full) break;
+  }
+  const int64_t due = oldest.came_ns + limits.flush_interval_ns;
+  if (!full && !flush && clock_->MonotonicNs() < due) {
+    *due_ns = due;
+    return false;
+  }
+  for (const uint64_t number : numbers) {
+    Slot& slot = At(number);
+    slot.place = Place::kTaken;
+    batch->requests.push_back(slot.request);
+  }
+  batch->rows = rows;
+  batch->bytes = bytes;
+  return true;
+}
+
+Result<std::optional<ExportBatch>> ExportQueue::Take(const BatchLimits& limits, bool flush, int64_t* due_ns) {
+  ExportBatch batch;
+  {
+    MutexLock lock(&mutex_);
+    if (closed_) return MakeError(ErrorKind::kUnavailable, "the export queue is closed");
+    if (!TakeLocked(limits, flush, &batch, due_ns)) return std::nullopt;
+  }
+  const Status loaded = Load(&batch);
+  if (loaded.ok()) return batch;
+  GiveBack(batch.requests);
+  return WithContext(loaded, "reading the export queue " + options_.directory);
+}
+
+/// Fetches from the log what memory does not hold.
+Status ExportQueue::Load(ExportBatch* batch) {
+  const auto missing = [](const QueuedRequest& request) { return request.request == nullptr; };
+  const auto first = std::find_if(batch->requests.begin(), batch->requests.end(), missing);
+  if (first == batch->requests.end()) return Status::OK();
+  uint64_t last = first->number;
+  for (const QueuedRequest& request : batch->requests) last = missing(request) ? request.number : last;
+  auto next = first;
+  return log_->Read(Lsn(first->number - 1), Lsn(last), [&](const wal::LoggedEntry& entry) {
+    while (next != batch->requests.end() && next->number < entry.lsn.value) ++next;
+    if (next == batch->requests.end() || next->number != entry.lsn.value) return Status::OK();
+    SHEAF_ASSIGN_OR_RETURN(const QueuedRequest read, ReadQueueEntry(entry.entry));
+    // Copied: the payload is a slice of a larger piece of the log.
+    next->request = arrow::Buffer::FromString(read.request->ToString());
+    return Status::OK();
+  });
+}
+
+void ExportQueue::WriteProgress() {
+  if (progress_ == nullptr) return;
+  const Status written = progress_->Write();
+  if (!written.ok() && !std::exchange(progress_failed_, true)) {
+    LogError("export.progress_not_written", {{"error", written.ToString()}, {"effect", "after a restart requests may be sent twice"}});
+  }
+  if (written.ok()) progress_failed_ = false;
+}
+
+void ExportQueue::NoteBegun(std::span<const QueuedRequest> requests) {
+  MutexLock lock(&mutex_);
+  for (const QueuedRequest& request : requests) window_->Begin(request.number);
+  WriteProgress();
+}
+
+void ExportQueue::NoteNotTaken(std::span<const QueuedRequest> requests) {
+  MutexLock lock(&mutex_);
+  for (const QueuedRequest& request : requests) {
+    if (!request.perhaps_sent) window_->Undo(request.number);
+  }
+  WriteProgress();
+}
+
+void ExportQueue::NoteDelivered(std::span<const QueuedRequest> requests) {
+  {
+    MutexLock lock(&mutex_);
+    for (const QueuedRequest& request : requests) {
+      Slot& slot = At(request.number);
+      SHEAF_CHECK(slot.place == Place::kTaken);
+      slot.place = Place::kDelivered;
+      --requests_;
+      rows_ -= request.rows;
+      bytes_ -= request.bytes;
+      delivered_bytes_ += request.bytes;
+      if (slot.request.request != nullptr) memory_bytes_ -= request.bytes;
+      slot.request.request = nullptr;
+      window_->Deliver(request.number);
+    }
+    WriteProgress();
+    PopDelivered();
+  }
+  Changed();
+  TruncateIfWorthwhile();
+}
+
+void ExportQueue::PopDelivered() {
+  while (!slots_.empty() && first_ <= window_->through()) {
+    slots_.pop_front();
+    ++first_;
+  }
+}
+
+void ExportQueue::GiveBack(std::span<const QueuedRequest> requests) {
+  {
+    MutexLock lock(&mutex_);
+    for (const QueuedRequest& request : requests) {
+      Slot& slot = At(request.number);
+      slot.place = Place::kWaiting;
+      slot.request.perhaps_sent = request.perhaps_sent;
+      next_waiting_ = std::min(next_waiting_, request.number);
+    }
+  }
+  Changed();
+}
+
+void ExportQueue::TruncateIfWorthwhile() {
+  if (log_ == nullptr || truncating_.exchange(true)) return;
+  std::optional<uint64_t> through;
+  {
+    MutexLock lock(&mutex_);
+    if (delivered_bytes_ >= segment_bytes_ / 2) {
+      through = window_->through();
+      delivered_bytes_ = 0;
+    }
+  }
+  if (through) {
+    const Status truncated = log_->TruncateThrough(Lsn(*through));
+    if (!truncated.ok()) LogWarn("export.log_not_truncated", {{"error", truncated.ToString()}});
+  }
+  truncating_ = false;
+}
+
+ExportQueueState ExportQueue::state() const {
+  MutexLock lock(&mutex_);
+  ExportQueueState state{.requests = requests_, .rows = rows_, .bytes = bytes_, .memory_bytes = memory_bytes_};
+  if (log_ != nullptr) state.disk_bytes = log_->disk_bytes();
+  const auto oldest = std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.place != Place::kDelivered; });
+  if (oldest != slots_.end()) state.oldest_time_ns = oldest->request.time_ns;
+  return state;
+}
+
+Status ExportQueue::Close() {
+  {
+    MutexLock lock(&mutex_);
+    if (std::exchange(closed_, true)) return Status::OK();
+  }
+  if (log_ == nullptr) return Status::OK();
+  Status status = log_->Close();
+  MutexLock lock(&mutex_);
+  const Status synced = progress_->Close();
+  return status.ok() ? synced : status;
+}
+
+}  // namespace sheaf::client

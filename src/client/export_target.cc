@@ -1,0 +1,228 @@
+#include "client/export_target.h"
+
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "client/http_client.h"
+#include "client/otlp_exporter.h"
+#include "client/otlp_response.h"
+#include "core/mutex.h"
+#include "wire/otlp_records.h"
+
+namespace sheaf::client {
+namespace {
+
+constexpr uint16_t kGrpcPort = 4317, kHttpPort = 4318;
+
+const char* GrpcPath(wire::OtlpRequest kind) {
+  switch (kind) {
+    case wire::OtlpRequest::kTraces: return "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    case wire::OtlpRequest::kLogs: return "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    case wire::OtlpRequest::kMetrics: break;
+  }
+  return "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+}
+
+/// Fills in what the server says of a request that it took. An answer that cannot be read is one that is lost.
+void ReadTaken(std::string_view bytes, ExportAnswer* answer) {
+  const Result<ExportResult> result = ReadOtlpResponse(bytes);
+  if (!result.ok()) {
+    answer->verdict = ExportVerdict::kLost;
+    answer->message = result.status().message();
+    return;
+  }
+  answer->rejected = result->rejected;
+  answer->message = result->message;
+}
+
+class GrpcTarget : public ExportTarget {
+ public:
+  GrpcTarget(std::unique_ptr<GrpcClient> client, ExportTargetOptions options)
+      : client_(std::move(client)), options_(std::move(options)), compression_(options_.compression) {}
+
+  ExportAnswer Send(const ExportRequest& request) override {
+    if (cancelled_) return {.verdict = ExportVerdict::kCancelled};
+    const wire::Encoding compression = compression_;
+    const GrpcClient::Reply reply = client_->Call(
+        {.path = GrpcPath(request.kind), .metadata = options_.headers, .compression = compression, .timeout = options_.timeout},
+        request.bytes);
+    ExportAnswer answer = AnswerOfGrpc(reply.end);
+    answer.sent_bytes = static_cast<int64_t>(request.bytes.size());
+    if (reply.end.ok()) ReadTaken(reply.message, &answer);
+    if (reply.end.code == GrpcCode::kUnimplemented && compression != wire::Encoding::kIdentity) {
+      // What is not implemented may be the compression: once more without.
+      compression_ = wire::Encoding::kIdentity;
+      answer.verdict = ExportVerdict::kLater;
+      answer.retry_after = std::chrono::milliseconds(0);
+    }
+    if (cancelled_ && answer.verdict == ExportVerdict::kLost) answer.verdict = ExportVerdict::kCancelled;
+    return answer;
+  }
+
+  void Cancel() override {
+    cancelled_ = true;
+    client_->CancelAll();
+  }
+
+ private:
+  const std::unique_ptr<GrpcClient> client_;
+  const ExportTargetOptions options_;
+  std::atomic<wire::Encoding> compression_;
+  std::atomic<bool> cancelled_ = false;
+};
+
+class HttpTarget : public ExportTarget {
+ public:
+  HttpTarget(const Url& url, ExportTargetOptions options) : url_(url), options_(std::move(options)) {}
+
+  ExportAnswer Send(const ExportRequest& request) override {
+    Result<std::unique_ptr<HttpClient>> client = Borrow();
+    if (!client.ok()) return {.verdict = ExportVerdict::kLater, .message = client.status().message()};
+    ExportAnswer answer = SendBy(client->get(), request);
+    GiveBack(*std::move(client));
+    return answer;
+  }
+
+  void Cancel() override { cancelled_ = true; }
+
+  /// A first client, to see early what is wrong with the options.
+  Status Prepare() {
+    SHEAF_ASSIGN_OR_RETURN(auto client, Borrow());
+    GiveBack(std::move(client));
+    return Status::OK();
+  }
+
+ private:
+  /// Each request under way has a connection of its own.
+  Result<std::unique_ptr<HttpClient>> Borrow() SHEAF_EXCLUDES(mutex_) {
+    {
+      MutexLock lock(&mutex_);
+      if (!idle_.empty()) {
+        auto client = std::move(idle_.back());
+        idle_.pop_back();
+        return client;
+      }
+    }
+    HttpClientOptions options;
+    options.connect_timeout = options_.connect_timeout;
+    options.response_timeout = options_.timeout;
+    options.attempts_max = 1;
+    options.response_bytes_max = int64_t{1} << 20;
+    options.ca_file = options_.ca_file;
+    options.cancelled = [this] { return cancelled_.load(); };
+    return HttpClient::Make(url_, std::move(options));
+  }
+
+  void GiveBack(std::unique_ptr<HttpClient> client) SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    idle_.push_back(std::move(client));
+  }
+
+  ExportAnswer SendBy(HttpClient* client, const ExportRequest& request) const {
+    HttpRequest http{.target = std::string("/v1/") + wire::OtlpSignalName(request.kind),
+                     .headers = {{"content-type", "application/x-protobuf"}}};
+    if (options_.compression == wire::Encoding::kIdentity) {
+      http.body = request.bytes;
+    } else {
+      Result<std::string> compressed = wire::Compress(options_.compression, request.bytes);
+      if (!compressed.ok()) return {.verdict = ExportVerdict::kLater, .message = compressed.status().message()};
+      http.body = *std::move(compressed);
+      http.headers.emplace_back("content-encoding", wire::EncodingName(options_.compression));
+    }
+    http.headers.insert(http.headers.end(), options_.headers.begin(), options_.headers.end());
+    ExportAnswer answer{.sent_bytes = static_cast<int64_t>(http.body.size())};
+    const Result<HttpResponse> response = client->Send(http);
+    if (!response.ok()) {
+      const bool cancelled = KindOf(response.status()) == ErrorKind::kCancelled;
+      answer.verdict = cancelled                     ? ExportVerdict::kCancelled
+                       : client->may_have_arrived() ? ExportVerdict::kLost
+                                                     : ExportVerdict::kLater;
+      answer.message = response.status().message();
+      return answer;
+    }
+    answer.verdict = VerdictOfHttp(response->status);
+    if (answer.verdict == ExportVerdict::kTaken) {
+      ReadTaken(response->body, &answer);
+      return answer;
+    }
+    answer.message = ErrorOfResponse(*response).message();
+    const std::string_view retry_after = response->header("retry-after");
+    if (!retry_after.empty()) answer.retry_after = ParseRetryAfter(retry_after);
+    return answer;
+  }
+
+  const Url url_;
+  const ExportTargetOptions options_;
+  std::atomic<bool> cancelled_ = false;
+  Mutex mutex_;
+  std::vector<std::unique_ptr<HttpClient>> idle_ SHEAF_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+ExportAnswer AnswerOfGrpc(const GrpcEnd& end) {
+  ExportAnswer answer;
+  if (end.ok()) return answer;
+  answer.message = fmt::format("{}: {}", GrpcCodeName(end.code), end.message);
+  if (end.retry_after_ms) answer.retry_after = std::chrono::milliseconds(*end.retry_after_ms);
+  if (!end.from_server) {
+    answer.verdict = end.perhaps_processed ? ExportVerdict::kLost : ExportVerdict::kLater;
+    return answer;
+  }
+  switch (end.code) {
+    // The server's way to say that it gave up, or lost sight: part of the work may be done.
+    case GrpcCode::kCancelled:
+    case GrpcCode::kDeadlineExceeded:
+    case GrpcCode::kAborted:
+    case GrpcCode::kDataLoss: answer.verdict = ExportVerdict::kLost; break;
+    case GrpcCode::kUnavailable:
+    case GrpcCode::kOutOfRange: answer.verdict = ExportVerdict::kLater; break;
+    // With RetryInfo a server that is full, without a request that is too large.
+    case GrpcCode::kResourceExhausted:
+      answer.verdict = end.retry_after_ms ? ExportVerdict::kLater : ExportVerdict::kTooLarge;
+      break;
+    default: answer.verdict = ExportVerdict::kRefused;
+  }
+  return answer;
+}
+
+ExportVerdict VerdictOfHttp(int status) {
+  if (status / 100 == 2) return ExportVerdict::kTaken;
+  switch (status) {
+    case 413: return ExportVerdict::kTooLarge;
+    case 429:
+    case 503: return ExportVerdict::kLater;
+    // Of a gateway that lost sight of the server behind it.
+    case 502:
+    case 504: return ExportVerdict::kLost;
+    default: return ExportVerdict::kRefused;
+  }
+}
+
+Result<std::unique_ptr<ExportTarget>> MakeExportTarget(std::string_view address, const ExportTargetOptions& options) {
+  if (options.compression == wire::Encoding::kDeflate) return MakeError(ErrorKind::kInvalid, "compression is none, gzip or zstd");
+  for (const std::string_view later : {"flight://", "flights://", "otap://", "otaps://"}) {
+    if (!address.starts_with(later)) continue;
+    return MakeError(ErrorKind::kUnsupported, "'{}': sending to {} is not there yet; send OTLP, to grpc:// or http://", address,
+                     later.starts_with("flight") ? "Flight" : "OTel-Arrow");
+  }
+  const bool grpcs = address.starts_with("grpcs://");
+  if (grpcs || address.starts_with("grpc://")) {
+    const std::string as_http = (grpcs ? "https://" : "http://") + std::string(address.substr(address.find("://") + 3));
+    const Result<Url> url = ParseUrl(as_http, kGrpcPort);
+    if (!url.ok()) return MakeError(ErrorKind::kInvalid, "'{}': {}", address, url.status().message());
+    SHEAF_ASSIGN_OR_RETURN(auto client,
+                           GrpcClient::Make(*url, {.connect_timeout = options.connect_timeout, .ca_file = options.ca_file}));
+    return std::make_unique<GrpcTarget>(std::move(client), options);
+  }
+  if (!address.starts_with("http://") && !address.starts_with("https://")) {
+    return MakeError(ErrorKind::kInvalid, "'{}' is no address to send to; write grpc://HOST:4317 or http://HOST:4318", address);
+  }
+  SHEAF_ASSIGN_OR_RETURN(const Url url, ParseUrl(address, kHttpPort));
+  auto target = std::make_unique<HttpTarget>(url, options);
+  SHEAF_RETURN_NOT_OK(target->Prepare());
+  return target;
+}
+
+}  // namespace sheaf::client

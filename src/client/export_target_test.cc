@@ -1,0 +1,90 @@
+#include "client/export_target.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "client/grpc_server_testing.h"
+
+namespace sheaf::client {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+std::unique_ptr<ExportTarget> Target(const ScriptedGrpcServer& server, wire::Encoding compression = wire::Encoding::kGzip) {
+  return MakeExportTarget(fmt::format("grpc://127.0.0.1:{}", server.port()), {.compression = compression}).ValueOrDie();
+}
+
+TEST(ExportTarget, CodesOfGrpcAreWhatOtlpMakesOfThem) {
+  const auto verdict = [](GrpcCode code, bool retry_info = false) {
+    return AnswerOfGrpc({.code = code, .retry_after_ms = retry_info ? std::optional<int64_t>(100) : std::nullopt, .from_server = true}).verdict;
+  };
+  EXPECT_EQ(verdict(GrpcCode::kOk), ExportVerdict::kTaken);
+  for (const GrpcCode code : {GrpcCode::kUnavailable, GrpcCode::kOutOfRange}) EXPECT_EQ(verdict(code), ExportVerdict::kLater);
+  for (const GrpcCode code : {GrpcCode::kCancelled, GrpcCode::kDeadlineExceeded, GrpcCode::kAborted, GrpcCode::kDataLoss}) {
+    EXPECT_EQ(verdict(code), ExportVerdict::kLost);
+  }
+  for (const GrpcCode code : {GrpcCode::kUnknown, GrpcCode::kInvalidArgument, GrpcCode::kNotFound, GrpcCode::kAlreadyExists,
+                              GrpcCode::kPermissionDenied, GrpcCode::kUnauthenticated, GrpcCode::kFailedPrecondition,
+                              GrpcCode::kUnimplemented, GrpcCode::kInternal}) {
+    EXPECT_EQ(verdict(code), ExportVerdict::kRefused);
+  }
+  EXPECT_EQ(verdict(GrpcCode::kResourceExhausted), ExportVerdict::kTooLarge);
+  EXPECT_EQ(verdict(GrpcCode::kResourceExhausted, true), ExportVerdict::kLater);
+  EXPECT_EQ(AnswerOfGrpc({.code = GrpcCode::kUnavailable, .perhaps_processed = true}).verdict, ExportVerdict::kLost);
+  EXPECT_EQ(AnswerOfGrpc({.code = GrpcCode::kUnavailable}).verdict, ExportVerdict::kLater);
+}
+
+TEST(ExportTarget, CodesOfHttpAreWhatOtlpMakesOfThem) {
+  for (const int status : {200, 202}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kTaken);
+  for (const int status : {429, 503}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kLater);
+  for (const int status : {502, 504}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kLost);
+  for (const int status : {400, 401, 403, 404, 500, 501, 302}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kRefused);
+  EXPECT_EQ(VerdictOfHttp(413), ExportVerdict::kTooLarge);
+}
+
+TEST(ExportTarget, PartialSuccessIsRead) {
+  ScriptedGrpcServer server({{.reply = std::string("\x0a\x08\x08\x03\x12\x04") + "ids!"}, {.reply = "\x0a\x7f"}});
+  const auto target = Target(server);
+  const ExportRequest request{.kind = wire::OtlpRequest::kLogs, .rows = 5, .bytes = "x"};
+  ExportAnswer answer = target->Send(request);
+  EXPECT_EQ(answer.verdict, ExportVerdict::kTaken);
+  EXPECT_EQ(answer.rejected, 3);
+  EXPECT_EQ(answer.message, "ids!");
+  EXPECT_EQ(target->Send(request).verdict, ExportVerdict::kLost) << "it cannot be read";
+  EXPECT_EQ(server.requests()[0].path, "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
+}
+
+TEST(ExportTarget, ServerWithoutTheCompressionIsSentPlainRequests) {
+  ScriptedGrpcServer server([](const auto& request) { return ScriptedAnswer{.code = request.compressed ? 12 : 0}; });
+  const auto target = Target(server, wire::Encoding::kZstd);
+  ExportAnswer answer = target->Send({.bytes = "x"});
+  EXPECT_EQ(answer.verdict, ExportVerdict::kLater);
+  EXPECT_EQ(answer.retry_after, milliseconds(0));
+  EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kTaken);
+}
+
+TEST(ExportTarget, CancelEndsWhatIsUnderWay) {
+  ScriptedGrpcServer server(std::vector<ScriptedAnswer>{{.what = ScriptedAnswer::kHang}});
+  const auto target = Target(server);
+  std::thread waiting([&] { EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kCancelled); });
+  while (server.requests().empty()) std::this_thread::yield();
+  target->Cancel();
+  waiting.join();
+}
+
+TEST(ExportTarget, AddressesSayWhatIsSpokenThere) {
+  for (const char* address : {"grpc://h", "grpcs://h:1", "http://h", "https://h:1/base"}) {
+    EXPECT_TRUE(MakeExportTarget(address, {}).ok()) << address;
+  }
+  for (const char* address : {"h:4317", "ftp://h", "grpc://", "grpc://h:0", "http://h:x"}) {
+    EXPECT_EQ(KindOf(MakeExportTarget(address, {}).status()), ErrorKind::kInvalid) << address;
+  }
+  const Status flight = MakeExportTarget("flight://h:1", {}).status();
+  EXPECT_EQ(KindOf(flight), ErrorKind::kUnsupported);
+  EXPECT_THAT(flight.message(), HasSubstr("not there yet"));
+}
+
+}  // namespace
+}  // namespace sheaf::client

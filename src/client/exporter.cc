@@ -1,0 +1,308 @@
+#include "client/exporter.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "client/split_request.h"
+#include "core/log.h"
+#include "decode/encoder.h"
+#include "wire/otlp_records.h"
+
+namespace sheaf::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+wire::OtlpRequest KindOfSignal(decode::Signal signal) {
+  switch (signal) {
+    case decode::Signal::kTraces: return wire::OtlpRequest::kTraces;
+    case decode::Signal::kLogs: return wire::OtlpRequest::kLogs;
+    default: return wire::OtlpRequest::kMetrics;
+  }
+}
+
+std::string_view BytesOf(const QueuedRequest& request) {
+  return {reinterpret_cast<const char*>(request.request->data()), static_cast<size_t>(request.request->size())};
+}
+
+}  // namespace
+
+Exporter::Exporter(ExporterOptions options, std::unique_ptr<ExportTarget> target)
+    : options_(std::move(options)), target_(std::move(target)), random_(options_.jitter_seed) {}
+
+Result<std::unique_ptr<Exporter>> Exporter::Open(ExporterOptions options, std::unique_ptr<ExportTarget> target) {
+  std::unique_ptr<Exporter> exporter(new Exporter(std::move(options), std::move(target)));
+  const ExporterOptions& given = exporter->options_;
+  ExportQueueReport report;
+  SHEAF_ASSIGN_OR_RETURN(exporter->queue_, ExportQueue::Open(given.queue, given.files, given.clock, &report));
+  exporter->queue_->OnChange([raw = exporter.get()] { raw->Wake(); });
+  if (report.progress_lost) {
+    LogWarn("export.progress_lost", {{"target", given.name}, {"queue", given.queue.directory}, {"effect", "what is sent again is counted as perhaps sent twice"}});
+  }
+  LogInfo("export.opened", {{"target", given.name}, {"queued_requests", report.requests}, {"queued_rows", report.rows},
+                            {"perhaps_sent_requests", report.perhaps_sent}});
+  for (int i = 0; i < given.senders; ++i) {
+    exporter->senders_.emplace_back([raw = exporter.get(), seed = given.jitter_seed + static_cast<uint64_t>(i)] { raw->Run(seed); });
+  }
+  return exporter;
+}
+
+Exporter::~Exporter() {
+  if (queue_ == nullptr) return;
+  const Status stopped = Stop(milliseconds(0));
+  if (!stopped.ok()) LogError("export.stop_failed", {{"target", options_.name}, {"error", stopped.ToString()}});
+}
+
+Status Exporter::Enqueue(wire::OtlpRequest kind, std::string_view request, Done done) {
+  {
+    MutexLock lock(&mutex_);
+    if (stopping_) return MakeError(ErrorKind::kUnavailable, "the exporter to {} is stopping", options_.name);
+  }
+  SHEAF_ASSIGN_OR_RETURN(const int64_t rows, wire::CountOtlpRecords(kind, request));
+  return queue_->Enqueue(kind, rows, request, std::move(done));
+}
+
+Status Exporter::Enqueue(decode::Signal signal, const arrow::RecordBatch& rows, Done done) {
+  std::string request;
+  SHEAF_RETURN_NOT_OK(decode::EncodeRequest(signal, rows, &request, static_cast<size_t>(wal::kPayloadBytesMax)));
+  return Enqueue(KindOfSignal(signal), request, std::move(done));
+}
+
+void Exporter::Wake() {
+  MutexLock lock(&mutex_);
+  ++changes_;
+  wake_.NotifyAll();
+}
+
+bool Exporter::ended() const {
+  MutexLock lock(&mutex_);
+  return ended_;
+}
+
+// --- Sending ---
+
+void Exporter::Run(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Backoff trouble(options_.retry, &random);  // With the queue itself.
+  for (;;) {
+    uint64_t seen = 0;
+    bool flush = false;
+    {
+      MutexLock lock(&mutex_);
+      if (ended_) return;
+      seen = changes_;
+      flush = flushing_ > 0;
+    }
+    int64_t due_ns = 0;
+    const Result<std::optional<ExportBatch>> batch = queue_->Take(options_.batch, flush, &due_ns);
+    if (!batch.ok()) {
+      LogError("export.queue_unreadable", {{"target", options_.name}, {"error", batch.status().ToString()}});
+      if (!Pause(trouble.Next(std::nullopt))) return;
+    } else if (*batch) {
+      Deliver(**batch, &random);
+    } else {
+      MutexLock lock(&mutex_);
+      if (ended_) return;
+      if (changes_ != seen || (flushing_ > 0) != flush) continue;
+      const int64_t wait_ns = due_ns == INT64_MAX ? INT64_MAX : due_ns - options_.clock->MonotonicNs();
+      if (wait_ns == INT64_MAX) {
+        wake_.Wait(&mutex_);
+      } else if (wait_ns > 0) {
+        wake_.WaitFor(&mutex_, std::chrono::nanoseconds(wait_ns));
+      }
+    }
+  }
+}
+
+Result<int> Exporter::SendDue(bool flush) {
+  for (int batches = 0;; ++batches) {
+    int64_t due_ns = 0;
+    SHEAF_ASSIGN_OR_RETURN(const std::optional<ExportBatch> batch, queue_->Take(options_.batch, flush, &due_ns));
+    if (!batch || ended()) return batches;
+    Deliver(*batch, &random_);
+  }
+}
+
+void Exporter::Deliver(const ExportBatch& batch, std::mt19937_64* random) {
+  std::string joined;
+  if (batch.requests.size() > 1) {
+    joined.reserve(static_cast<size_t>(batch.bytes));
+    for (const QueuedRequest& request : batch.requests) joined.append(BytesOf(request));
+  }
+  const std::string_view bytes = batch.requests.size() > 1 ? std::string_view(joined) : BytesOf(batch.requests[0]);
+  Parcel parcel{.request = {.kind = batch.requests[0].kind, .rows = batch.rows, .bytes = bytes}, .requests = batch.requests};
+  std::string reason;
+  Outcome outcome = SendUntilDecided(&parcel, &reason, random);
+  const bool failed = outcome == Outcome::kRefused || outcome == Outcome::kTooLarge;
+  if (failed && parcel.requests.size() > 1) {
+    for (const QueuedRequest& request : parcel.requests) {
+      Deliver({.requests = {request}, .rows = request.rows, .bytes = request.bytes}, random);
+    }
+    return;
+  }
+  if (outcome == Outcome::kTooLarge) outcome = SendInPieces(parcel, &reason, random);
+  if (outcome == Outcome::kLeft) return queue_->GiveBack(parcel.requests);
+  if (outcome != Outcome::kDone) Refuse(parcel.requests[0], reason);
+  queue_->NoteDelivered(parcel.requests);
+}
+
+Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random) {
+  Backoff backoff(options_.retry, random);
+  for (int attempt = 0;; ++attempt) {
+    if (ended()) return Outcome::kLeft;
+    queue_->NoteBegun(parcel->requests);
+    if (attempt > 0) ++counters_.retries;
+    const ExportAnswer answer = target_->Send(parcel->request);
+    counters_.sent_bytes += answer.sent_bytes;
+    if (answer.verdict == ExportVerdict::kTaken) {
+      CountTaken(*parcel, answer);
+      return Outcome::kDone;
+    }
+    if (answer.verdict == ExportVerdict::kLost || answer.verdict == ExportVerdict::kCancelled) {
+      for (QueuedRequest& each : parcel->requests) each.perhaps_sent = true;
+    } else if (!parcel->part) {
+      queue_->NoteNotTaken(parcel->requests);
+    }
+    *reason = answer.message;
+    {
+      MutexLock lock(&mutex_);
+      last_error_ = answer.message;
+    }
+    if (answer.verdict == ExportVerdict::kRefused) return Outcome::kRefused;
+    if (answer.verdict == ExportVerdict::kTooLarge) return Outcome::kTooLarge;
+    if (answer.verdict == ExportVerdict::kCancelled) return Outcome::kLeft;
+    const milliseconds wait = backoff.Next(answer.retry_after);
+    if (attempt == 0) {
+      LogWarn("export.retry",
+              {{"target", options_.name}, {"rows", parcel->request.rows}, {"error", answer.message}, {"wait_ms", wait.count()}});
+    }
+    if (!Pause(wait)) return Outcome::kLeft;
+  }
+}
+
+Exporter::Outcome Exporter::SendInPieces(const Parcel& whole, std::string* reason, std::mt19937_64* random) {
+  if (whole.request.rows <= 1) return Outcome::kTooLarge;
+  const Result<std::vector<RequestPiece>> pieces = SplitRequest(whole.request.kind, whole.request.bytes);
+  if (!pieces.ok()) {
+    *reason = fmt::format("{}; in pieces: {}", *reason, pieces.status().message());
+    return Outcome::kRefused;
+  }
+  for (const RequestPiece& piece : *pieces) {
+    Parcel parcel{.request = {.kind = whole.request.kind, .rows = piece.rows, .bytes = piece.bytes}, .requests = whole.requests, .part = true};
+    Outcome outcome = SendUntilDecided(&parcel, reason, random);
+    if (outcome == Outcome::kTooLarge) outcome = SendInPieces(parcel, reason, random);
+    if (outcome == Outcome::kLeft) return outcome;
+    if (outcome == Outcome::kDone) continue;
+    counters_.refused_rows += piece.rows;
+    LogError("export.refused", {{"target", options_.name}, {"rows", piece.rows}, {"reason", *reason}});
+  }
+  return Outcome::kDone;
+}
+
+void Exporter::CountTaken(const Parcel& parcel, const ExportAnswer& answer) {
+  ++counters_.sent_requests;
+  const int64_t rejected = std::min(answer.rejected, parcel.request.rows);
+  counters_.sent_rows += parcel.request.rows - rejected;
+  counters_.rejected_rows += rejected;
+  for (const QueuedRequest& each : parcel.requests) {
+    if (each.perhaps_sent) counters_.perhaps_twice_rows += parcel.part ? parcel.request.rows : each.rows;
+  }
+  if (rejected > 0) {
+    LogWarn("export.rejected", {{"target", options_.name}, {"rows", rejected}, {"reason", answer.message}});
+  }
+  MutexLock lock(&mutex_);
+  last_error_.clear();
+}
+
+void Exporter::Refuse(const QueuedRequest& request, const std::string& reason) {
+  counters_.refused_rows += request.rows;
+  LogError("export.refused", {{"target", options_.name},
+                              {"signal", wire::OtlpSignalName(request.kind)},
+                              {"rows", request.rows},
+                              {"bytes", request.bytes},
+                              {"reason", reason}});
+}
+
+bool Exporter::Pause(milliseconds wait) {
+  if (options_.pause) {
+    options_.pause(wait);
+    return !ended();
+  }
+  const int64_t end_ns = options_.clock->MonotonicNs() + wait.count() * 1'000'000;
+  MutexLock lock(&mutex_);
+  while (!ended_) {
+    const int64_t left_ns = end_ns - options_.clock->MonotonicNs();
+    if (left_ns <= 0) return true;
+    wake_.WaitFor(&mutex_, std::chrono::nanoseconds(left_ns));
+  }
+  return false;
+}
+
+// --- Ends ---
+
+bool Exporter::Flush(milliseconds timeout) {
+  const int64_t end_ns = options_.clock->MonotonicNs() + timeout.count() * 1'000'000;
+  MutexLock lock(&mutex_);
+  ++flushing_;
+  wake_.NotifyAll();
+  bool delivered = false;
+  for (;;) {
+    const uint64_t seen = changes_;
+    mutex_.Unlock();
+    delivered = queue_->state().requests == 0;
+    mutex_.Lock();
+    const int64_t left_ns = end_ns - options_.clock->MonotonicNs();
+    if (delivered || left_ns <= 0 || ended_) break;
+    if (changes_ == seen) wake_.WaitFor(&mutex_, std::chrono::nanoseconds(left_ns));
+  }
+  --flushing_;
+  return delivered;
+}
+
+Status Exporter::Stop(milliseconds drain) {
+  {
+    MutexLock lock(&mutex_);
+    if (std::exchange(stopped_, true)) return stop_status_;
+    stopping_ = true;
+  }
+  if (options_.senders > 0) Flush(drain);
+  {
+    MutexLock lock(&mutex_);
+    ended_ = true;
+    wake_.NotifyAll();
+  }
+  target_->Cancel();
+  for (std::thread& sender : senders_) sender.join();
+  const ExportQueueState left = queue_->state();
+  Status status = queue_->Close();
+  if (options_.queue.directory.empty() && left.requests > 0) {
+    counters_.dropped_rows += left.rows;
+    status = MakeError(ErrorKind::kUnavailable, "{} rows could not be sent to {} in time and are lost; a queue with a folder keeps them",
+                       left.rows, options_.name);
+  }
+  LogInfo("export.stopped", {{"target", options_.name}, {"left_requests", left.requests}, {"left_rows", left.rows}});
+  MutexLock lock(&mutex_);
+  stop_status_ = status;
+  return status;
+}
+
+ExporterStats Exporter::stats() const {
+  ExporterStats stats;
+  stats.queue = queue_->state();
+  if (stats.queue.oldest_time_ns > 0) {
+    stats.oldest_age_ms = std::max<int64_t>(0, (options_.clock->NowNs() - stats.queue.oldest_time_ns) / 1'000'000);
+  }
+  stats.sent_requests = counters_.sent_requests;
+  stats.sent_rows = counters_.sent_rows;
+  stats.sent_bytes = counters_.sent_bytes;
+  stats.retries = counters_.retries;
+  stats.rejected_rows = counters_.rejected_rows;
+  stats.refused_rows = counters_.refused_rows;
+  stats.dropped_rows = counters_.dropped_rows;
+  stats.perhaps_twice_rows = counters_.perhaps_twice_rows;
+  MutexLock lock(&mutex_);
+  stats.last_error = last_error_;
+  return stats;
+}
+
+}  // namespace sheaf::client

@@ -1,0 +1,142 @@
+/// Sends telemetry to a server and does not lose it: batches, a bounded queue, durable where it has a folder, retries for as long as it
+/// takes, and figures of all of it.
+///
+///   auto target = MakeExportTarget("grpc://collector:4317", {});
+///   auto exporter = Exporter::Open({.name = "collector", .queue = {.directory = "queue"}}, *std::move(target));
+///   (*exporter)->Enqueue(wire::OtlpRequest::kTraces, request, [](Status taken) { … });
+///   (*exporter)->Stop(std::chrono::seconds(10));
+///
+/// What is handed in are OTLP requests; neighbours of one kind are joined into batches as they are, since the bytes of two requests,
+/// one after the other, are one request. A batch that the server refuses is sent again request by request, and one that is too large
+/// in halves, so that one bad record takes no others with it.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <arrow/record_batch.h>
+
+#include "client/export_queue.h"
+#include "client/export_target.h"
+#include "client/retry.h"
+#include "core/mutex.h"
+#include "core/status.h"
+#include "decode/schemas.h"
+#include "io/clock.h"
+#include "io/posix.h"
+
+namespace sheaf::client {
+
+struct ExporterOptions {
+  std::string name;           // In logs and figures: where it sends to.
+  ExportQueueOptions queue;
+  BatchLimits batch;
+  RetryOptions retry;
+  int senders = 4;            // Requests under way at once; 0: none but what SendDue() sends, for tests.
+  uint64_t jitter_seed = 1;
+  io::FileSystem* files = io::PosixFileSystem();
+  io::Clock* clock = io::SystemClock();
+  /// Waits before another attempt; empty: really waits, until Stop() runs out of patience.
+  std::function<void(std::chrono::milliseconds)> pause;
+};
+
+/// Figures since the start. Rows are spans, log records or data points.
+struct ExporterStats {
+  ExportQueueState queue;
+  int64_t oldest_age_ms = 0;         // Of what is queued.
+  int64_t sent_requests = 0, sent_rows = 0, sent_bytes = 0;  // Taken by the server; bytes after compression, of all attempts.
+  int64_t retries = 0;               // Attempts after the first.
+  int64_t rejected_rows = 0;         // Left out by the server, which took the rest (partial success).
+  int64_t refused_rows = 0;          // Of requests that the server will never take; the reason is logged.
+  int64_t dropped_rows = 0;          // In memory at the end, without a folder.
+  int64_t perhaps_twice_rows = 0;    // Sent again after their answer was lost, by either side's death too: OTLP cannot tell.
+  std::string last_error;            // Of the last attempt that failed; empty once one went well.
+};
+
+/// Thread-safe.
+class Exporter {
+ public:
+  using Done = ExportQueue::Done;
+
+  /// Opens the queue, and begins to send what it holds of an earlier life. Errors: those of ExportQueue::Open().
+  static Result<std::unique_ptr<Exporter>> Open(ExporterOptions options, std::unique_ptr<ExportTarget> target);
+  /// Stops at once: Stop(0).
+  ~Exporter();
+
+  /// Queues an OTLP request in protobuf. As ExportQueue::Enqueue(); further error: Invalid (its outer messages are no protobuf).
+  Status Enqueue(wire::OtlpRequest kind, std::string_view request, Done done);
+  /// Queues rows with decode::SignalSchema(signal). Further errors: those of decode::EncodeRequest().
+  Status Enqueue(decode::Signal signal, const arrow::RecordBatch& rows, Done done);
+  /// Whether a request of so many bytes would be refused now, and why.
+  Status Admit(int64_t bytes) const { return queue_->Admit(bytes); }
+
+  /// Sends what is queued without waiting for batches to fill; waits until all is delivered, at most so long. False: it is not.
+  bool Flush(std::chrono::milliseconds timeout) SHEAF_EXCLUDES(mutex_);
+
+  /// Takes nothing more, flushes for at most `drain`, ends what is under way, closes. With a folder the rest stays for the next start;
+  /// without one it is dropped, counted, and said (Unavailable). Further errors: those of closing the log. A second call returns the same.
+  Status Stop(std::chrono::milliseconds drain) SHEAF_EXCLUDES(mutex_);
+
+  ExporterStats stats() const SHEAF_EXCLUDES(mutex_);
+
+  /// Sends what is due, or with `flush` all that is queued, on this thread; returns the batches. Only with senders = 0.
+  Result<int> SendDue(bool flush);
+
+ private:
+  Exporter(ExporterOptions options, std::unique_ptr<ExportTarget> target);
+  void Run(uint64_t seed);
+  void Deliver(const ExportBatch& batch, std::mt19937_64* random);
+  enum class Outcome { kDone, kRefused, kTooLarge, kLeft };
+  /// What goes out in one piece.
+  struct Parcel {
+    ExportRequest request;
+    std::vector<QueuedRequest> requests;  // What its bytes are of.
+    bool part = false;                    // Of one request, whose other parts may be delivered already.
+  };
+  /// Sends until the server has decided, or the exporter stops (kLeft).
+  Outcome SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random);
+  Outcome SendInPieces(const Parcel& parcel, std::string* reason, std::mt19937_64* random);
+  void CountTaken(const Parcel& parcel, const ExportAnswer& answer);
+  void Refuse(const QueuedRequest& request, const std::string& reason);
+  bool Pause(std::chrono::milliseconds wait) SHEAF_EXCLUDES(mutex_);
+  void Wake() SHEAF_EXCLUDES(mutex_);
+  bool ended() const SHEAF_EXCLUDES(mutex_);
+
+  const ExporterOptions options_;
+  const std::unique_ptr<ExportTarget> target_;
+  std::unique_ptr<ExportQueue> queue_;
+  std::mt19937_64 random_;  // Of SendDue().
+
+  struct Counters {
+    std::atomic<int64_t> sent_requests{0}, sent_rows{0}, sent_bytes{0}, retries{0}, rejected_rows{0}, refused_rows{0}, dropped_rows{0},
+        perhaps_twice_rows{0};
+  };
+  Counters counters_;
+
+  mutable Mutex mutex_;
+  CondVar wake_;
+  uint64_t changes_ SHEAF_GUARDED_BY(mutex_) = 0;  // Of the queue.
+  int flushing_ SHEAF_GUARDED_BY(mutex_) = 0;      // Those who wait in Flush().
+  bool stopping_ SHEAF_GUARDED_BY(mutex_) = false; // Nothing more is taken.
+  bool ended_ SHEAF_GUARDED_BY(mutex_) = false;    // Nothing more is sent.
+  bool stopped_ SHEAF_GUARDED_BY(mutex_) = false;
+  Status stop_status_ SHEAF_GUARDED_BY(mutex_);
+  std::string last_error_ SHEAF_GUARDED_BY(mutex_);
+  std::vector<std::thread> senders_;
+};
+
+/// The figures of exporters, by name, as Prometheus text.
+std::string ExporterMetricsText(std::span<const std::pair<std::string, ExporterStats>> exporters);
+
+}  // namespace sheaf::client

@@ -1,0 +1,43 @@
+#include "client/split_request.h"
+
+#include <span>
+
+#include "decode/decoder.h"
+#include "decode/encoder.h"
+
+namespace sheaf::client {
+namespace {
+
+Result<decode::DecodeResult> Decode(wire::OtlpRequest kind, std::string_view request, decode::Decoder* decoder) {
+  const auto bytes = std::as_bytes(std::span(request));
+  switch (kind) {
+    case wire::OtlpRequest::kTraces: return decoder->Traces(bytes);
+    case wire::OtlpRequest::kLogs: return decoder->Logs(bytes);
+    case wire::OtlpRequest::kMetrics: break;
+  }
+  return decoder->Metrics(bytes);
+}
+
+}  // namespace
+
+Result<std::vector<RequestPiece>> SplitRequest(wire::OtlpRequest kind, std::string_view request) {
+  decode::Decoder decoder;
+  SHEAF_ASSIGN_OR_RETURN(const decode::DecodeResult decoded, Decode(kind, request, &decoder));
+  if (decoded.accepted < 2) return MakeError(ErrorKind::kInvalid, "a request of {} rows cannot be split", decoded.accepted);
+  std::vector<RequestPiece> pieces;
+  const auto add = [&](decode::Signal signal, const arrow::RecordBatch& rows) {
+    if (rows.num_rows() == 0) return Status::OK();
+    RequestPiece& piece = pieces.emplace_back();
+    piece.rows = rows.num_rows();
+    return decode::EncodeRequest(signal, rows, &piece.bytes);
+  };
+  // Metrics come as up to five tables: each is a piece, or two where there is no other.
+  for (const decode::TableBatch& table : decoded.batches) {
+    const int64_t half = decoded.batches.size() == 1 ? table.batch->num_rows() / 2 : table.batch->num_rows();
+    SHEAF_RETURN_NOT_OK(add(table.signal, *table.batch->Slice(0, half)));
+    SHEAF_RETURN_NOT_OK(add(table.signal, *table.batch->Slice(half)));
+  }
+  return pieces;
+}
+
+}  // namespace sheaf::client
