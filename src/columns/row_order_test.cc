@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include <arrow/array/array_dict.h>
@@ -16,6 +17,7 @@
 
 #include "columns/byte_values.h"
 #include "columns/random_testing.h"
+#include "columns/sort_keys.h"
 
 namespace sheaf::columns {
 namespace {
@@ -89,6 +91,48 @@ TEST(RowOrder, RefusesToSortByLists) {
   const auto schema = EveryType();
   const auto rows = RowUnion::Make(schema, {RandomBatch(schema, 3, &random)}).ValueOrDie();
   EXPECT_EQ(KindOf(SortRows(*rows, {schema->GetFieldIndex("numbers")}).status()), ErrorKind::kUnsupported);
+  const auto one = RowUnion::Make(schema, {RandomBatch(schema, 1, &random)}).ValueOrDie();  // Nothing is left to sort.
+  EXPECT_EQ(KindOf(SortRows(*one, {schema->GetFieldIndex("time"), schema->GetFieldIndex("numbers")}).status()), ErrorKind::kUnsupported);
+}
+
+/// A word of a key; each kind makes another part of the sorter work.
+uint64_t KeyOf(int kind, Random* random) {
+  switch (kind) {
+    case 0: return (*random)();                                                         // As random as ids.
+    case 1: return (*random)() % 50;                                                    // Long runs of equal ones.
+    case 2: return (*random)() % 1000 == 0 ? (*random)() : (*random)() % 100'000;       // All but a few close together.
+    case 3: return uint64_t{1} << ((*random)() % 64);                                   // Spread over all magnitudes.
+    case 4: return uint64_t{0xABCD} << 48 | (*random)() % 7 << 30 | (*random)() % 3;    // Equal in what is looked at first.
+    default: return 7;
+  }
+}
+
+TEST(RowOrder, SorterOfWordsAgreesWithAStableSortWhateverTheKeys) {
+  Random random(TestSeed());
+  for (int round = 0; round < 120; ++round) {
+    const size_t n = round < 12 ? static_cast<size_t>(round) : 1 + random() % (round % 10 == 0 ? 60'000 : 3'000);
+    std::vector<Keys> words(1 + random() % 3, Keys(n));
+    for (Keys& word : words) {
+      const int kind = static_cast<int>(random() % 6);
+      for (uint64_t& key : word) key = KeyOf(kind, &random);
+    }
+    std::vector<uint32_t> want(n);
+    std::iota(want.begin(), want.end(), 0u);
+    std::stable_sort(want.begin(), want.end(), [&](uint32_t a, uint32_t b) {
+      for (const Keys& word : words) {
+        if (word[a] != word[b]) return word[a] < word[b];
+      }
+      return false;
+    });
+    WordSorter sorter(static_cast<int64_t>(n));
+    for (const Keys& word : words) sorter.Add(word);
+    ASSERT_EQ(sorter.Order(), want) << n << " rows, " << words.size() << " words";
+
+    std::vector<uint32_t> order(n);
+    std::iota(order.begin(), order.end(), 0u);
+    for (auto word = words.rbegin(); word != words.rend(); ++word) StableSortBy(*word, &order);
+    ASSERT_EQ(order, want) << n << " rows, " << words.size() << " words, the last first";
+  }
 }
 
 struct Span {

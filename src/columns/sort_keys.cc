@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include <arrow/type_traits.h>
@@ -100,7 +101,12 @@ KeyWords FixedBytesKeys(const ColumnUnion& column, int64_t rows, size_t width) {
   out.words.assign((width + 7) / 8, Keys(static_cast<size_t>(rows), 0));
   EachRow(column, [&](const ColumnUnion::Piece& piece, int64_t i, size_t row) {
     const auto* bytes = reinterpret_cast<const char*>(piece.values) + i * static_cast<int64_t>(width);
-    for (size_t w = 0; w < out.words.size(); ++w) out.words[w][row] = BigEndian(bytes + w * 8, std::min<size_t>(8, width - w * 8));
+    size_t w = 0;
+    for (; (w + 1) * 8 <= width; ++w) {
+      std::memcpy(&out.words[w][row], bytes + w * 8, 8);
+      out.words[w][row] = __builtin_bswap64(out.words[w][row]);
+    }
+    if (w < out.words.size()) out.words[w][row] = BigEndian(bytes + w * 8, width - w * 8);
   });
   return out;
 }
@@ -211,40 +217,104 @@ Result<Keys> OneWord(const ColumnUnion& column, int64_t rows) {
   return std::move(keys.words.back());
 }
 
+Status CheckSortable(const ColumnUnion& column) {
+  SHEAF_ASSIGN_OR_RETURN(const auto no_rows, ColumnUnion::Make(column.type(), {}, arrow::default_memory_pool()));
+  return KeysOf(*no_rows, 0).status();
+}
+
 namespace {
 
-struct Entry {
-  uint64_t key;
-  uint32_t row;
-};
+constexpr size_t kFewRows = 24;          // Sorted by insertion.
+constexpr int kDigitBitsMax = 12;        // 4,096 counters stay in the nearest cache.
+constexpr int kSpareBits = 4;            // Beyond log2 of the rows: so that few of them agree in all bits looked at.
+
+void SortFew(std::span<KeyedRow> rows) {
+  for (size_t i = 1; i < rows.size(); ++i) {
+    const KeyedRow one = rows[i];
+    size_t at = i;
+    for (; at > 0 && one.key < rows[at - 1].key; --at) rows[at] = rows[at - 1];
+    rows[at] = one;
+  }
+}
+
+/// Sorts `from` into `to` by `bits` bits of key - low from `shift` on, which are at most kDigitBitsMax.
+void SortByDigit(std::span<const KeyedRow> from, std::span<KeyedRow> to, uint64_t low, int shift, int bits) {
+  std::array<uint32_t, size_t{1} << kDigitBitsMax> begin;
+  std::fill_n(begin.begin(), size_t{1} << bits, 0u);
+  const uint64_t mask = (uint64_t{1} << bits) - 1;
+  for (const KeyedRow& one : from) ++begin[((one.key - low) >> shift) & mask];
+  uint32_t sum = 0;
+  for (size_t digit = 0; digit <= mask; ++digit) sum += std::exchange(begin[digit], sum);
+  for (const KeyedRow& one : from) to[begin[((one.key - low) >> shift) & mask]++] = one;
+}
+
+/// Stable. `scratch` has the size of `rows`.
+void SortRun(std::span<KeyedRow> rows, std::span<KeyedRow> scratch) {
+  if (rows.size() <= kFewRows) return SortFew(rows);
+  uint64_t low = rows[0].key, high = low, last = low;
+  bool sorted = true;
+  for (const KeyedRow& one : rows) {
+    low = std::min(low, one.key);
+    high = std::max(high, one.key);
+    sorted &= one.key >= last;
+    last = one.key;
+  }
+  if (sorted) return;
+  const int all = std::bit_width(high - low);
+  const int bits = std::min(all, static_cast<int>(std::bit_width(rows.size())) + kSpareBits), rest = all - bits;
+  const int passes = (bits + kDigitBitsMax - 1) / kDigitBitsMax;
+  std::span<KeyedRow> from = rows, to = scratch;
+  for (int pass = 0, shift = rest; pass < passes; ++pass) {
+    const int digit = (bits - (shift - rest)) / (passes - pass);
+    SortByDigit(from, to, low, shift, digit);
+    shift += digit;
+    std::swap(from, to);
+  }
+  if (from.data() != rows.data()) std::copy(from.begin(), from.end(), rows.begin());
+  if (rest == 0) return;
+  for (size_t begin = 0, end; begin < rows.size(); begin = end) {  // At least 9 bits less to look at: see kSpareBits.
+    const uint64_t top = (rows[begin].key - low) >> rest;
+    for (end = begin + 1; end < rows.size() && (rows[end].key - low) >> rest == top;) ++end;
+    if (end - begin > 1) SortRun(rows.subspan(begin, end - begin), scratch.subspan(begin, end - begin));
+  }
+}
 
 }  // namespace
 
 void StableSortBy(const Keys& keys, std::vector<uint32_t>* order) {
-  if (order->empty()) return;
-  uint64_t low = std::numeric_limits<uint64_t>::max(), high = 0, last = 0;
-  bool sorted = true;
-  for (const uint32_t row : *order) {
-    low = std::min(low, keys[row]);
-    high = std::max(high, keys[row]);
-    sorted &= keys[row] >= last;
-    last = keys[row];
-  }
+  const bool sorted = std::is_sorted(order->begin(), order->end(), [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
   if (sorted) return;
-  constexpr int kDigitBits = 11;
-  constexpr uint64_t kDigits = uint64_t{1} << kDigitBits;
-  const int bits = std::bit_width(high - low);
-  std::vector<Entry> from(order->size()), to(order->size());
-  for (size_t i = 0; i < order->size(); ++i) from[i] = {keys[(*order)[i]] - low, (*order)[i]};
-  for (int shift = 0; shift < bits; shift += kDigitBits) {
-    std::array<uint32_t, kDigits> begin{};
-    for (const Entry& e : from) ++begin[(e.key >> shift) & (kDigits - 1)];
-    uint32_t sum = 0;
-    for (uint32_t& b : begin) sum += std::exchange(b, sum);
-    for (const Entry& e : from) to[begin[(e.key >> shift) & (kDigits - 1)]++] = e;
-    from.swap(to);
+  std::vector<KeyedRow> rows(order->size()), scratch(order->size());
+  for (size_t i = 0; i < order->size(); ++i) rows[i] = {keys[(*order)[i]], (*order)[i]};
+  SortRun(rows, scratch);
+  for (size_t i = 0; i < order->size(); ++i) (*order)[i] = rows[i].row;
+}
+
+WordSorter::WordSorter(int64_t rows)
+    : entries_(static_cast<size_t>(rows)), scratch_(entries_.size()), begins_(entries_.size()), ties_(rows > 1) {
+  for (size_t i = 0; i < entries_.size(); ++i) entries_[i].row = static_cast<uint32_t>(i);
+  if (rows > 0) begins_[0] = 1;
+}
+
+void WordSorter::Add(const Keys& keys) {
+  ties_ = false;
+  for (size_t begin = 0, end; begin < entries_.size(); begin = end) {
+    for (end = begin + 1; end < entries_.size() && begins_[end] == 0;) ++end;
+    if (end - begin == 1) continue;
+    for (size_t i = begin; i < end; ++i) entries_[i].key = keys[entries_[i].row];
+    SortRun(std::span(entries_).subspan(begin, end - begin), std::span(scratch_).subspan(begin, end - begin));
+    for (size_t i = begin + 1; i < end; ++i) {
+      const bool differs = entries_[i].key != entries_[i - 1].key;
+      begins_[i] = differs ? 1 : 0;
+      ties_ |= !differs;
+    }
   }
-  for (size_t i = 0; i < order->size(); ++i) (*order)[i] = from[i].row;
+}
+
+std::vector<uint32_t> WordSorter::Order() const {
+  std::vector<uint32_t> order(entries_.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = entries_[i].row;
+  return order;
 }
 
 }  // namespace sheaf::columns
