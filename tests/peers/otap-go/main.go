@@ -3,6 +3,7 @@
 //	otap-go bridge ADDRESS                takes OTLP and sends OTel-Arrow to ADDRESS
 //	otap-go twins FOLDER BATCHES RECORDS  writes streams and the OTLP that they encode
 //	otap-go sink SIGNAL STREAM OTLP       reads a stream and writes the OTLP that it encodes
+//	otap-go encode FILE FOLDER STREAMS MOST  encodes the first MOST OTLP trace requests of a file
 package main
 
 import (
@@ -27,8 +28,14 @@ func main() {
 		twins(os.Args[2], batches, records)
 	case len(os.Args) == 5 && os.Args[1] == "sink":
 		sink(os.Args[2], os.Args[3], os.Args[4])
+	case len(os.Args) == 6 && os.Args[1] == "encode":
+		var streams, most int
+		_, e := fmt.Sscan(os.Args[4]+" "+os.Args[5], &streams, &most)
+		must(e)
+		encode(os.Args[2], os.Args[3], streams, most)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: otap-go bridge ADDRESS | twins FOLDER BATCHES RECORDS | sink SIGNAL STREAM OTLP")
+		fmt.Fprintln(os.Stderr, "usage: otap-go bridge ADDRESS | twins FOLDER BATCHES RECORDS | sink SIGNAL STREAM OTLP | "+
+			"encode FILE FOLDER STREAMS MOST")
 		os.Exit(2)
 	}
 }
