@@ -23,6 +23,7 @@
 #include "query/result_cache.h"
 #include "query/running_query.h"
 #include "query/statement_report.h"
+#include "query/statement_shape.h"
 #include "query/system_tables.h"
 #include "query/system_views.h"
 #include "query/view_statements.h"
@@ -52,17 +53,6 @@ StatementKind KindOfStatement(const duckdb::SQLStatement& statement) {
     case duckdb::StatementType::ALTER_STATEMENT: return StatementKind::kDefinition;
     default: return StatementKind::kOther;
   }
-}
-
-duckdb::Value ToValue(const Parameter& parameter) {
-  struct Visitor {
-    duckdb::Value operator()(std::monostate) const { return duckdb::Value(); }
-    duckdb::Value operator()(bool value) const { return duckdb::Value::BOOLEAN(value); }
-    duckdb::Value operator()(int64_t value) const { return duckdb::Value::BIGINT(value); }
-    duckdb::Value operator()(double value) const { return duckdb::Value::DOUBLE(value); }
-    duckdb::Value operator()(const std::string& value) const { return duckdb::Value(value); }
-  };
-  return std::visit(Visitor(), parameter);
 }
 
 /// What one Start() has taken and must give back on every way out.
@@ -104,6 +94,7 @@ class EngineOverDuckDb : public Engine {
   }
 
   Result<std::unique_ptr<Query>> Start(const QueryRequest& request) override;
+  Result<StatementShape> Describe(const std::string& sql) override;
 
  private:
   SystemTables AllSystemTables() {
@@ -115,6 +106,10 @@ class EngineOverDuckDb : public Engine {
   Result<Instance*> InstanceFor(bool trusted) SHEAF_EXCLUDES(mutex_);
   /// Changes whenever a name may come to mean something else. All summands only grow.
   uint64_t DefinitionsVersion() const { return database_->catalog_version() + views_.version() + kept_.version(); }
+  Status CheckSize(const std::string& sql) const {
+    if (static_cast<int64_t>(sql.size()) <= options_.sql_bytes_max) return Status::OK();
+    return MakeError(ErrorKind::kTooLarge, "the SQL text has {} bytes, the limit is {}", sql.size(), options_.sql_bytes_max);
+  }
   Status NoTurn(const Claim& claim) const {
     return MakeError(ErrorKind::kThrottled, "{} statements run already and none ended within {} ms: try again later",
                      options_.concurrent_queries_max, claim.timeout_ms);
@@ -214,9 +209,7 @@ std::optional<AnswerDraft> EngineOverDuckDb::DraftAnswer(const Claim& claim) {
 }
 
 Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& request) {
-  if (static_cast<int64_t>(request.sql.size()) > options_.sql_bytes_max) {
-    return MakeError(ErrorKind::kTooLarge, "the SQL text has {} bytes, the limit is {}", request.sql.size(), options_.sql_bytes_max);
-  }
+  SHEAF_RETURN_NOT_OK(CheckSize(request.sql));
   Claim claim;
   claim.timeout_ms = request.timeout_ms >= 0 ? request.timeout_ms : options_.timeout_ms;
   if (claim.timeout_ms > 0) claim.expires = Clock::now() + std::chrono::milliseconds(claim.timeout_ms);
@@ -224,7 +217,9 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Start(const QueryRequest& reque
   claim.log_id = log_.Started(request.sql, claim.record);
   if (cache_.enabled() && !request.trusted) {  // The owner's connections have settings of their own.
     claim.cache_key = ResultCache::KeyOf(request);
-    if (auto answer = cache_.Find(claim.cache_key)) return AnswerAgain(std::move(answer), claim);
+    if (!claim.cache_key.empty()) {
+      if (auto answer = cache_.Find(claim.cache_key)) return AnswerAgain(std::move(answer), claim);
+    }
     claim.definitions = DefinitionsVersion();
   }
   claim.place = admission_.TryEnter();
@@ -256,7 +251,10 @@ Result<Begun> EngineOverDuckDb::Begin(duckdb::unique_ptr<duckdb::SQLStatement> s
   auto* state = claim->session->state.get();
   SHEAF_ASSIGN_OR_RETURN(const Writing writing, SimplifyInsert(*connection->context, statement.get()));
   duckdb::case_insensitive_map_t<duckdb::BoundParameterData> values;
-  for (size_t i = 0; i < parameters.size(); ++i) values[std::to_string(i + 1)] = duckdb::BoundParameterData(ToValue(parameters[i]));
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    SHEAF_ASSIGN_OR_RETURN(duckdb::Value value, ToValue(parameters[i]));
+    values[std::to_string(i + 1)] = duckdb::BoundParameterData(std::move(value));
+  }
   auto start = [connection, state, writing, values, sql](duckdb::unique_ptr<duckdb::SQLStatement> planned)
       -> Result<duckdb::unique_ptr<duckdb::PendingQueryResult>> {
     state->SetWriting(writing.writes, writing.insert_missing);
@@ -329,6 +327,14 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   parts.release = [this, taken = Taken{.instance = instance, .place = claim->place, .log_id = claim->log_id}](
                       std::unique_ptr<Session> session, const Status& outcome) { Return(taken, std::move(session), outcome); };
   return std::make_unique<RunningQuery>(std::move(parts), std::move(pending));
+}
+
+Result<StatementShape> EngineOverDuckDb::Describe(const std::string& sql) {
+  SHEAF_RETURN_NOT_OK(CheckSize(sql));
+  SHEAF_ASSIGN_OR_RETURN(auto session, clients_->Borrow());
+  auto shape = WithoutExceptions([&] { return DescribeStatement(session.get(), sql, *kept_.Get()); }, sql);
+  clients_->GiveBack(std::move(session));
+  return shape;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <arrow/record_batch.h>
+#include <arrow/scalar.h>
 
 #include "core/status.h"
 #include "query/functions.h"
@@ -34,8 +35,9 @@ struct EngineOptions {
   int64_t slow_ms = 1000;                             // Statements that take this long are written to the log; 0: none.
 };
 
-/// A parameter of a statement: NULL, boolean, integer, double or text.
-using Parameter = std::variant<std::monostate, bool, int64_t, double, std::string>;
+/// A parameter of a statement: NULL, boolean, integer, double, text, or any value of a type that SQL has (answers of statements with
+/// such parameters are not kept).
+using Parameter = std::variant<std::monostate, bool, int64_t, double, std::string, std::shared_ptr<arrow::Scalar>>;
 
 struct QueryRequest {
   std::string sql;
@@ -52,6 +54,16 @@ struct QueryStats {
   double queue_seconds = 0, parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;  // Queue: waiting for its turn.
   int64_t peak_memory_bytes = 0, spilled_bytes = 0;  // By how much DuckDB's memory and temporary files grew meanwhile, at most.
   bool cache_hit = false;        // The answer was there already.
+};
+
+/// What is known of a statement before it runs.
+struct StatementShape {
+  enum class Answer : uint8_t { kRows, kChangedRows, kNothing };  // Rows; one with the number of rows that were changed; none.
+  Answer answer = Answer::kNothing;
+  std::shared_ptr<arrow::Schema> result;      // Query::schema() of its answer.
+  bool result_open = false;                   // Its types are known only with the parameters; `result` has no fields.
+  std::shared_ptr<arrow::Schema> parameters;  // By position, from $1 on; null() where any type does.
+  bool reads_only = false;                    // It changes nothing.
 };
 
 /// A running statement; one consumer. Destroying it cancels it.
@@ -81,6 +93,9 @@ class Engine {
   /// before its first batch comes: the number of rows, or those of RETURNING. The error of a wrong statement is kInvalid;
   /// its message is DuckDB's with the nearest known names, and ErrorPosition() finds the place in the text.
   virtual Result<std::unique_ptr<Query>> Start(const QueryRequest& request) = 0;
+
+  /// Plans a client's statement without running it. Errors as of Start().
+  virtual Result<StatementShape> Describe(const std::string& sql) = 0;
 };
 
 /// Byte position in the SQL text that an error from Start() points at, or -1.

@@ -99,8 +99,10 @@ std::string ResultCache::KeyOf(const QueryRequest& request) {
     void operator()(int64_t value) const { key->append(reinterpret_cast<const char*>(&value), sizeof(value)); }
     void operator()(double value) const { key->append(reinterpret_cast<const char*>(&value), sizeof(value)); }
     void operator()(const std::string& value) const { key->append(std::to_string(value.size())).append(":").append(value); }
+    void operator()(const std::shared_ptr<arrow::Scalar>&) const {}
   };
   for (const Parameter& parameter : request.parameters) {
+    if (std::holds_alternative<std::shared_ptr<arrow::Scalar>>(parameter)) return {};
     key.push_back('\0');
     key.push_back(static_cast<char>('a' + parameter.index()));
     std::visit(Append{&key}, parameter);

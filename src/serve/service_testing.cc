@@ -231,4 +231,12 @@ Result<std::unique_ptr<query::Query>> FakeEngine::Start(const query::QueryReques
   return std::make_unique<FakeQuery>(this);
 }
 
+Result<query::StatementShape> FakeEngine::Describe(const std::string&) {
+  SHEAF_RETURN_NOT_OK(refuse);
+  return query::StatementShape{.answer = query::StatementShape::Answer::kRows,
+                               .result = batches.front()->schema(),
+                               .parameters = arrow::schema({}),
+                               .reads_only = true};
+}
+
 }  // namespace sheaf::serve

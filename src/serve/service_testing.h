@@ -145,6 +145,7 @@ class FakeDatabase : public store::Database {
 class FakeEngine : public query::Engine {
  public:
   Result<std::unique_ptr<query::Query>> Start(const query::QueryRequest& request) override;
+  Result<query::StatementShape> Describe(const std::string& sql) override;
 
   query::QueryRequest last;                                    // What was started.
   Status refuse;                                               // Not OK: Start() fails with it.

@@ -131,7 +131,9 @@ arrow::Result<std::shared_ptr<arrow::RecordBatchReader>> Database::Sql(const std
                                                                          const std::vector<SqlParameter>& parameters) {
   query::QueryRequest request;
   request.sql = sql;
-  request.parameters = parameters;
+  for (const SqlParameter& parameter : parameters) {
+    request.parameters.push_back(std::visit([](const auto& value) -> query::Parameter { return value; }, parameter));
+  }
   request.trusted = true;
   SHEAF_ASSIGN_OR_RETURN(auto query, opened_->engine->Start(request));
   return std::make_shared<SqlReader>(opened_, std::move(query));
