@@ -32,6 +32,7 @@ void GrpcAnswer::PushLocked(std::string reply) {
 void GrpcAnswer::FinishLocked(GrpcStatus status) {
   status_ = std::move(status);
   finished_ = true;
+  room_.NotifyAll();
   context_->listener->metrics.CountGrpc(static_cast<int>(status_.code));
   WakeLocked();
 }
@@ -51,6 +52,15 @@ void GrpcAnswer::Write(std::string reply) {
   }
   PushLocked(std::move(reply));
   WakeLocked();
+}
+
+bool GrpcAnswer::Send(std::string reply) {
+  MutexLock lock(&mutex_);
+  while (!finished_ && buffered_bytes_ > context_->options().send_buffer_bytes_max) room_.Wait(&mutex_);
+  if (finished_) return false;
+  PushLocked(std::move(reply));
+  WakeLocked();
+  return true;
 }
 
 void GrpcAnswer::Finish(GrpcStatus status, bool has_reply, std::string reply) {
@@ -92,7 +102,10 @@ GrpcAnswer::Progress GrpcAnswer::Take() {
 
 void GrpcAnswer::Sent(int64_t bytes) {
   MutexLock lock(&mutex_);
+  const int64_t buffer = context_->options().send_buffer_bytes_max;
+  const bool was_full = buffered_bytes_ > buffer;
   buffered_bytes_ -= bytes;
+  if (was_full && buffered_bytes_ <= buffer) room_.NotifyAll();
 }
 
 void GrpcAnswer::Cancel(GrpcStatus status) {

@@ -21,6 +21,7 @@ class GrpcAnswer : public std::enable_shared_from_this<GrpcAnswer> {
 
   // The handler's side; see GrpcStreamCall.
   void Write(std::string reply) SHEAF_EXCLUDES(mutex_);
+  bool Send(std::string reply) SHEAF_EXCLUDES(mutex_);
   /// Only the first one counts. `reply` goes out if `has_reply`.
   void Finish(GrpcStatus status, bool has_reply, std::string reply) SHEAF_EXCLUDES(mutex_);
   void OnCancel(std::function<void()> action) SHEAF_EXCLUDES(mutex_);
@@ -50,6 +51,7 @@ class GrpcAnswer : public std::enable_shared_from_this<GrpcAnswer> {
   std::function<void()> wake_;  // I/O thread only.
 
   mutable Mutex mutex_;
+  CondVar room_;  // The peer has read, or the call is over.
   std::deque<std::string> pieces_ SHEAF_GUARDED_BY(mutex_);
   int64_t buffered_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;
   bool finished_ SHEAF_GUARDED_BY(mutex_) = false, cancelled_ SHEAF_GUARDED_BY(mutex_) = false;

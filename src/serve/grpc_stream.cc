@@ -39,6 +39,7 @@ class Call final : public GrpcStreamCall {
   }
   void Finish(GrpcStatus status, std::string reply) override { answer_->Finish(std::move(status), has_reply, std::move(reply)); }
   void Write(std::string reply) override { answer_->Write(std::move(reply)); }
+  bool Send(std::string reply) override { return answer_->Send(std::move(reply)); }
   void OnCancel(std::function<void()> action) override { answer_->OnCancel(std::move(action)); }
   bool cancelled() const override { return answer_->cancelled(); }
 

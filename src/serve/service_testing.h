@@ -67,6 +67,11 @@ class FakeCall : public GrpcStreamCall {
 
   void Finish(GrpcStatus status, std::string reply) override;
   void Write(std::string reply) override { replies.push_back(std::move(reply)); }
+  bool Send(std::string reply) override {
+    if (is_cancelled) return false;
+    Write(std::move(reply));
+    return true;
+  }
   void OnCancel(std::function<void()> action) override { on_cancel = std::move(action); }
   bool cancelled() const override { return is_cancelled; }
 

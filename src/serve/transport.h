@@ -92,10 +92,13 @@ class GrpcCall {
 };
 using GrpcHandler = std::function<void(std::shared_ptr<GrpcCall>)>;
 
-/// A server-streaming call (health Watch): Write any number of times, then Finish.
+/// A call with a stream of replies: Write or Send any number of times, then Finish.
 class GrpcStreamCall : public GrpcCall {
  public:
+  /// Does not wait. A peer that leaves many times the send buffer unread ends the call.
   virtual void Write(std::string reply) = 0;
+  /// Waits while the peer reads too slowly (bounded memory); not for I/O threads. Returns false once the call is over.
+  virtual bool Send(std::string reply) = 0;
   virtual void OnCancel(std::function<void()> action) = 0;
 };
 using GrpcStreamHandler = std::function<void(std::shared_ptr<GrpcStreamCall>)>;
