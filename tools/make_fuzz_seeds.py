@@ -149,8 +149,56 @@ def engine():
         save("query/engine", name, number, sql)
 
 
+def field(number, value):
+    """A field of a protobuf message: a number, or bytes."""
+    def varint(n):
+        return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def flight():
+    def any_of(name, value):
+        return field(1, b"type.googleapis.com/arrow.flight.protocol.sql." + name) + field(2, value)
+
+    def save_whole(target, name, data):  # No mode before it.
+        save(target, name, data[0], data[1:])
+
+    ingest = field(1, field(1, 1) + field(2, 3)) + field(2, b"t") + field(3, b"main") + field(1000, field(1, b"k") + field(2, b"v"))
+    tables = field(1, b"sheaf_db") + field(2, b"o%") + field(3, b"t_") + field(4, b"VIEW") + field(5, 1)
+    for name, value in {"CommandStatementQuery": field(1, b"SELECT 1") + field(2, b"tx"), "CommandStatementIngest": ingest,
+                        "CommandGetTables": tables, "CommandGetSqlInfo": field(1, b"\x08\xf4\x03")}.items():
+        save_whole("wire/flight", name, field(1, 2) + field(2, any_of(name.encode(), value)))
+        save_whole("wire/flight", f"{name}_alone", value)
+    save_whole("wire/flight", "path", field(1, 1) + field(3, b"otel") + field(3, b"traces"))
+    save_whole("wire/flight", "info", field(1, b"schema") + field(3, field(1, field(1, b"ticket"))) + field(4, 3))
+    save_whole("wire/flight", "data", field(1, field(1, 1)) + field(2, b"header") + field(3, b"mine") + field(1000, b"body"))
+    save_whole("wire/flight", "session", field(1, field(1, b"schema") + field(2, field(1, b"otel"))))
+
+    def messages(*serialized):
+        stream = b""
+        for message in serialized:
+            header, = struct.unpack_from("<i", message, 4)
+            body = message[8 + header:]
+            stream += struct.pack("<HH", header, len(body)) + message[8:8 + header] + body
+        return stream
+
+    batch = pa.record_batch({"n": [1, None, 3], "t": ["a", None, "ccc"], "l": [[1], [], None]})
+    zstd = pa.ipc.IpcWriteOptions(compression="zstd")
+    schema = batch.schema.serialize().to_pybytes()
+    save_whole("serve/flight", "batches", messages(schema, *[batch.serialize().to_pybytes()] * 2))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=zstd) as writer:
+        writer.write_batch(batch)
+    packed = sink.getvalue().to_pybytes()[len(schema):-8]
+    save_whole("serve/flight", "compressed", messages(schema, packed))
+    save_whole("serve/flight", "ticket", b"\x09" + struct.pack("<Q", 7) + field(2, b"SELECT ?") + field(3, sink.getvalue().to_pybytes()))
+
+
 def main():
-    for write in (compression, commit_file, batch_ids, snapshots, definition_log, key_codec, config, row_reader, engine):
+    for write in (compression, commit_file, batch_ids, snapshots, definition_log, key_codec, config, row_reader, engine, flight):
         write()
 
 

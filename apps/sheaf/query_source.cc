@@ -21,8 +21,8 @@ void AddSourceFlags(CLI::App* command, SourceOptions* options) {
 Result<std::unique_ptr<QuerySource>> QuerySource::Open(const SourceOptions& options) {
   if (!options.data.empty()) return OpenLocalSource(options);
   if (options.url.starts_with("grpc://") || options.url.starts_with("grpc+tls://")) {
-    return MakeError(ErrorKind::kUnsupported, "{} needs Flight, which comes with later work; use the HTTP address, such as {}",
-                     options.url, kDefaultUrl);
+    return MakeError(ErrorKind::kUnsupported, "{}: asking by Flight comes with later work, though servers answer it; use the HTTP address, "
+                     "such as {}", options.url, kDefaultUrl);
   }
   return OpenRemoteSource(options);
 }

@@ -22,7 +22,6 @@ namespace {
 
 struct ServeOptions {
   serve::ConfigSources sources;
-  int64_t port_flight = -1;
   bool print_settings = false;
 };
 
@@ -47,8 +46,8 @@ int WaitForSignal(const sigset_t& set) {
 void PrintPorts(const serve::Config& config, const serve::ServerPorts& ports) {
   const bool is_ipv6 = config.server.bind.find(':') != std::string::npos && !config.server.bind.starts_with('[');
   const std::string host = is_ipv6 ? "[" + config.server.bind + "]" : config.server.bind;
-  for (const auto& [name, port] :
-       {std::pair("otlp-grpc", ports.otlp_grpc), std::pair("otlp-http", ports.otlp_http), std::pair("http", ports.http)}) {
+  for (const auto& [name, port] : {std::pair("otlp-grpc", ports.otlp_grpc), std::pair("otlp-http", ports.otlp_http),
+                                   std::pair("flight", ports.flight), std::pair("http", ports.http)}) {
     std::printf("%s %s:%u\n", name, host.c_str(), static_cast<unsigned>(port));
   }
   std::printf("ready\n");
@@ -63,10 +62,6 @@ int RunServe(ServeOptions options) {
   if (options.print_settings) {
     std::printf("%s", serve::ConfigToToml(*config).c_str());
     return kDone;
-  }
-  if (options.port_flight >= 0) {
-    std::fprintf(stderr, "sheaf: Flight comes with later work; nothing listens on port %lld\n",
-                 static_cast<long long>(options.port_flight));
   }
 
   auto server = serve::Server::Start(*config);
@@ -102,10 +97,8 @@ void AddServe(CLI::App* app, Action* chosen) {
   const CLI::Range ports(0, 65'535);
   add("--port-otlp-grpc", "server.port_otlp_grpc", "OTLP over gRPC (default 4317; 0 picks a free port)", "N")->check(ports);
   add("--port-otlp-http", "server.port_otlp_http", "OTLP over HTTP (default 4318)", "N")->check(ports);
+  add("--port-flight", "server.port_flight", "Arrow Flight and Flight SQL (default 8815)", "N")->check(ports);
   add("--port-http", "server.port_http", "SQL, metrics and health over HTTP (default 8080)", "N")->check(ports);
-  command->add_option("--port-flight", options->port_flight, "Accepted; Flight comes with later work")
-      ->check(ports)
-      ->type_name("N");
   command->add_flag("--print-settings", options->print_settings, "Prints the settings in effect as TOML and ends");
   command->callback([chosen, options] { *chosen = [options] { return RunServe(*options); }; });
 }

@@ -44,7 +44,7 @@ def trace_id(index):
 class Server:
     def __init__(self, program, data, **environment):
         self.process = subprocess.Popen(
-            [program, "serve", "--data", data, "--port-otlp-grpc", "0", "--port-otlp-http", "0", "--port-http", "0"],
+            [program, "serve", "--data", data, "--port-otlp-grpc", "0", "--port-otlp-http", "0", "--port-flight", "0", "--port-http", "0"],
             stdout=subprocess.PIPE, stderr=open(f"{data}.log", "a"), text=True, env={**os.environ, **environment})
         self.ports = {}
         for line in self.process.stdout:

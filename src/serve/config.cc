@@ -59,6 +59,8 @@ std::vector<Setting> ServerAndStorageSettings() {
              "OTLP over gRPC. 0 picks a free port."),
       Number("server.port_otlp_http", SHEAF_PLACE(server.port_otlp_http), Unit::kNone, 0, 65535,
              "OTLP over HTTP. 0 picks a free port."),
+      Number("server.port_flight", SHEAF_PLACE(server.port_flight), Unit::kNone, 0, 65535,
+             "Arrow Flight and Flight SQL. 0 picks a free port."),
       Number("server.port_http", SHEAF_PLACE(server.port_http), Unit::kNone, 0, 65535,
              "SQL, metrics, health. 0 picks a free port."),
       Number("server.io_threads", SHEAF_PLACE(server.io_threads), Unit::kNone, 1, 256,

@@ -20,7 +20,7 @@ namespace sheaf::serve {
 struct Config {
   struct Server {
     std::string bind = "127.0.0.1";
-    int64_t port_otlp_grpc = 4317, port_otlp_http = 4318, port_http = 8080;
+    int64_t port_otlp_grpc = 4317, port_otlp_http = 4318, port_flight = 8815, port_http = 8080;
     int64_t io_threads = 1, worker_threads = 2;
     std::string cpus;
     int64_t stop_grace_ms = 5'000;

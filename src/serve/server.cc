@@ -203,6 +203,7 @@ Status Server::StartServices() {
   otap_ = std::make_unique<OtapService>(otlp_.get(), OtapOptionsOf(config_));
   http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
   tables_ = std::make_unique<TableApi>(database_.get(), HttpApiOptionsOf(config_).retry_after_ms);
+  flight_ = std::make_unique<FlightService>(engine_.get(), database_.get(), FlightOptions{.retry_after_ms = config_.limits.retry_after_ms});
   TransportOptions transport = TransportOptionsOf(config_);
   FitConnections(io::RaiseDescriptorLimit(), &transport);
   SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(transport));
@@ -211,6 +212,7 @@ Status Server::StartServices() {
   health_.Register(transport_.get(), "otlp_grpc", "http");
   http_->Register(transport_.get(), "http");
   tables_->Register(transport_.get(), "http");
+  flight_->Register(transport_.get(), "flight");
   return Status::OK();
 }
 
@@ -222,6 +224,7 @@ Status Server::Listen() {
   } listeners[] = {
       {"otlp_grpc", config_.server.port_otlp_grpc, &ports_.otlp_grpc},
       {"otlp_http", config_.server.port_otlp_http, &ports_.otlp_http},
+      {"flight", config_.server.port_flight, &ports_.flight},
       {"http", config_.server.port_http, &ports_.http},
   };
   std::string address = config_.server.bind;
@@ -265,6 +268,7 @@ Status Server::Stop() {
   health_.Set(false, false, "stopping");
   health_.EndWatches();
   if (otap_ != nullptr) otap_->EndStreams();
+  if (flight_ != nullptr) flight_->EndStreams();
   LogInfo("server.stopping", {{"grace_ms", config_.server.stop_grace_ms}});
   if (transport_ != nullptr) transport_->Shutdown(std::chrono::milliseconds(config_.server.stop_grace_ms));
   LogInfo("server.drained");

@@ -15,6 +15,7 @@
 #include "io/posix.h"
 #include "query/engine.h"
 #include "serve/config.h"
+#include "serve/flight_service.h"
 #include "serve/health.h"
 #include "serve/http_api.h"
 #include "serve/otap_service.h"
@@ -27,7 +28,7 @@ namespace sheaf::serve {
 
 /// The ports that are really listened on.
 struct ServerPorts {
-  uint16_t otlp_grpc = 0, otlp_http = 0, http = 0;
+  uint16_t otlp_grpc = 0, otlp_http = 0, flight = 0, http = 0;
 };
 
 /// Serves from the end of Start() until Stop(). One thread may call Stop(); everything else is thread-safe.
@@ -67,6 +68,7 @@ class Server {
   std::unique_ptr<OtapService> otap_;
   std::unique_ptr<HttpApi> http_;
   std::unique_ptr<TableApi> tables_;
+  std::unique_ptr<FlightService> flight_;
   Health health_;
   std::atomic<bool> overloaded_{false};  // Recent rows are at their limit, as the watch thread last saw it.
   std::unique_ptr<Transport> transport_;

@@ -51,7 +51,7 @@ class ServerTest : public testing::Test {
  protected:
   ServerTest() {
     config_.storage.data = testing::TempDir() + fmt::format("/sheaf_server_{}_{}", getpid(), ++folders_);
-    config_.server.port_otlp_grpc = config_.server.port_otlp_http = config_.server.port_http = 0;
+    config_.server.port_otlp_grpc = config_.server.port_otlp_http = config_.server.port_flight = config_.server.port_http = 0;
     config_.server.stop_grace_ms = 2000;
     config_.log.level = "warn";
   }

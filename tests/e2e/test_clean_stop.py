@@ -133,6 +133,6 @@ def test_directory_is_held_by_one_process(server, make_server, program):
 
 def test_port_in_use_is_named(server, program, tmp_path):
     taken = server.ports["http"]
-    done = program.run("serve", "--data", tmp_path / "other", "--port-otlp-grpc", "0", "--port-otlp-http", "0",
+    done = program.run("serve", "--data", tmp_path / "other", "--port-otlp-grpc", "0", "--port-otlp-http", "0", "--port-flight", "0",
                        "--port-http", taken.rsplit(":", 1)[1])
     assert done.returncode == 1 and taken in done.stderr and "ready" not in done.stdout

@@ -556,7 +556,8 @@ def test_no_public_address_without_authentication(program, tmp_path, how):
         else:
             (tmp_path / "sheaf.toml").write_text(f'[server]\nbind = "{address}"\n')
             arguments = ["--config", tmp_path / "sheaf.toml"]
-        done = program.run("serve", "--data", data, "--port-otlp-grpc", "0", "--port-otlp-http", "0", "--port-http", "0", *arguments,
+        done = program.run("serve", "--data", data, "--port-otlp-grpc", "0", "--port-otlp-http", "0", "--port-flight", "0",
+                           "--port-http", "0", *arguments,
                            environment=environment, timeout=20)
         assert done.returncode in (1, 2) and done.stdout == "", (address, done.returncode, done.stdout)
         assert "refusing to listen" in done.stderr and address in done.stderr, (address, done.stderr)

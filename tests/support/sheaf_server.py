@@ -46,7 +46,7 @@ class Server:
     def start(self, wait=True):
         """Starts it and waits for `ready`. A restart asks for the ports it had before, so that clients find it again."""
         flags = []
-        for name in ("otlp-grpc", "otlp-http", "http"):
+        for name in ("otlp-grpc", "otlp-http", "flight", "http"):
             address = self.ports.get(name, "127.0.0.1:0")
             flags += [f"--port-{name}", address.rsplit(":", 1)[1]]
         command = [*self.wrapper, str(self.program.path), "serve", "--data", str(self.data), *flags, *self.arguments]

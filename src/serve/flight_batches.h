@@ -1,0 +1,53 @@
+/// Record batches as Flight carries them: one IPC message in each FlightData.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arrow/memory_pool.h>
+#include <arrow/record_batch.h>
+
+#include "core/status.h"
+#include "wire/flight_messages.h"
+
+namespace sheaf::serve {
+
+/// An encapsulated IPC message, as FlightInfo, SchemaResult and Flight SQL's results have schemas. Errors: Unsupported (a
+/// dictionary).
+Result<std::string> SchemaBytes(const arrow::Schema& schema);
+
+/// A FlightData each, of plain (not dictionary-encoded) columns. One copy of the batch's bytes. Errors: Unsupported, Arrow's.
+Result<std::string> EncodeSchemaData(const arrow::Schema& schema);
+Result<std::string> EncodeBatchData(const arrow::RecordBatch& batch);
+
+/// Most bytes of a message's header: schemas take many times their size in memory.
+inline constexpr size_t kFlightHeaderBytesMax = 1 << 20;
+
+/// Reads the batches of one stream, which come from a stranger: everything is checked before it is handed on. Not thread-safe.
+class FlightBatchReader {
+ public:
+  /// Batches live in memory of `pool`, which must outlive them, and whose limit is how far a message may inflate.
+  explicit FlightBatchReader(arrow::MemoryPool* pool);
+  ~FlightBatchReader();
+
+  /// Takes the next message; the batch that it holds, or null where it is a schema, a dictionary or empty. Copies what it keeps.
+  /// Errors: Invalid (malformed; a batch before its schema), TooLarge, OutOfMemory.
+  Result<std::shared_ptr<arrow::RecordBatch>> Take(const wire::FlightData& data);
+
+  /// Null until it came.
+  const std::shared_ptr<arrow::Schema>& schema() const;
+
+ private:
+  struct State;
+  const std::unique_ptr<State> state_;
+};
+
+/// An IPC stream of one schema and its batches, and back: parameters of a statement inside a ticket.
+Result<std::string> BatchesToIpc(const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches);
+/// Batches live in memory of `pool`, whose limit is how far they may inflate. Errors: Invalid, OutOfMemory.
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> BatchesFromIpc(std::string_view bytes, arrow::MemoryPool* pool);
+
+}  // namespace sheaf::serve

@@ -1,0 +1,210 @@
+/// Rows that go to a table: many batches are on their way to disk at once, so that a stream is as fast as the log.
+
+#include <atomic>
+#include <utility>
+
+#include <arrow/table.h>
+
+#include "query/row_reader.h"
+#include "serve/error_codes.h"
+#include "serve/flight_metadata.h"
+#include "serve/flight_parameters.h"
+#include "serve/flight_put.h"
+
+namespace sheaf::serve {
+namespace {
+
+using wire::FlightSqlIngest;
+
+class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
+ public:
+  RowsSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call)
+      : context_(context), call_(std::move(call)), pool_("rows", context.memory_bytes_max, &NamedPool("ingest")) {}
+
+  arrow::MemoryPool* pool() override { return &pool_; }
+
+  Status Batch(const std::shared_ptr<arrow::RecordBatch>& batch, std::string_view metadata) override {
+    SHEAF_ASSIGN_OR_RETURN(const auto rows, Conformed(batch));
+    ++batches_;
+    {
+      MutexLock lock(&mutex_);
+      if (finished_) return Status::OK();
+      ++unanswered_;
+    }
+    if (rows->num_rows() == 0) {
+      Answer(0, std::nullopt);
+      return Status::OK();
+    }
+    store::WriteOptions options;
+    if (acknowledges()) options.batch_id = metadata;
+    const Status appended = context_.database->AppendAsync(
+        {{table_->id, rows}}, options, [self = shared_from_this(), count = rows->num_rows(), number = batches_](Result<Lsn> lsn) {
+          self->Answered(count, number, lsn);
+        });
+    if (appended.ok()) return appended;
+    MutexLock lock(&mutex_);
+    --unanswered_;
+    return Located(appended, batches_);
+  }
+
+  void WhenReady(std::function<void()> next) override {
+    {
+      MutexLock lock(&mutex_);
+      if (finished_ || stopping_) return;
+      if (unanswered_ >= context_.unanswered_batches_max) {
+        next_ = std::move(next);
+        return;
+      }
+    }
+    next();
+  }
+
+  void End() override {
+    MutexLock lock(&mutex_);
+    input_ended_ = true;
+    FinishIfDone();
+  }
+
+  void Stop(GrpcStatus why) override {
+    MutexLock lock(&mutex_);
+    if (!std::exchange(stopping_, true)) why_ = std::move(why);
+    FinishIfDone();
+  }
+
+ protected:
+  /// Whether each batch is answered, or the whole.
+  virtual bool acknowledges() const = 0;
+
+  const PutContext context_;
+  std::shared_ptr<const store::TableInfo> table_;  // Before the first batch.
+
+ private:
+  static Status Located(const Status& error, int64_t batch) { return WithContext(error, fmt::format("batch {}", batch)); }
+
+  Result<std::shared_ptr<arrow::RecordBatch>> Conformed(const std::shared_ptr<arrow::RecordBatch>& batch) {
+    if (batch->schema()->Equals(*table_->schema, false)) return batch;
+    SHEAF_ASSIGN_OR_RETURN(const auto given, arrow::Table::FromRecordBatches({batch}));
+    SHEAF_ASSIGN_OR_RETURN(const auto rows, query::ConformRows(*given, table_->schema, &pool_));
+    return rows->CombineChunksToBatch(&pool_);
+  }
+
+  void Answered(int64_t rows, int64_t batch, const Result<Lsn>& lsn) {
+    if (lsn.ok()) return Answer(rows, *lsn);
+    MutexLock lock(&mutex_);
+    --unanswered_;
+    if (!std::exchange(stopping_, true)) why_ = ToGrpcStatus(Located(lsn.status(), batch), context_.retry_after_ms);
+    FinishIfDone();
+  }
+
+  void Answer(int64_t rows, std::optional<Lsn> lsn) {
+    std::function<void()> next;
+    {
+      MutexLock lock(&mutex_);
+      --unanswered_;
+      rows_ += rows;
+      if (acknowledges() && !finished_) {
+        const std::string text = fmt::format(R"({{"rows": {}, "lsn": {}}})", rows, lsn ? std::to_string(lsn->value) : "null");
+        call_->Write(wire::EncodeFirstBytes(text));  // Only queues: under the lock, so that none comes after the end.
+      }
+      if (!stopping_) next = std::exchange(next_, nullptr);
+      FinishIfDone();
+    }
+    if (next) next();
+  }
+
+  void FinishIfDone() SHEAF_REQUIRES(mutex_) {
+    if (finished_ || unanswered_ > 0 || !(input_ended_ || stopping_)) return;
+    finished_ = true;
+    if (!stopping_ && !acknowledges()) call_->Write(wire::EncodeFirstBytes(wire::EncodeFirstNumber(rows_)));
+    call_->Finish(stopping_ ? why_ : GrpcStatus());
+  }
+
+  const std::shared_ptr<GrpcStreamCall> call_;
+  TrackingPool pool_;
+  int64_t batches_ = 0;
+
+  Mutex mutex_;
+  int64_t rows_ SHEAF_GUARDED_BY(mutex_) = 0;
+  int unanswered_ SHEAF_GUARDED_BY(mutex_) = 0;
+  bool input_ended_ SHEAF_GUARDED_BY(mutex_) = false, stopping_ SHEAF_GUARDED_BY(mutex_) = false;
+  bool finished_ SHEAF_GUARDED_BY(mutex_) = false;
+  GrpcStatus why_ SHEAF_GUARDED_BY(mutex_);              // Of stopping.
+  std::function<void()> next_ SHEAF_GUARDED_BY(mutex_);  // To be run when a batch was answered.
+};
+
+Status CheckTarget(const store::TableInfo& table) {
+  if (table.schema_name != "sheaf") return Status::OK();
+  return MakeError(ErrorKind::kDenied, "{}.{} is the engine's own", table.schema_name, table.name);
+}
+
+class TableSink final : public RowsSink {
+ public:
+  TableSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call, std::shared_ptr<const store::TableInfo> table)
+      : RowsSink(context, std::move(call)) {
+    table_ = std::move(table);
+  }
+  Status Schema(const std::shared_ptr<arrow::Schema>&) override { return Status::OK(); }
+
+ protected:
+  bool acknowledges() const override { return true; }
+};
+
+class IngestSink final : public RowsSink {
+ public:
+  IngestSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call, FlightSqlIngest ingest)
+      : RowsSink(context, std::move(call)), ingest_(std::move(ingest)) {}
+
+  Status Schema(const std::shared_ptr<arrow::Schema>& schema) override {
+    const std::string schema_name = ingest_.target.schema.value_or("main");
+    const auto found = context_.database->FindTable(schema_name, ingest_.target.table);
+    if (!found.ok() && KindOf(found.status()) != ErrorKind::kNotFound) return found.status();
+    if (found.ok() && ingest_.if_there == FlightSqlIngest::IfThere::kFail) {
+      return MakeError(ErrorKind::kAlreadyExists, "table {}.{} is there already", schema_name, ingest_.target.table);
+    }
+    if (found.ok() && ingest_.if_there != FlightSqlIngest::IfThere::kReplace) {
+      table_ = *found;
+      return CheckTarget(*table_);
+    }
+    if (!found.ok() && ingest_.if_missing != FlightSqlIngest::IfMissing::kCreate) return found.status();
+    if (found.ok()) SHEAF_RETURN_NOT_OK(CheckTarget(**found));
+    store::NewTable table;
+    table.schema_name = schema_name;
+    table.name = ingest_.target.table;
+    table.schema = StoredSchema(*schema);
+    table.or_replace = found.ok();
+    SHEAF_ASSIGN_OR_RETURN(table_, context_.database->CreateTable(table));
+    return Status::OK();
+  }
+
+ protected:
+  bool acknowledges() const override { return false; }
+
+ private:
+  const FlightSqlIngest ingest_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<PutSink>> MakeTableSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call,
+                                               const std::vector<std::string>& path) {
+  SHEAF_ASSIGN_OR_RETURN(auto table, FindPathTable(*context.database, path));
+  SHEAF_RETURN_NOT_OK(CheckTarget(*table));
+  return std::make_shared<TableSink>(context, std::move(call), std::move(table));
+}
+
+Result<std::shared_ptr<PutSink>> MakeIngestSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call,
+                                                const FlightSqlIngest& ingest) {
+  if (ingest.temporary) return MakeError(ErrorKind::kUnsupported, "there are no temporary tables");
+  if (ingest.target.table.empty()) return MakeError(ErrorKind::kInvalid, "the bulk ingest names no table");
+  const std::string catalog = ingest.target.catalog.value_or("");
+  if (!catalog.empty() && catalog != kCatalogName) {
+    return MakeError(ErrorKind::kNotFound, "there is no catalog {}; the only one is {}", catalog, kCatalogName);
+  }
+  FlightSqlIngest checked = ingest;
+  if (checked.target.schema && checked.target.schema->empty()) checked.target.schema.reset();
+  if (checked.if_missing == FlightSqlIngest::IfMissing::kUnspecified) checked.if_missing = FlightSqlIngest::IfMissing::kFail;
+  if (checked.if_there == FlightSqlIngest::IfThere::kUnspecified) checked.if_there = FlightSqlIngest::IfThere::kFail;
+  return std::make_shared<IngestSink>(context, std::move(call), std::move(checked));
+}
+
+}  // namespace sheaf::serve

@@ -1,0 +1,88 @@
+/// Statements over Flight: their tickets, sending their rows, cancelling them.
+///
+/// A ticket holds all that is needed to run its statement, so nothing is kept between GetFlightInfo and DoGet, and a ticket that
+/// nobody redeems costs nothing. Who redeems one needs the same rights as who sends the statement itself. Statements that give no
+/// rows are run by GetFlightInfo, as Flight SQL has it, and the ticket holds their answer: redeeming it twice does not write
+/// twice.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/mutex.h"
+#include "core/status.h"
+#include "query/engine.h"
+#include "serve/transport.h"
+
+namespace sheaf::serve {
+
+/// A statement that is to be run once.
+struct StatementTicket {
+  uint64_t id = 0;  // To cancel it by.
+  std::string sql;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> parameters;  // It is run once for each row; none: once without any.
+  std::shared_ptr<arrow::RecordBatch> answer;                   // Not null: it was run, and this came of it.
+};
+
+/// Errors: Arrow's.
+Result<std::string> EncodeTicket(const StatementTicket& ticket);
+/// Error: Invalid (not of EncodeTicket()), OutOfMemory.
+Result<StatementTicket> DecodeTicket(std::string_view bytes);
+
+/// Memory of parameters that wait for their statement.
+arrow::MemoryPool* ParameterPool();
+
+enum class CancelOutcome : uint8_t { kCancelled = 1, kCancelling = 2, kNotCancellable = 3 };  // As Flight numbers them.
+
+/// Thread-safe. Borrows the engine.
+class FlightQueries {
+ public:
+  explicit FlightQueries(query::Engine* engine) : engine_(engine) {}
+
+  /// A ticket for the statement, with an id of its own.
+  static StatementTicket MakeTicket(std::string sql, std::vector<std::shared_ptr<arrow::RecordBatch>> parameters = {});
+
+  /// What the rows of a statement of `shape` will be; null where that shows only when it runs.
+  Result<std::shared_ptr<arrow::Schema>> SchemaOf(const StatementTicket& ticket, const query::StatementShape& shape);
+
+  /// Runs it and sends its rows as they come, as slowly as the peer reads. Errors: the engine's; Cancelled.
+  Status Send(const StatementTicket& ticket, const std::shared_ptr<GrpcStreamCall>& call) SHEAF_EXCLUDES(mutex_);
+
+  /// One batch with its schema.
+  static Status SendBatch(const arrow::RecordBatch& batch, const std::shared_ptr<GrpcStreamCall>& call);
+
+  /// Runs it to its end; how many rows it changed, or gave. Each row of parameters is a statement of its own: those before one
+  /// that fails stay done, and the error says how many.
+  Result<int64_t> Update(const StatementTicket& ticket, query::StatementShape::Answer answer,
+                         const std::shared_ptr<GrpcStreamCall>& call) SHEAF_EXCLUDES(mutex_);
+
+  /// The same, and what a client is told of it as rows.
+  Result<std::shared_ptr<arrow::RecordBatch>> UpdateToRows(const StatementTicket& ticket, const query::StatementShape& shape,
+                                                           const std::shared_ptr<GrpcStreamCall>& call);
+
+  /// Stops it where it runs; where it does not yet, it will not.
+  void Cancel(uint64_t id) SHEAF_EXCLUDES(mutex_);
+
+ private:
+  class Running;
+  Result<std::unique_ptr<query::Query>> Start(const StatementTicket& ticket, int64_t set, const GrpcCall& call);
+  Status Enter(uint64_t id, const std::shared_ptr<query::Query>& query) SHEAF_EXCLUDES(mutex_);
+  void Leave(uint64_t id) SHEAF_EXCLUDES(mutex_);
+  Status SendSet(const StatementTicket& ticket, int64_t set, const std::shared_ptr<GrpcStreamCall>& call);
+  Result<int64_t> UpdateSet(const StatementTicket& ticket, int64_t set, query::StatementShape::Answer answer,
+                            const std::shared_ptr<GrpcStreamCall>& call);
+
+  query::Engine* const engine_;
+  Mutex mutex_;
+  std::multimap<uint64_t, std::weak_ptr<query::Query>> running_ SHEAF_GUARDED_BY(mutex_);
+  std::deque<uint64_t> cancelled_ SHEAF_GUARDED_BY(mutex_);  // Before they ran; the oldest are forgotten.
+};
+
+}  // namespace sheaf::serve

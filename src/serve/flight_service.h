@@ -1,0 +1,84 @@
+/// Arrow Flight and Flight SQL on the transport of this folder: docs/flight.md says what clients see, and
+/// docs/decisions/0009-flight-on-own-transport.md why Arrow's own server is not used.
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/mutex.h"
+#include "core/status.h"
+#include "query/engine.h"
+#include "serve/flight_metadata.h"
+#include "serve/flight_put.h"
+#include "serve/flight_queries.h"
+#include "serve/prepared_statements.h"
+#include "serve/transport.h"
+#include "store/database.h"
+#include "wire/flight_messages.h"
+
+namespace sheaf::serve {
+
+struct FlightOptions {
+  PreparedLimits prepared;
+  int64_t retry_after_ms = 1000;
+  int64_t put_memory_bytes_max = int64_t{256} << 20;
+};
+
+/// Thread-safe. Must outlive the transport it is registered with. Borrows engine and database.
+class FlightService {
+ public:
+  FlightService(query::Engine* engine, store::Database* database, const FlightOptions& options);
+
+  /// Registers the methods of Flight on `listener`.
+  void Register(Transport* transport, const std::string& listener);
+
+  /// Ends the streams of DoPut, once what came is answered: the server stops.
+  void EndStreams() SHEAF_EXCLUDES(mutex_);
+
+ private:
+  /// What a descriptor or a ticket stands for.
+  struct Plan {
+    std::shared_ptr<arrow::Schema> schema;  // Null: it shows only when the statement runs.
+    std::string ticket;
+    int64_t rows = -1;
+  };
+
+  /// Plans a descriptor; statements that give no rows are run where `call` is not null.
+  Result<Plan> PlanOf(std::string_view descriptor, const std::shared_ptr<GrpcStreamCall>& call);
+  Result<Plan> PlanCommand(const std::string& command, const std::shared_ptr<GrpcStreamCall>& call);
+  Result<Plan> PlanTable(const store::TableInfo& table);
+  Result<Plan> PlanStatement(StatementTicket ticket, const query::StatementShape& shape,
+                             const std::shared_ptr<GrpcStreamCall>& call);
+  Result<Plan> PlanSql(const std::string& sql, const std::shared_ptr<GrpcStreamCall>& call);
+  Status GetFlightInfo(const std::shared_ptr<GrpcStreamCall>& call);
+  Status GetSchema(const std::shared_ptr<GrpcStreamCall>& call);
+  Status DoGet(const std::shared_ptr<GrpcStreamCall>& call);
+  Status ListFlights(const std::shared_ptr<GrpcStreamCall>& call);
+  Status ListActions(const std::shared_ptr<GrpcStreamCall>& call);
+  Status DoAction(const std::shared_ptr<GrpcStreamCall>& call);
+  std::shared_ptr<GrpcReceiver> DoPut(std::shared_ptr<GrpcStreamCall> call) SHEAF_EXCLUDES(mutex_);
+
+  // Actions: bodies of their results.
+  Result<std::string> CreatePrepared(std::string_view body);
+  Result<std::string> CancelTickets(std::string_view info);
+  Result<std::string> SetSession(std::string_view body);
+  Result<std::string> MakeSnapshot(std::string_view body);
+  Result<std::string> TellHealth();
+
+  query::Engine* const engine_;
+  store::Database* const database_;
+  const FlightOptions options_;
+  FlightQueries queries_;
+  FlightMetadata metadata_;
+  PreparedStatements prepared_;
+
+  Mutex mutex_;
+  std::map<const FlightPut*, std::weak_ptr<FlightPut>> puts_ SHEAF_GUARDED_BY(mutex_);  // Under way.
+  bool stopping_ SHEAF_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace sheaf::serve
