@@ -1,11 +1,12 @@
-/// What turning OTel-Arrow bytes into record batches costs beside OTLP bytes of the same spans, both by this project's decoders.
+/// What turning OTel-Arrow bytes into record batches costs beside OTLP bytes of the same spans, and the way back: record batches
+/// to bytes of both, and how many. All by this project's decoders and encoders.
 ///
-///   otap_comparison FOLDER [NAME] [REPETITIONS] [otap]
+///   otap_comparison FOLDER [NAME] [REPETITIONS] [otap|encode]
 ///
 /// FOLDER/NAME.otap is a stream of BatchArrowRecords and FOLDER/NAME.otlp the OTLP requests that they stand for, each message
 /// after its length in four bytes, little-endian: what `otap-go twins` writes. All batches in turn, as a server sees them; both
-/// sides take turns, so that a noisy machine disturbs both; `otap` runs that side alone, for a profiler. Minimum, median and
-/// maximum over the repetitions are printed, in nanoseconds a row.
+/// sides take turns, so that a noisy machine disturbs both; `otap` and `encode` (of OTel-Arrow, plain) run that alone, for a
+/// profiler. Minimum, median and maximum over the repetitions are printed, in nanoseconds a row. Each repetition is a new stream.
 
 #include <algorithm>
 #include <chrono>
@@ -19,7 +20,10 @@
 #include <string>
 #include <vector>
 
+#include "decode/encoder.h"
 #include "decode/otap_decoder.h"
+#include "decode/otap_encoder.h"
+#include "wire/compression.h"
 
 namespace sheaf {
 namespace {
@@ -53,6 +57,19 @@ decode::OtapSignal SignalOf(const std::string& name) {
                              : decode::OtapSignal::kTraces;
 }
 
+/// Times and sizes of one way to do it.
+struct Measured {
+  std::vector<double> ns;  // A row, by repetition.
+  size_t bytes = 0, messages = 0;
+  int64_t rows = 0;
+
+  void Print(const char* name) {
+    std::sort(ns.begin(), ns.end());
+    std::printf("%-26s min %7.1f  median %7.1f  max %7.1f ns/row, %6.1f bytes/row\n", name, ns.front(), ns[ns.size() / 2],
+                ns.back(), static_cast<double>(bytes) / static_cast<double>(rows));
+  }
+};
+
 class Comparison {
  public:
   Comparison(const std::string& folder, const std::string& name)
@@ -84,6 +101,76 @@ class Comparison {
       rows += result->accepted;
     }
     return rows;
+  }
+
+  /// Rows to bytes. `make` makes the function that writes one batch's message, for each stream.
+  template <typename Make>
+  void Write(Make&& make, Measured* out) {
+    const auto write = make();
+    std::string message;
+    out->bytes = 0;
+    const double begin = NanosecondsNow();
+    for (const auto& tables : rows_) {
+      message.clear();
+      write(tables, &message);
+      out->bytes += message.size();
+    }
+    out->ns.push_back((NanosecondsNow() - begin) / static_cast<double>(out->rows));
+  }
+
+  void ReadRows() {
+    for (const std::string& message : otlp_) {
+      decode::Decoder decoder;  // One each, so that no batch's memory is used again.
+      const auto bytes = std::as_bytes(std::span(message));
+      auto result = signal_ == decode::OtapSignal::kTraces ? decoder.Traces(bytes)
+                    : signal_ == decode::OtapSignal::kLogs ? decoder.Logs(bytes)
+                                                           : decoder.Metrics(bytes);
+      Check(result.status());
+      rows_.push_back(std::move(result->batches));
+      row_count_ += result->accepted;
+    }
+  }
+
+  /// OTel-Arrow with buffers compressed so; `outside`: and each message as a whole, as a gRPC stream does.
+  auto OtapWriter(wire::IpcCodec codec, bool outside) {
+    return [this, codec, outside] {
+      auto encoder = std::make_shared<decode::OtapStreamEncoder>(signal_, decode::OtapEncoderOptions{.codec = codec});
+      return [encoder, outside](const std::vector<decode::TableBatch>& tables, std::string* out) {
+        Check(encoder->Encode(tables, out).status());
+        if (outside) *out = wire::Compress(wire::Encoding::kZstd, *out).ValueOrDie();
+      };
+    };
+  }
+  auto OtlpWriter(bool outside) {
+    return [outside] {
+      return [outside](const std::vector<decode::TableBatch>& tables, std::string* out) {
+        for (const decode::TableBatch& table : tables) Check(decode::EncodeRequest(table.signal, *table.batch, out));
+        if (outside) *out = wire::Compress(wire::Encoding::kZstd, *out).ValueOrDie();
+      };
+    };
+  }
+
+  void RunWriters(int repetitions) {
+    ReadRows();
+    Measured otlp{.rows = row_count_}, otlp_zstd = otlp, otap = otlp, otap_inside = otlp, otap_outside = otlp;
+    for (int i = 0; i < repetitions; ++i) {
+      Write(OtlpWriter(false), &otlp);
+      Write(OtapWriter(wire::IpcCodec::kNone, false), &otap);
+      Write(OtlpWriter(true), &otlp_zstd);
+      Write(OtapWriter(wire::IpcCodec::kZstd, false), &otap_inside);
+      Write(OtapWriter(wire::IpcCodec::kNone, true), &otap_outside);
+    }
+    otlp.Print("to otlp");
+    otap.Print("to otap");
+    otlp_zstd.Print("to otlp, zstd");
+    otap_inside.Print("to otap, zstd inside");
+    otap_outside.Print("to otap, zstd outside");
+  }
+
+  void EncodeAlone(int repetitions) {
+    ReadRows();
+    Measured otap{.rows = row_count_};
+    for (int i = 0; i < repetitions; ++i) Write(OtapWriter(wire::IpcCodec::kNone, false), &otap);
   }
 
   void Run(int repetitions) {
@@ -122,19 +209,25 @@ class Comparison {
   decode::OtapDecoder otap_decoder_;
   decode::Decoder otlp_decoder_;
   wire::BatchArrowRecords batch_;
+  std::vector<std::vector<decode::TableBatch>> rows_;
+  int64_t row_count_ = 0;
 };
 
 }  // namespace
 }  // namespace sheaf
 
 int main(int argc, char** argv) {
-  if (argc < 2) sheaf::Fail("usage: otap_comparison FOLDER [NAME] [REPETITIONS]");
+  if (argc < 2) sheaf::Fail("usage: otap_comparison FOLDER [NAME] [REPETITIONS] [otap|encode]");
   sheaf::Comparison comparison(argv[1], argc > 2 ? argv[2] : "bench");
   const int repetitions = argc > 3 ? std::max(1, std::atoi(argv[3])) : 9;
-  if (argc > 4) {
+  const std::string alone = argc > 4 ? argv[4] : "";
+  if (alone == "otap") {
     for (int i = 0; i < repetitions; ++i) comparison.Otap();
+  } else if (alone == "encode") {
+    comparison.EncodeAlone(repetitions);
   } else {
     comparison.Run(repetitions);
+    comparison.RunWriters(repetitions);
   }
   return 0;
 }

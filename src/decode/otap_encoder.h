@@ -27,7 +27,7 @@ namespace sheaf::decode {
 inline constexpr int64_t kOtapRowsMax = 65'535;
 
 struct OtapEncoderOptions {
-  /// Of the buffers inside. Where the gRPC stream compresses anyhow, kNone is as small and cheaper.
+  /// Of the buffers inside. Where the gRPC stream compresses as a whole, kNone: once is enough, and about as small.
   wire::IpcCodec codec = wire::IpcCodec::kZstd;
   int zstd_level = 1;
   /// What the encoder may keep between messages, and ask its receiver to keep: dictionaries. They begin anew before it is

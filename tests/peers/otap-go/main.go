@@ -4,6 +4,7 @@
 //	otap-go twins FOLDER BATCHES RECORDS  writes streams and the OTLP that they encode
 //	otap-go sink SIGNAL STREAM OTLP       reads a stream and writes the OTLP that it encodes
 //	otap-go encode FILE FOLDER STREAMS MOST  encodes the first MOST OTLP trace requests of a file
+//	otap-go produce OTLP REPETITIONS      times its producer on traces
 package main
 
 import (
@@ -33,9 +34,14 @@ func main() {
 		_, e := fmt.Sscan(os.Args[4]+" "+os.Args[5], &streams, &most)
 		must(e)
 		encode(os.Args[2], os.Args[3], streams, most)
+	case len(os.Args) == 4 && os.Args[1] == "produce":
+		var repetitions int
+		_, e := fmt.Sscan(os.Args[3], &repetitions)
+		must(e)
+		produce(os.Args[2], repetitions)
 	default:
 		fmt.Fprintln(os.Stderr, "usage: otap-go bridge ADDRESS | twins FOLDER BATCHES RECORDS | sink SIGNAL STREAM OTLP | "+
-			"encode FILE FOLDER STREAMS MOST")
+			"encode FILE FOLDER STREAMS MOST | produce OTLP REPETITIONS")
 		os.Exit(2)
 	}
 }
