@@ -35,6 +35,7 @@ class ValueNumbers {
     constexpr int64_t kBlock = 32;  // Rows whose slots are on their way at once.
     std::array<Value<kWords>, kBlock> values;
     std::array<uint64_t, kBlock> hashes;
+    const bool nulls = piece.validity != nullptr;
     const size_t first = numbers->size();
     numbers->resize(first + static_cast<size_t>(piece.length));
     uint32_t* number = numbers->data() + first;
@@ -46,7 +47,7 @@ class ValueNumbers {
         __builtin_prefetch(&slots_[hashes[i] & (slots_.size() - 1)]);
       }
       for (size_t i = 0; i < n; ++i) {
-        *number++ = piece.IsNull(begin + static_cast<int64_t>(i)) ? 0 : NumberOf(values[i], hashes[i]);
+        *number++ = nulls && piece.IsNull(begin + static_cast<int64_t>(i)) ? 0 : NumberOf(values[i], hashes[i]);
       }
     }
   }
