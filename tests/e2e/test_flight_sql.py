@@ -6,6 +6,7 @@ import decimal
 import json
 import pathlib
 import re
+import subprocess
 import threading
 import time
 
@@ -447,6 +448,22 @@ def test_a_large_result_streams_and_waits_for_its_reader(server, client):
     for chunk in reader:
         rows += chunk.data.num_rows
     assert rows == 5_000_000
+
+
+def test_tls(make_server, tmp_path):
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True)
+    server = make_server(environment={"SHEAF_TLS_CERTIFICATE": str(certificate), "SHEAF_TLS_KEY": str(key)}).start()
+    secure = uri(server).replace("grpc:", "grpc+tls:")
+    with flight.connect(secure, tls_root_certs=certificate.read_bytes()) as client:
+        assert client.do_get(flight.Ticket("SELECT 1")).read_all().num_rows == 1
+    with flight_sql.connect(secure, db_kwargs={"adbc.flight.sql.client_option.tls_root_certs": certificate.read_text()},
+                            autocommit=True) as connection:
+        assert value(connection, "SELECT 42") == 42
+    with pytest.raises(pa.ArrowException), flight.connect(uri(server)) as plain_text:
+        list(plain_text.do_action("health", flight.FlightCallOptions(timeout=10)))
 
 
 def test_messages_have_a_limit(make_server):
