@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <arrow/memory_pool.h>
@@ -13,6 +14,7 @@
 
 #include "core/status.h"
 #include "decode/schemas.h"
+#include "wire/otlp_json.h"
 
 namespace sheaf::decode {
 
@@ -27,17 +29,26 @@ struct Limits {
   int64_t memory_per_request_byte = 3;
 };
 
-/// One table's rows out of a request.
+/// One table's rows out of a request, or out of several.
 struct TableBatch {
   Signal signal;
   std::shared_ptr<arrow::RecordBatch> batch;  // never empty
 };
 
-struct DecodeResult {
-  std::vector<TableBatch> batches;   // one for traces and logs; up to five for metrics
+/// What became of a request's records.
+struct RecordCounts {
   int64_t accepted = 0;              // rows in `batches`
   int64_t rejected = 0;              // spans, log records or data points left out
   std::string rejected_reason;       // the first reason and how many others; empty where none
+};
+
+struct DecodeResult : RecordCounts {
+  std::vector<TableBatch> batches;   // one for traces and logs; up to five for metrics
+};
+
+struct JointResult {
+  std::vector<TableBatch> batches;     // As above, with the rows of all requests, in their order.
+  std::vector<RecordCounts> requests;  // Of each.
 };
 
 /// Decodes one request after the other and recycles its memory between them: no allocation per record in
@@ -67,6 +78,11 @@ class Decoder {
   Result<DecodeResult> Traces(std::span<const std::byte> request);
   Result<DecodeResult> Logs(std::span<const std::byte> request);
   Result<DecodeResult> Metrics(std::span<const std::byte> request);
+
+  /// Decodes several requests of a kind into one batch a table: most of what a small request costs is the batch that it would be.
+  /// Each has the limits that it has alone, but for memory, where all share what their bytes and one base allow. Errors: the first
+  /// one's that failed, or TooLarge for them all; nothing is decoded then, and each is to be tried by itself.
+  Result<JointResult> Together(wire::OtlpRequest kind, std::span<const std::string_view> requests);
 
  private:
   class Impl;

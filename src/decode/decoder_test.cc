@@ -1,5 +1,7 @@
 #include "decode/decoder.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include <arrow/api.h>
@@ -7,6 +9,7 @@
 #include "core/memory.h"
 #include "decode/batch_reader.h"
 #include "decode/encoder.h"
+#include "decode/row_texts_testing.h"
 #include "wire/protobuf_writer.h"
 
 namespace sheaf::decode {
@@ -205,6 +208,57 @@ TEST(Decoder, BatchesStayValidWhileTheyAreReferenced) {
   EXPECT_EQ(DictionaryAt(*first.batches[0].batch, "name", 0), "first");
   EXPECT_EQ(DictionaryAt(*first.batches[0].batch, "service_name", 0), "shop");
   EXPECT_EQ(DictionaryAt(*second.batches[0].batch, "service_name", 0), "other");
+}
+
+TEST(Decoder, RequestsTogetherHaveTheRowsThatTheyHaveAlone) {
+  const std::string odd = Span("caf\xe9", TextAttribute(9, "k", "a\xff" "b"));
+  const std::vector<std::vector<std::string>> requests = {
+      {Request({Span("a"), Span("b", TextAttribute(9, "k", "v"))}), Request({Span("a")}, "other"), ""},
+      {Request({Span("a"), Span("bad", "", "short")}), "", Request({Span("bad", "", "abc"), Span("bad", "", "abc")}),
+       Request({Span("last", TextAttribute(9, "k", "w"))})},
+      {Request({Span("a", TextAttribute(9, "long", std::string(300, 'x')))}), Request({odd}), Request({Span("a")}), Request({odd, odd})},
+      {"", ""}};
+  Decoder decoder, another;
+  for (const std::vector<std::string>& group : requests) {
+    const std::vector<std::string_view> views(group.begin(), group.end());
+    const JointResult joint = decoder.Together(wire::OtlpRequest::kTraces, views).ValueOrDie();
+    ASSERT_EQ(joint.requests.size(), group.size());
+    std::vector<std::string> want;
+    int64_t originals = 0, rows = 0;
+    for (size_t i = 0; i < group.size(); ++i) {
+      const DecodeResult alone = another.Traces(Bytes(group[i])).ValueOrDie();
+      EXPECT_EQ(joint.requests[i].accepted, alone.accepted);
+      EXPECT_EQ(joint.requests[i].rejected, alone.rejected);
+      EXPECT_EQ(joint.requests[i].rejected_reason, alone.rejected_reason);
+      for (const std::string& text : RowTexts(alone.batches)) want.push_back(text);
+      rows += alone.accepted;
+      for (const TableBatch& table : alone.batches) {
+        const auto original = table.batch->GetColumnByName("original");
+        originals += original->length() - original->null_count();
+      }
+    }
+    std::sort(want.begin(), want.end());
+    EXPECT_EQ(RowTexts(joint.batches), want);
+    ASSERT_EQ(joint.batches.size(), rows > 0 ? 1u : 0u);
+    if (rows == 0) continue;
+    EXPECT_TRUE(joint.batches[0].batch->ValidateFull().ok());
+    const auto original = joint.batches[0].batch->GetColumnByName("original");
+    EXPECT_EQ(original->length() - original->null_count(), originals);
+  }
+}
+
+TEST(Decoder, RequestsTogetherKeepTheirOrderAndTheirOwnLimits) {
+  Decoder decoder({.records_max = 3});
+  const std::string three = Request({Span("1"), Span("2"), Span("3")}), four = Request({Span("1"), Span("2"), Span("3"), Span("4")});
+  const std::vector<std::string_view> good = {three, three, three};
+  const JointResult joint = decoder.Together(wire::OtlpRequest::kTraces, good).ValueOrDie();
+  for (int64_t row = 0; row < 9; ++row) {
+    EXPECT_EQ(DictionaryAt(*joint.batches[0].batch, "name", row), std::to_string(row % 3 + 1));
+  }
+  const std::vector<std::string_view> large = {three, four}, malformed = {three, "\xff", three};
+  EXPECT_EQ(KindOf(decoder.Together(wire::OtlpRequest::kTraces, large).status()), ErrorKind::kTooLarge);
+  EXPECT_EQ(KindOf(decoder.Together(wire::OtlpRequest::kTraces, malformed).status()), ErrorKind::kInvalid);
+  EXPECT_TRUE(decoder.Together(wire::OtlpRequest::kTraces, good).ok()) << "ready for the next";
 }
 
 TEST(Decoder, SteadyStateAllocatesNoColumns) {

@@ -1,4 +1,4 @@
-/// What the parts of a decoder share while they decode one request.
+/// What the parts of a decoder share while they decode one request, or several into one batch.
 ///
 /// A request is decoded in one of two ways. The plain pass takes text as it comes, checks it in bulk
 /// (distinct dictionary values as they are added, column heaps at the end) and does no more than the
@@ -28,15 +28,19 @@ class RequestContext {
   /// Borrows `memory`, which is charged with the texts kept here.
   RequestContext(Limits limits, RequestMemory* memory) : limits(limits), memory(memory) {}
 
-  void Start(std::string_view request, bool careful_pass) {
-    request_ = request;
+  /// Begins a pass.
+  void Start(bool careful_pass) {
     careful = careful_pass;
-    readable_end = careful ? 0 : reinterpret_cast<uintptr_t>(request.data()) + request.size();
     suspect = odd = false;
-    records = rejected = 0;
-    rejected_reason.clear();
     error = Status::OK();
     Forget();
+  }
+  /// What follows is of `request`.
+  void Enter(std::string_view request) {
+    request_ = request;
+    readable_end = careful ? 0 : reinterpret_cast<uintptr_t>(request.data()) + request.size();
+    records = rejected = 0;
+    rejected_reason.clear();
   }
   /// Gives back the texts that were kept.
   void Forget() {
