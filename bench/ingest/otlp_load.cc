@@ -54,7 +54,8 @@ int main(int count, char** values) {
   const int64_t spans = Argument(count, values, 2, 0);
   const int connections = static_cast<int>(Argument(count, values, 3, 4));
   const int streams = static_cast<int>(Argument(count, values, 4, 4));
-  const int request_spans = static_cast<int>(Argument(count, values, 5, 1000)) / kSpansPerTrace * kSpansPerTrace;
+  const auto request_spans = std::max(1, static_cast<int>(Argument(count, values, 5, 1000)));
+  const int request_traces = (request_spans + kSpansPerTrace - 1) / kSpansPerTrace;  // The last one of a request may be a part of one.
   const int64_t first_trace = Argument(count, values, 6, 0);
   const int64_t requests = std::max<int64_t>(1, spans / request_spans);
 
@@ -77,7 +78,7 @@ int main(int count, char** values) {
       clients[c]->Run("/opentelemetry.proto.collector.trace.v1.TraceService/Export", streams, [&](int slot) -> const std::string* {
         const int64_t request = taken.fetch_add(1);
         if (request >= requests) return nullptr;
-        payloads[c][slot]->Renew(first_trace + request * (request_spans / kSpansPerTrace), kStartNs + kSpanOfTimeNs / requests * request);
+        payloads[c][slot]->Renew(first_trace + request * request_traces, kStartNs + kSpanOfTimeNs / requests * request);
         return &payloads[c][slot]->bytes();
       });
     });

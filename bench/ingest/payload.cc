@@ -1,5 +1,6 @@
 #include "payload.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -95,10 +96,11 @@ void Payload::AppendSpan(std::string* out, uint64_t* random, int trace, int numb
 
 Payload::Payload(int spans, uint64_t seed) {
   uint64_t random = seed << 32;
-  const int services = static_cast<int>(std::size(kServices));
+  const int services = std::min(spans, static_cast<int>(std::size(kServices)));
+  const size_t first_service = spans < static_cast<int>(std::size(kServices)) ? seed : 0;  // A small request comes from one of them.
   for (int service = 0; service < services; ++service) {
     std::string resource, scope, resource_spans, scope_spans;
-    Attribute(&resource, 1, "service.name", kServices[service]);
+    Attribute(&resource, 1, "service.name", kServices[(first_service + static_cast<size_t>(service)) % std::size(kServices)]);
     Attribute(&resource, 1, "host.name", fmt::format("node-{}", service));
     Attribute(&resource, 1, "telemetry.sdk.language", "cpp");
     Field(&scope, 1, "shop.instrumentation");

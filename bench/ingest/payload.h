@@ -16,7 +16,7 @@ std::string TraceId(uint64_t index);
 /// One ExportTraceServiceRequest, and where its ids and times stand, so that it can be made distinct cheaply.
 class Payload {
  public:
-  /// Builds a request of `spans` spans (a multiple of kSpansPerTrace) over five services, one resource each.
+  /// Builds a request of `spans` spans over five services, one resource each; of fewer spans over as many services.
   Payload(int spans, uint64_t seed);
 
   /// Gives the spans the ids of traces `first_trace`… and start times from `time_ns` on.

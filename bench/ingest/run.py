@@ -5,8 +5,9 @@
 
 Prints one JSON object: spans a second and per second of server CPU (median, minimum and maximum over slices of the
 run), latency of an acknowledged request beside a bare write + fdatasync of the same device (before, between and
-after), peak memory, bytes a span on disk hot and cold, and trace by id among all spans through HTTP, with the
-granules that it touched. The acknowledgement comes after fdatasync; the client is another process.
+after), many small requests at once, each by itself and joined (ingest.batch_latency_ms), peak memory, bytes a span on
+disk hot and cold, and trace by id among all spans through HTTP, with the granules that it touched. The acknowledgement
+comes after fdatasync; the client is another process.
 """
 
 import http.client
@@ -133,6 +134,23 @@ def ingest(build, server, spans):
     }
 
 
+def small_requests(build, folder):
+    """Requests of few spans from many senders, to servers of their own: without joining requests, and with it."""
+    figures = {}
+    for name, latency_ms in (("alone", "0"), ("joined", "5")):
+        for size, count in ((1, 30_000), (10, 30_000), (50, 10_000)):
+            server = Server(build / "bin" / "sheaf", f"{folder}/small-{name}-{size}", SHEAF_INGEST_BATCH_LATENCY_MS=latency_ms)
+            cpu = server.cpu_seconds()
+            result = load(build, server, count * size, 0, connections=16, streams=16, request=size)
+            cpu = server.cpu_seconds() - cpu
+            figures[f"{size} spans, {name}"] = {
+                "requests_per_second": round(result["requests"] / result["seconds"]),
+                "p50_ms": result["p50_ms"], "p99_ms": result["p99_ms"],
+                "server_cpu_us_per_request": round(cpu / result["requests"] * 1e6, 1), "peak_memory_mib": round(server.status("VmHWM"), 1)}
+            server.stop()
+    return figures
+
+
 def look_up(server, traces):
     """Trace by id through HTTP, one connection, all columns."""
     connection, times = server.connect(), []
@@ -175,6 +193,7 @@ def main():
         result["small_request"] = {"spans": 10, "p50_ms": one["p50_ms"], "p99_ms": one["p99_ms"],
                                    "device_write_fdatasync_p50_ms": spread(device)}
         result["stop_seconds"] = round(server.stop(), 2)
+        result["small_requests"] = small_requests(build, folder)
 
         start = time.monotonic()
         server = Server(build / "bin" / "sheaf", data)

@@ -119,8 +119,14 @@ std::vector<Setting> ServerAndStorageSettings() {
   };
 }
 
-std::vector<Setting> QueryAndLimitSettings() {
+std::vector<Setting> IngestSettings() {
   return {
+      Number("ingest.batch_latency_ms", SHEAF_PLACE(ingest.batch_latency_ms), Unit::kMs, 0, 1'000,
+             "Longest that a small OTLP request may take until it is in the log's queue, where it waits for others to be decoded and "
+             "logged with it. On an idle server none waits. 0: requests are not joined."),
+      Number("ingest.batch_bytes", SHEAF_PLACE(ingest.batch_bytes), Unit::kBytes, 1 << 10, 16 << 20,
+             "Requests that are joined hold at most so much together; those above half of it are not joined."),
+
       Text("sampling.traces", SHEAF_PLACE(sampling.traces),
            "Share of each service's spans that is kept, as `checkout = 0.5, * = 0.1` (see Sampling). Empty: all."),
       Number("sampling.precision_digits", SHEAF_PLACE(sampling.precision_digits), Unit::kNone, 1, 14,
@@ -135,7 +141,11 @@ std::vector<Setting> QueryAndLimitSettings() {
              "longer."),
       Number("sampling.window_bytes", SHEAF_PLACE(sampling.window_bytes), Unit::kBytes, 1 << 20, int64_t{1} << 40,
              "Memory of those that wait. Beyond, the oldest are given up (`sheaf_tail_sampling_spilled_rows_total`)."),
+  };
+}
 
+std::vector<Setting> QueryAndLimitSettings() {
+  return {
       Choice("query.profile", SHEAF_PLACE(query.profile), "recommended large low-latency",
              "Defaults of the settings below, for what the server is there for (see Profiles). One that is given itself counts."),
       Number("query.threads", SHEAF_PLACE(query.threads), Unit::kNone, 0, 1024,
@@ -207,6 +217,7 @@ std::vector<Setting> QueryAndLimitSettings() {
 const std::vector<Setting>& Settings() {
   static const std::vector<Setting> settings = [] {
     auto all = ServerAndStorageSettings();
+    std::ranges::move(IngestSettings(), std::back_inserter(all));
     std::ranges::move(QueryAndLimitSettings(), std::back_inserter(all));
     return all;
   }();

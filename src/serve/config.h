@@ -40,6 +40,9 @@ struct Config {
     std::string archive_log = "off", log_direct_io = "off";
     int64_t log_cpu = -1;
   } storage;
+  struct Ingest {
+    int64_t batch_latency_ms = 5, batch_bytes = 256 << 10;
+  } ingest;
   struct Sampling {
     std::string traces;
     int64_t precision_digits = 4;

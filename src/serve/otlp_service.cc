@@ -1,7 +1,9 @@
 #include "serve/otlp_service.h"
 
 #include <chrono>
+#include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "serve/error_codes.h"
@@ -97,11 +99,30 @@ ErrorBody RefusedBody(const RefusedRequest& refused) {
   return StatusBody(BodyTypeOf(refused.content_type), code, ClientMessage(refused.reason), refused.retry_after_ms);
 }
 
+/// A request that was not received as it is.
+class TextBody final : public Body {
+ public:
+  explicit TextBody(std::string text) : text_(std::move(text)) {}
+  std::span<const std::byte> bytes() const override { return std::as_bytes(std::span(text_)); }
+
+ private:
+  const std::string text_;
+};
+
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace
+
+OtlpService::OtlpService(store::Database* database, const OtlpOptions& options)
+    : database_(database), options_(options), decoders_(options.limits), tail_(options.tail, options.clock) {
+  for (const OtlpRequest kind : kRequests) {
+    batchers_[static_cast<size_t>(kind)] = std::make_unique<RequestBatcher>(
+        OtlpRequestName(kind), options.batching, options.clock,
+        [this, kind](std::vector<WaitingRequest> requests) { WorkOff(kind, std::move(requests)); });
+  }
+}
 
 Result<std::unique_ptr<OtlpService>> OtlpService::Make(store::Database* database, const OtlpOptions& options) {
   std::unique_ptr<OtlpService> service(new OtlpService(database, options));
@@ -124,8 +145,7 @@ void OtlpService::Register(Transport* transport, const std::string& grpc, const 
 void OtlpService::Export(OtlpRequest kind, std::shared_ptr<GrpcCall> call) {
   if (call->cancelled()) return;
   const auto start = std::chrono::steady_clock::now();
-  const std::unique_ptr<Body> message = std::move(call->message);
-  Ingest(kind, message->view(), [this, kind, start, call](Result<IngestOutcome> outcome) {
+  Ingest(kind, std::move(call->message), [this, kind, start, call](Result<IngestOutcome> outcome) {
     GrpcStatus status;
     std::string reply;
     if (outcome.ok()) {
@@ -162,22 +182,70 @@ void OtlpService::Post(OtlpRequest kind, std::shared_ptr<HttpExchange> exchange)
     }
     metrics_.CountRequest(kind, code);
   };
-  const std::unique_ptr<Body> body = std::move(exchange->request.body);
-  if (type == BodyType::kProtobuf) return Ingest(kind, body->view(), answer);
+  std::unique_ptr<Body> body = std::move(exchange->request.body);
+  if (type == BodyType::kProtobuf) return Ingest(kind, std::move(body), answer);
   std::string protobuf;
   const Status read = wire::OtlpJsonToProtobuf(kind, body->view(), &protobuf);
   if (!read.ok()) return answer(read);
-  Ingest(kind, protobuf, answer);
+  Ingest(kind, std::make_unique<TextBody>(std::move(protobuf)), answer);
 }
 
-void OtlpService::Ingest(OtlpRequest kind, std::string_view request, Answer answer) {
-  metrics_[kind].bytes->Add(request.size());
+void OtlpService::Ingest(OtlpRequest kind, std::unique_ptr<Body> request, Answer answer) {
+  metrics_[kind].bytes->Add(request->bytes().size());
   const Status admitted = Admit();
   if (!admitted.ok()) return answer(admitted);
+  batchers_[static_cast<size_t>(kind)]->Add({.body = std::move(request), .answer = std::move(answer)});
+}
+
+void OtlpService::WorkOff(OtlpRequest kind, std::vector<WaitingRequest> requests) {
   BorrowedDecoder decoder(&decoders_);
-  Result<decode::DecodeResult> decoded = Decode(kind, request, decoder.get());
-  if (!decoded.ok()) return answer(decoded.status());
-  Append(kind, std::move(*decoded), std::move(answer));
+  if (requests.size() > 1 && TryTogether(kind, &requests, decoder.get()).ok()) return;
+  for (WaitingRequest& request : requests) IngestAlone(kind, &request, decoder.get());
+}
+
+void OtlpService::IngestAlone(OtlpRequest kind, WaitingRequest* request, decode::Decoder* decoder) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::span<const std::byte> bytes = request->body->bytes();
+  Result<decode::DecodeResult> decoded = kind == OtlpRequest::kTraces ? decoder->Traces(bytes)
+                                         : kind == OtlpRequest::kLogs ? decoder->Logs(bytes)
+                                                                      : decoder->Metrics(bytes);
+  metrics_[kind].decode_seconds->Observe(SecondsSince(start));
+  if (!decoded.ok()) return request->answer(decoded.status());
+  Append(kind, std::move(*decoded), std::move(request->answer));
+  request->body.reset();
+}
+
+/// Where one cannot be decoded, or they are too much for one entry of the log, each is to be tried by itself, so that nobody is
+/// answered for what others sent. All other errors are those that each would get.
+Status OtlpService::TryTogether(OtlpRequest kind, std::vector<WaitingRequest>* requests, decode::Decoder* decoder) {
+  std::vector<std::string_view> bytes;
+  bytes.reserve(requests->size());
+  for (const WaitingRequest& request : *requests) bytes.push_back(request.body->view());
+  const auto start = std::chrono::steady_clock::now();
+  Result<decode::JointResult> joint = decoder->Together(kind, bytes);
+  metrics_[kind].decode_seconds->Observe(SecondsSince(start));
+  if (!joint.ok()) return joint.status();
+
+  using Answered = std::pair<IngestOutcome, Answer>;
+  auto answered = std::make_shared<std::vector<Answered>>();
+  answered->reserve(requests->size());
+  decode::DecodeResult all;
+  all.batches = std::move(joint->batches);
+  for (size_t i = 0; i < requests->size(); ++i) {
+    decode::RecordCounts& counts = joint->requests[i];
+    all.accepted += counts.accepted;
+    all.rejected += counts.rejected;
+    answered->emplace_back(IngestOutcome{.accepted = counts.accepted, .rejected = counts.rejected,
+                                         .rejected_reason = std::move(counts.rejected_reason)},
+                           (*requests)[i].answer);
+  }
+  const Answer answer = [answered](const Result<IngestOutcome>& result) {
+    for (const auto& [outcome, answer_one] : *answered) result.ok() ? answer_one(outcome) : answer_one(result.status());
+  };
+  const Status logged = Log(kind, std::move(all), answer);
+  if (!logged.ok() && KindOf(logged) == ErrorKind::kTooLarge) return logged;
+  if (!logged.ok()) answer(logged);
+  return Status::OK();
 }
 
 Result<std::shared_ptr<const TailSampler::Taken>> OtlpService::Sample(std::vector<decode::TableBatch>* spans) {
@@ -199,31 +267,26 @@ Status OtlpService::Admit() const {
   return MakeError(ErrorKind::kThrottled, "recent rows fill their memory until they are sealed; send the request again later");
 }
 
-Result<decode::DecodeResult> OtlpService::Decode(OtlpRequest kind, std::string_view request, decode::Decoder* decoder) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto bytes = std::as_bytes(std::span(request.data(), request.size()));
-  Result<decode::DecodeResult> decoded = kind == OtlpRequest::kTraces ? decoder->Traces(bytes)
-                                         : kind == OtlpRequest::kLogs ? decoder->Logs(bytes)
-                                                                      : decoder->Metrics(bytes);
-  metrics_[kind].decode_seconds->Observe(SecondsSince(start));
-  return decoded;
+void OtlpService::Append(OtlpRequest kind, decode::DecodeResult decoded, Answer answer) {
+  const Status refused = Log(kind, std::move(decoded), answer);
+  if (!refused.ok()) answer(refused);
 }
 
-void OtlpService::Append(OtlpRequest kind, decode::DecodeResult decoded, Answer answer) {
+Status OtlpService::Log(OtlpRequest kind, decode::DecodeResult decoded, const Answer& answer) {
   const IngestOutcome outcome{
       .accepted = decoded.accepted, .rejected = decoded.rejected, .rejected_reason = std::move(decoded.rejected_reason)};
-  metrics_[kind].rejected->Add(static_cast<uint64_t>(outcome.rejected));
   std::shared_ptr<const TailSampler::Taken> taken;
   if (kind == OtlpRequest::kTraces) {
-    auto sampled = Sample(&decoded.batches);
-    if (!sampled.ok()) return answer(sampled.status());
-    taken = *std::move(sampled);
+    SHEAF_ASSIGN_OR_RETURN(taken, Sample(&decoded.batches));
   }
-  if (decoded.batches.empty()) return answer(outcome);
-  const Status refused = TryAppend(kind, outcome, std::move(decoded.batches), taken, answer);
-  if (refused.ok()) return;
-  if (taken) tail_.GiveBack(*taken);
-  answer(refused);
+  if (decoded.batches.empty()) {
+    answer(outcome);
+  } else if (Status refused = TryAppend(kind, outcome, std::move(decoded.batches), taken, answer); !refused.ok()) {
+    if (taken) tail_.GiveBack(*taken);
+    return refused;
+  }
+  metrics_[kind].rejected->Add(static_cast<uint64_t>(outcome.rejected));
+  return Status::OK();
 }
 
 Status OtlpService::TryAppend(OtlpRequest kind, const IngestOutcome& outcome, std::vector<decode::TableBatch> batches,

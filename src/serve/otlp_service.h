@@ -1,12 +1,14 @@
 /// OTLP's Export, over gRPC and over HTTP: bytes in, durable rows, then the answer.
 ///
-/// A request is decoded on the worker that received it and handed to the log; the worker is free again at once. The answer
-/// goes out when the rows are on disk and visible to queries, from the log's thread. Bad records (ids of wrong length or all
+/// A request is decoded on a worker, small ones together with others that came at the same time (request_batcher.h), and handed to the
+/// log; the worker is free again at once. The answer goes out when the rows are on disk and visible to queries, from the log's thread.
+/// Bad records (ids of wrong length or all
 /// zero) are left out and counted in partial_success; the rest is kept. A request without records is answered without an append.
 /// Spans that sampling leaves out are accepted, as the sender cannot do better, and counted in a metric.
 
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +18,7 @@
 #include "serve/decoder_pool.h"
 #include "serve/head_sampler.h"
 #include "serve/ingest_metrics.h"
+#include "serve/request_batcher.h"
 #include "serve/tail_sampler.h"
 #include "serve/transport.h"
 #include "store/database.h"
@@ -30,12 +33,7 @@ struct OtlpOptions {
   io::Clock* clock = io::SystemClock();
   int64_t retry_after_ms = 1000;     // What an overloaded server asks senders to wait.
   std::function<bool()> overloaded;  // True refuses requests before they are decoded; may be empty.
-};
-
-/// What became of a request that went well.
-struct IngestOutcome {
-  int64_t accepted = 0, rejected = 0;
-  std::string rejected_reason;
+  RequestBatcherOptions batching;
 };
 
 using DecoderPool = DecoderPoolOf<decode::Decoder, decode::Limits>;
@@ -43,7 +41,7 @@ using DecoderPool = DecoderPoolOf<decode::Decoder, decode::Limits>;
 /// Thread-safe. Must outlive the transport it is registered with, and every append that it started: close the database first.
 class OtlpService {
  public:
-  using Answer = std::function<void(Result<IngestOutcome>)>;
+  using Answer = IngestAnswer;
 
   /// Borrows `database`. NotFound if it lacks the ready tables.
   static Result<std::unique_ptr<OtlpService>> Make(store::Database* database, const OtlpOptions& options);
@@ -52,9 +50,9 @@ class OtlpService {
   /// OTLP wants it also where the transport refuses a request.
   void Register(Transport* transport, const std::string& grpc, const std::string& http);
 
-  /// Takes one protobuf request. `answer` is run once: here on failure or where there is nothing to log, else on the log's
-  /// thread after the rows are durable. `request` may be freed when this returns.
-  void Ingest(wire::OtlpRequest kind, std::string_view request, Answer answer);
+  /// Takes one protobuf request. `answer` is run once: on a worker on failure or where there is nothing to log, else on the log's
+  /// thread after the rows are durable. `request` is let go once it is in the log's queue.
+  void Ingest(wire::OtlpRequest kind, std::unique_ptr<Body> request, Answer answer);
 
   // For other protocols that bring the same rows (OtapService).
 
@@ -65,15 +63,18 @@ class OtlpService {
   IngestMetrics* metrics() { return &metrics_; }
 
  private:
-  OtlpService(store::Database* database, const OtlpOptions& options)
-      : database_(database), options_(options), decoders_(options.limits), tail_(options.tail, options.clock) {}
+  OtlpService(store::Database* database, const OtlpOptions& options);
 
   void Export(wire::OtlpRequest kind, std::shared_ptr<GrpcCall> call);
   void Post(wire::OtlpRequest kind, std::shared_ptr<HttpExchange> exchange);
   /// Leaves of spans those that are kept, and adds what tail sampling takes, which is null where it takes part in nothing.
   Result<std::shared_ptr<const TailSampler::Taken>> Sample(std::vector<decode::TableBatch>* spans);
-  Result<decode::DecodeResult> Decode(wire::OtlpRequest kind, std::string_view request, decode::Decoder* decoder);
-  /// Not OK where the log will not run `answer`.
+  void IngestAlone(wire::OtlpRequest kind, WaitingRequest* request, decode::Decoder* decoder);
+  /// Of requests of several senders. Not OK, and nothing done, where they do not go together.
+  Status TryTogether(wire::OtlpRequest kind, std::vector<WaitingRequest>* requests, decode::Decoder* decoder);
+  void WorkOff(wire::OtlpRequest kind, std::vector<WaitingRequest> requests);
+  /// Samples and hands to the log. Not OK where nothing will run `answer`.
+  Status Log(wire::OtlpRequest kind, decode::DecodeResult decoded, const Answer& answer);
   Status TryAppend(wire::OtlpRequest kind, const IngestOutcome& outcome, std::vector<decode::TableBatch> batches,
                    const std::shared_ptr<const TailSampler::Taken>& taken, const Answer& answer);
 
@@ -81,6 +82,7 @@ class OtlpService {
   const OtlpOptions options_;
   DecoderPool decoders_;
   TailSampler tail_;
+  std::array<std::unique_ptr<RequestBatcher>, 3> batchers_;  // By kind of request.
   TableId tables_[decode::kSignals];
   IngestMetrics metrics_;
 };

@@ -248,6 +248,68 @@ TEST_F(OtlpServiceTest, CountsRowsRejectionsAndRequestsBySignal) {
   EXPECT_EQ(count("sheaf_ingest_requests_total", {{"signal", "traces"}, {"code", "OK"}}), requests + 1);
 }
 
+/// Requests that are joined: they come while the only worker is at work, since the answer to a first one brings them.
+class JointRequests : public OtlpServiceTest {
+ protected:
+  /// Sends `requests` so; returns what each was answered, which the log has done.
+  std::vector<Result<IngestOutcome>> Send(const std::vector<std::string>& requests) {
+    std::vector<Result<IngestOutcome>> answers(requests.size(), MakeError(ErrorKind::kUnknown, "not answered"));
+    service_->Ingest(OtlpRequest::kTraces, MakeBody(Protobuf(OtlpRequest::kTraces, Spans(1, 0))), [&](const Result<IngestOutcome>& first) {
+      EXPECT_TRUE(first.ok());
+      database_.appends = 0;
+      database_.refuse = refuse_;
+      for (size_t i = 0; i < requests.size(); ++i) {
+        service_->Ingest(OtlpRequest::kTraces, MakeBody(requests[i]), [&answers, i](Result<IngestOutcome> answer) {
+          EXPECT_EQ(KindOf(answers[i].status()), ErrorKind::kUnknown) << "answered twice";
+          answers[i] = std::move(answer);
+        });
+      }
+    });
+    return answers;
+  }
+
+  Status refuse_;
+};
+
+TEST_F(JointRequests, AreOneAppendAndEachHasItsOwnAnswer) {
+  const auto answers = Send({Protobuf(OtlpRequest::kTraces, Spans(3, 0)), Protobuf(OtlpRequest::kTraces, Spans(2, 1)), "",
+                             Protobuf(OtlpRequest::kTraces, Spans(0, 2))});
+  EXPECT_EQ(database_.appends, 1);
+  EXPECT_EQ(database_.rows["traces"], 1 + 5);
+  const int64_t accepted[] = {3, 2, 0, 0}, rejected[] = {0, 1, 0, 2};
+  for (size_t i = 0; i < answers.size(); ++i) {
+    ASSERT_TRUE(answers[i].ok()) << i;
+    EXPECT_EQ(answers[i]->accepted, accepted[i]);
+    EXPECT_EQ(answers[i]->rejected, rejected[i]);
+    EXPECT_EQ(answers[i]->rejected_reason.empty(), rejected[i] == 0);
+  }
+}
+
+TEST_F(JointRequests, OneThatIsMalformedFailsByItself) {
+  const std::string good = Protobuf(OtlpRequest::kTraces, Spans(1, 0));
+  const auto answers = Send({good, "\xff\xff", good, good});
+  EXPECT_EQ(KindOf(answers[1].status()), ErrorKind::kInvalid);
+  for (const size_t i : {0, 2, 3}) EXPECT_TRUE(answers[i].ok()) << i;
+  EXPECT_EQ(database_.rows["traces"], 1 + 3);
+}
+
+TEST_F(JointRequests, AreAllRefusedWhereTheLogRefuses) {
+  refuse_ = MakeError(ErrorKind::kThrottled, "full");
+  const std::string good = Protobuf(OtlpRequest::kTraces, Spans(1, 0));
+  for (const auto& answer : Send({good, good})) EXPECT_EQ(KindOf(answer.status()), ErrorKind::kThrottled);
+  EXPECT_EQ(database_.rows["traces"], 1);
+}
+
+TEST_F(JointRequests, AreTriedOneByOneWhereTheyAreTooMuchForOneEntry) {
+  database_.rows_max = 2;
+  const auto answers = Send({Protobuf(OtlpRequest::kTraces, Spans(2, 0)), Protobuf(OtlpRequest::kTraces, Spans(3, 0)),
+                             Protobuf(OtlpRequest::kTraces, Spans(1, 0))});
+  EXPECT_TRUE(answers[0].ok());
+  EXPECT_EQ(KindOf(answers[1].status()), ErrorKind::kTooLarge);
+  EXPECT_TRUE(answers[2].ok());
+  EXPECT_EQ(database_.rows["traces"], 1 + 3);
+}
+
 TEST(OtlpService, NeedsTheReadyTables) {
   class Empty : public FakeDatabase {
     Result<std::shared_ptr<const store::TableInfo>> FindTable(const std::string&, const std::string&) const override {
@@ -274,7 +336,7 @@ TEST(OtlpServiceSampling, SpansThatAreLeftOutAreAccepted) {
   const uint64_t before = left_out.value();
   std::vector<IngestOutcome> outcomes;
   const auto answer = [&](Result<IngestOutcome> outcome) { outcomes.push_back(outcome.ValueOrDie()); };
-  for (const char* name : {"none", "half", "other"}) service->Ingest(OtlpRequest::kTraces, spans(name), answer);
+  for (const char* name : {"none", "half", "other"}) service->Ingest(OtlpRequest::kTraces, MakeBody(spans(name)), answer);
   ASSERT_EQ(outcomes.size(), 3u);
   for (const IngestOutcome& outcome : outcomes) {
     EXPECT_EQ(outcome.accepted, 2);
@@ -294,16 +356,16 @@ TEST(OtlpServiceSampling, TracesWithAnErrorAreKeptWholeAlsoWhereTheLogRefusesAtF
   const std::string before = Protobuf(OtlpRequest::kTraces, Spans(2, 0));
   const std::string error = Protobuf(OtlpRequest::kTraces, R"({"resourceSpans":[{"scopeSpans":[{"spans":[
       {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"0000000000000001","status":{"code":2}}]}]}]})");
-  service->Ingest(OtlpRequest::kTraces, before, answer);
+  service->Ingest(OtlpRequest::kTraces, MakeBody(before), answer);
   EXPECT_EQ(database.appends, 0);
   database.refuse = MakeError(ErrorKind::kThrottled, "later");
-  service->Ingest(OtlpRequest::kTraces, error, answer);
+  service->Ingest(OtlpRequest::kTraces, MakeBody(error), answer);
   database.refuse = Status::OK();
   database.answer = MakeError(ErrorKind::kUnavailable, "disk full");
-  service->Ingest(OtlpRequest::kTraces, error, answer);
+  service->Ingest(OtlpRequest::kTraces, MakeBody(error), answer);
   database.answer = Lsn(1);
   database.rows.clear();
-  service->Ingest(OtlpRequest::kTraces, error, answer);
+  service->Ingest(OtlpRequest::kTraces, MakeBody(error), answer);
   EXPECT_EQ(database.rows["traces"], 3) << "those that waited, and the error";
   ASSERT_EQ(outcomes.size(), 4u);
   EXPECT_TRUE(outcomes[0].ok());

@@ -107,6 +107,9 @@ Result<OtlpOptions> OtlpOptionsOf(const Config& config) {
                   .window_bytes = config.sampling.window_bytes};
   options.limits = DecodeLimitsOf(config);
   options.retry_after_ms = config.limits.retry_after_ms;
+  options.batching = {.latency_target_ns = config.ingest.batch_latency_ms * 1'000'000,
+                      .batch_bytes_max = config.ingest.batch_bytes,
+                      .workers_max = static_cast<int>(std::max<int64_t>(config.server.worker_threads - 1, 1))};
   return options;
 }
 

@@ -201,6 +201,9 @@ FakeDatabase::FakeDatabase() {
 
 Status FakeDatabase::AppendAsync(const std::vector<store::TableRows>& all, const store::WriteOptions&, Done done) noexcept {
   SHEAF_RETURN_NOT_OK(refuse);
+  int64_t count = 0;
+  for (const store::TableRows& some : all) count += some.batch->num_rows();
+  if (count > rows_max) return MakeError(ErrorKind::kTooLarge, "{} rows", count);
   ++appends;
   for (const store::TableRows& some : all) rows[tables_.at(some.table.value - 100)->name] += some.batch->num_rows();
   if (answer) {

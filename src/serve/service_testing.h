@@ -136,6 +136,7 @@ class FakeDatabase : public store::Database {
 
   std::map<std::string, int64_t> rows;      // By table name.
   Status refuse;                            // Not OK: AppendAsync fails with it.
+  int64_t rows_max = INT64_MAX;             // Of an append; beyond, it is TooLarge.
   std::optional<Result<Lsn>> answer = Result<Lsn>(Lsn(1));  // Nothing: appends wait.
   int appends = 0;
   store::Stats stats;
