@@ -28,6 +28,7 @@ void AddSql(CLI::App* app, Action* chosen);
 void AddTrace(CLI::App* app, Action* chosen);
 void AddImport(CLI::App* app, Action* chosen);
 void AddExport(CLI::App* app, Action* chosen);
+void AddForward(CLI::App* app, Action* chosen);
 void AddDemo(CLI::App* app, Action* chosen);
 void AddInspect(CLI::App* app, Action* chosen);
 void AddVerify(CLI::App* app, Action* chosen);

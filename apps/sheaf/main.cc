@@ -25,6 +25,7 @@ int Run(int argc, char** argv) {
   AddTrace(&app, &chosen);
   AddImport(&app, &chosen);
   AddExport(&app, &chosen);
+  AddForward(&app, &chosen);
   AddDemo(&app, &chosen);
   AddInspect(&app, &chosen);
   AddVerify(&app, &chosen);

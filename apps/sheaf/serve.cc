@@ -1,19 +1,16 @@
-#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include <pthread.h>
-#include <unistd.h>
 #include <CLI/App.hpp>
 
 #include "command.h"
 #include "core/log.h"
 #include "io/posix.h"
 #include "serve/server.h"
+#include "stop_signals.h"
 
 extern char** environ;
 
@@ -24,24 +21,6 @@ struct ServeOptions {
   serve::ConfigSources sources;
   bool print_settings = false;
 };
-
-/// Signals that stop the server are taken by one thread that waits for them, not by handlers. Call
-/// before any thread starts: they inherit the mask.
-sigset_t BlockStopSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  return set;
-}
-
-int WaitForSignal(const sigset_t& set) {
-  int signal_number = 0;
-  while (sigwait(&set, &signal_number) != 0) {
-  }
-  return signal_number;
-}
 
 void PrintPorts(const serve::Config& config, const serve::ServerPorts& ports) {
   const bool is_ipv6 = config.server.bind.find(':') != std::string::npos && !config.server.bind.starts_with('[');
@@ -68,13 +47,8 @@ int RunServe(ServeOptions options) {
   if (!server.ok()) return Fail(server.status());
   PrintPorts(*config, (*server)->ports());
 
-  const int first = WaitForSignal(stop_signals);
+  const int first = WaitForStopSignal(stop_signals);
   LogInfo("server.signalled", {{"signal", first}});
-  // Someone who asks twice does not want to wait; what was acknowledged is in the log.
-  std::thread([stop_signals] {
-    WaitForSignal(stop_signals);
-    _exit(130);
-  }).detach();
   const Status stopped = (*server)->Stop();
   server->reset();
   return stopped.ok() ? kDone : Fail(stopped);

@@ -50,12 +50,7 @@ class GrpcTarget : public ExportTarget {
     ExportAnswer answer = AnswerOfGrpc(reply.end);
     answer.sent_bytes = static_cast<int64_t>(request.bytes.size());
     if (reply.end.ok()) ReadTaken(reply.message, &answer);
-    if (reply.end.code == GrpcCode::kUnimplemented && compression != wire::Encoding::kIdentity) {
-      // What is not implemented may be the compression: once more without.
-      compression_ = wire::Encoding::kIdentity;
-      answer.verdict = ExportVerdict::kLater;
-      answer.retry_after = std::chrono::milliseconds(0);
-    }
+    if (compression != wire::Encoding::kIdentity) LearnOfCompression(reply.end, &answer);
     if (cancelled_ && answer.verdict == ExportVerdict::kLost) answer.verdict = ExportVerdict::kCancelled;
     return answer;
   }
@@ -66,9 +61,19 @@ class GrpcTarget : public ExportTarget {
   }
 
  private:
+  /// A server that has not the compression says UNIMPLEMENTED, or as grpc-core does resets the stream: once more without.
+  void LearnOfCompression(const GrpcEnd& end, ExportAnswer* answer) {
+    if (end.ok()) compression_works_ = true;
+    if (compression_works_ || (end.code != GrpcCode::kUnimplemented && !end.reset)) return;
+    compression_ = wire::Encoding::kIdentity;
+    if (end.code == GrpcCode::kUnimplemented) answer->verdict = ExportVerdict::kLater;
+    answer->retry_after = std::chrono::milliseconds(0);
+  }
+
   const std::unique_ptr<GrpcClient> client_;
   const ExportTargetOptions options_;
   std::atomic<wire::Encoding> compression_;
+  std::atomic<bool> compression_works_ = false;
   std::atomic<bool> cancelled_ = false;
 };
 

@@ -18,7 +18,8 @@ std::unique_ptr<ExportTarget> Target(const ScriptedGrpcServer& server, wire::Enc
 
 TEST(ExportTarget, CodesOfGrpcAreWhatOtlpMakesOfThem) {
   const auto verdict = [](GrpcCode code, bool retry_info = false) {
-    return AnswerOfGrpc({.code = code, .retry_after_ms = retry_info ? std::optional<int64_t>(100) : std::nullopt, .from_server = true}).verdict;
+    const auto retry_after_ms = retry_info ? std::optional<int64_t>(100) : std::nullopt;
+    return AnswerOfGrpc({.code = code, .retry_after_ms = retry_after_ms, .from_server = true}).verdict;
   };
   EXPECT_EQ(verdict(GrpcCode::kOk), ExportVerdict::kTaken);
   for (const GrpcCode code : {GrpcCode::kUnavailable, GrpcCode::kOutOfRange}) EXPECT_EQ(verdict(code), ExportVerdict::kLater);
@@ -62,6 +63,15 @@ TEST(ExportTarget, ServerWithoutTheCompressionIsSentPlainRequests) {
   ExportAnswer answer = target->Send({.bytes = "x"});
   EXPECT_EQ(answer.verdict, ExportVerdict::kLater);
   EXPECT_EQ(answer.retry_after, milliseconds(0));
+  EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kTaken);
+}
+
+TEST(ExportTarget, ServerThatResetsWhatItCannotInflateIsSentPlainRequestsToo) {
+  ScriptedGrpcServer server([](const auto& request) {
+    return ScriptedAnswer{.what = request.compressed ? ScriptedAnswer::kReset : ScriptedAnswer::kAnswer};
+  });
+  const auto target = Target(server, wire::Encoding::kZstd);
+  EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kLost);
   EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kTaken);
 }
 

@@ -37,7 +37,9 @@ Result<std::unique_ptr<Exporter>> Exporter::Open(ExporterOptions options, std::u
   SHEAF_ASSIGN_OR_RETURN(exporter->queue_, ExportQueue::Open(given.queue, given.files, given.clock, &report));
   exporter->queue_->OnChange([raw = exporter.get()] { raw->Wake(); });
   if (report.progress_lost) {
-    LogWarn("export.progress_lost", {{"target", given.name}, {"queue", given.queue.directory}, {"effect", "what is sent again is counted as perhaps sent twice"}});
+    LogWarn("export.progress_lost", {{"target", given.name},
+                                     {"queue", given.queue.directory},
+                                     {"effect", "what is sent counts as perhaps sent twice"}});
   }
   LogInfo("export.opened", {{"target", given.name}, {"queued_requests", report.requests}, {"queued_rows", report.rows},
                             {"perhaps_sent_requests", report.perhaps_sent}});
@@ -148,17 +150,20 @@ void Exporter::Deliver(const ExportBatch& batch, std::mt19937_64* random) {
 
 Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random) {
   Backoff backoff(options_.retry, random);
+  bool lost = true;  // The answer before this attempt, if there was an attempt; what certainly was not taken is no news.
   for (int attempt = 0;; ++attempt) {
     if (ended()) return Outcome::kLeft;
     queue_->NoteBegun(parcel->requests);
     if (attempt > 0) ++counters_.retries;
+    if (lost) LogSentAgain(*parcel);
     const ExportAnswer answer = target_->Send(parcel->request);
     counters_.sent_bytes += answer.sent_bytes;
     if (answer.verdict == ExportVerdict::kTaken) {
       CountTaken(*parcel, answer);
       return Outcome::kDone;
     }
-    if (answer.verdict == ExportVerdict::kLost || answer.verdict == ExportVerdict::kCancelled) {
+    lost = answer.verdict == ExportVerdict::kLost || answer.verdict == ExportVerdict::kCancelled;
+    if (lost) {
       for (QueuedRequest& each : parcel->requests) each.perhaps_sent = true;
     } else if (!parcel->part) {
       queue_->NoteNotTaken(parcel->requests);
@@ -180,6 +185,15 @@ Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason
   }
 }
 
+/// Before it goes out, so that the log of a process that is killed tells of everything that can be there twice.
+void Exporter::LogSentAgain(const Parcel& parcel) const {
+  int64_t rows = 0;
+  for (const QueuedRequest& each : parcel.requests) rows += each.perhaps_sent ? each.rows : 0;
+  if (rows == 0) return;
+  if (parcel.part) rows = parcel.request.rows;
+  LogInfo("export.sent_again", {{"target", options_.name}, {"rows", rows}, {"reason", "its answer was lost"}});
+}
+
 Exporter::Outcome Exporter::SendInPieces(const Parcel& whole, std::string* reason, std::mt19937_64* random) {
   if (whole.request.rows <= 1) return Outcome::kTooLarge;
   const Result<std::vector<RequestPiece>> pieces = SplitRequest(whole.request.kind, whole.request.bytes);
@@ -188,7 +202,9 @@ Exporter::Outcome Exporter::SendInPieces(const Parcel& whole, std::string* reaso
     return Outcome::kRefused;
   }
   for (const RequestPiece& piece : *pieces) {
-    Parcel parcel{.request = {.kind = whole.request.kind, .rows = piece.rows, .bytes = piece.bytes}, .requests = whole.requests, .part = true};
+    Parcel parcel{.request = {.kind = whole.request.kind, .rows = piece.rows, .bytes = piece.bytes},
+                  .requests = whole.requests,
+                  .part = true};
     Outcome outcome = SendUntilDecided(&parcel, reason, random);
     if (outcome == Outcome::kTooLarge) outcome = SendInPieces(parcel, reason, random);
     if (outcome == Outcome::kLeft) return outcome;

@@ -107,6 +107,7 @@ class Exporter {
   /// Sends until the server has decided, or the exporter stops (kLeft).
   Outcome SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random);
   Outcome SendInPieces(const Parcel& parcel, std::string* reason, std::mt19937_64* random);
+  void LogSentAgain(const Parcel& parcel) const;
   void CountTaken(const Parcel& parcel, const ExportAnswer& answer);
   void Refuse(const QueuedRequest& request, const std::string& reason);
   bool Pause(std::chrono::milliseconds wait) SHEAF_EXCLUDES(mutex_);

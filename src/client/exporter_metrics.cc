@@ -13,7 +13,8 @@ struct Figure {
 };
 
 constexpr Figure kFigures[] = {
-    {"sheaf_export_queued_requests", "gauge", "Requests in the queue that are not delivered.", [](const auto& s) { return s.queue.requests; }},
+    {"sheaf_export_queued_requests", "gauge", "Requests in the queue that are not delivered.",
+     [](const auto& s) { return s.queue.requests; }},
     {"sheaf_export_queued_rows", "gauge", "Their spans, log records and data points.", [](const auto& s) { return s.queue.rows; }},
     {"sheaf_export_queued_bytes", "gauge", "Their bytes.", [](const auto& s) { return s.queue.bytes; }},
     {"sheaf_export_memory_bytes", "gauge", "Of those, bytes in memory.", [](const auto& s) { return s.queue.memory_bytes; }},

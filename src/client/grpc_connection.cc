@@ -198,7 +198,12 @@ void GrpcConnection::OnClosed(int32_t stream, wire::Http2StreamEnd end) {
   const auto node = calls_.extract(stream);
   if (node.empty()) return;
   node.mapped()->timer.cancel();
-  node.mapped()->call.Close(fmt::format("the server ended the call (HTTP/2 error {})", end.error), end.perhaps_processed);
+  GrpcCall& call = node.mapped()->call;
+  const std::string why = fmt::format("the server ended the call (HTTP/2 error {})", end.error);
+  if (end.error != 0) {
+    call.Decide({.code = GrpcCode::kUnavailable, .message = why, .reset = true, .perhaps_processed = end.perhaps_processed});
+  }
+  call.Close(why, end.perhaps_processed);
 }
 
 wire::Http2ClientEvents::Produced GrpcConnection::OnProduce(int32_t stream, std::span<std::byte> out) {

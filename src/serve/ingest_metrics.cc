@@ -1,22 +1,14 @@
 #include "serve/ingest_metrics.h"
 
 #include "serve/error_codes.h"
+#include "wire/otlp_records.h"
 
 namespace sheaf::serve {
-
-const char* OtlpRequestName(wire::OtlpRequest kind) {
-  switch (kind) {
-    case wire::OtlpRequest::kTraces: return "traces";
-    case wire::OtlpRequest::kLogs: return "logs";
-    case wire::OtlpRequest::kMetrics: break;
-  }
-  return "metrics";
-}
 
 IngestMetrics::IngestMetrics() {
   MetricRegistry& all = Metrics();
   for (size_t i = 0; i < kKinds; ++i) {
-    const Labels labels = {{"signal", OtlpRequestName(static_cast<wire::OtlpRequest>(i))}};
+    const Labels labels = {{"signal", wire::OtlpSignalName(static_cast<wire::OtlpRequest>(i))}};
     signals_[i] = {
         .rows = &all.AddCounter("sheaf_ingest_rows_total", "Spans, log records and data points made durable.", labels),
         .rejected = &all.AddCounter("sheaf_ingest_rejected_rows_total", "Records left out of requests otherwise kept.", labels),
@@ -35,7 +27,7 @@ void IngestMetrics::CountRequest(wire::OtlpRequest kind, GrpcCode code) {
     // The registry gives every caller the same one.
     counter = &Metrics().AddCounter("sheaf_ingest_requests_total",
                                     "OTLP requests and OTel-Arrow batches by the code they were answered with.",
-                                    {{"signal", OtlpRequestName(kind)}, {"code", GrpcCodeName(code)}});
+                                    {{"signal", wire::OtlpSignalName(kind)}, {"code", GrpcCodeName(code)}});
     slot.store(counter, std::memory_order_release);
   }
   counter->Add();

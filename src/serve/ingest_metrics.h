@@ -35,7 +35,4 @@ class IngestMetrics {
   std::array<std::array<std::atomic<Counter*>, kCodes>, kKinds> requests_{};
 };
 
-/// "traces", "logs", "metrics".
-const char* OtlpRequestName(wire::OtlpRequest kind);
-
 }  // namespace sheaf::serve

@@ -18,6 +18,7 @@
 #include "serve/decoder_pool.h"
 #include "serve/head_sampler.h"
 #include "serve/ingest_metrics.h"
+#include "serve/otlp_receiver.h"
 #include "serve/request_batcher.h"
 #include "serve/tail_sampler.h"
 #include "serve/transport.h"
@@ -65,8 +66,6 @@ class OtlpService {
  private:
   OtlpService(store::Database* database, const OtlpOptions& options);
 
-  void Export(wire::OtlpRequest kind, std::shared_ptr<GrpcCall> call);
-  void Post(wire::OtlpRequest kind, std::shared_ptr<HttpExchange> exchange);
   /// Leaves of spans those that are kept, and adds what tail sampling takes, which is null where it takes part in nothing.
   Result<std::shared_ptr<const TailSampler::Taken>> Sample(std::vector<decode::TableBatch>* spans);
   void IngestAlone(wire::OtlpRequest kind, WaitingRequest* request, decode::Decoder* decoder);
@@ -85,6 +84,7 @@ class OtlpService {
   std::array<std::unique_ptr<RequestBatcher>, 3> batchers_;  // By kind of request.
   TableId tables_[decode::kSignals];
   IngestMetrics metrics_;
+  OtlpReceiver receiver_;
 };
 
 }  // namespace sheaf::serve

@@ -21,16 +21,9 @@
 #include "core/metrics.h"
 #include "core/mutex.h"
 #include "io/clock.h"
-#include "serve/transport.h"
+#include "serve/otlp_receiver.h"
 
 namespace sheaf::serve {
-
-/// What became of a request that went well.
-struct IngestOutcome {
-  int64_t accepted = 0, rejected = 0;
-  std::string rejected_reason;
-};
-using IngestAnswer = std::function<void(Result<IngestOutcome>)>;
 
 /// A request that waits, and how it is answered.
 struct WaitingRequest {
