@@ -369,16 +369,17 @@ void ColumnAnalyzer::SampleNumbers(const arrow::ArrayData& piece) {
   const uint8_t* values = piece.buffers[1]->data() + piece.offset * width_;
   const uint8_t* validity = ValidityOf(piece);
   const bool is_signed = !arrow::is_unsigned_integer(type_->id());
-  int64_t numbers[kPackedBlock + 1];
-  for (int64_t at = 0; at < piece.length; at += kPackedBlock * kNumberBlocksPerSample) {
-    const int64_t end = std::min(piece.length, at + kPackedBlock + 1);
+  const int64_t block = width_ >= 8 ? kPackedBlockOf64Bits : kPackedBlock;
+  int64_t numbers[kPackedBlockOf64Bits + 1];
+  for (int64_t at = 0; at < piece.length; at += block * kNumberBlocksPerSample) {
+    const int64_t end = std::min(piece.length, at + block + 1);
     size_t count = 0;
     for (int64_t i = at; i < end; ++i) {
       if (validity != nullptr && !arrow::bit_util::GetBit(validity, piece.offset + i)) continue;
       numbers[count++] = LoadNumber(values + i * width_, width_, is_signed);
     }
     if (count < 2) continue;
-    delta_.bytes += DeltaBlockBytes({numbers, count});
+    delta_.bytes += DeltaBlockBytes({numbers, count}, block);
     frame_.bytes += FrameBlockBytes({numbers, count - 1});
     delta_.values += static_cast<int64_t>(count - 1);
     frame_.values += static_cast<int64_t>(count - 1);
@@ -403,7 +404,7 @@ void ColumnAnalyzer::SampleTexts(const arrow::ArrayData& piece) {
       before = now;
     }
     if (count < 2) continue;
-    delta_.bytes += DeltaBlockBytes({shared, count}) + DeltaBlockBytes({following, count});
+    delta_.bytes += DeltaBlockBytes({shared, count}, kPackedBlock) + DeltaBlockBytes({following, count}, kPackedBlock);
     for (size_t i = 1; i < count; ++i) delta_.bytes += following[i];
     delta_.values += static_cast<int64_t>(count - 1);
   }

@@ -33,7 +33,7 @@ struct ColumnAnalysis {
   int64_t plain_bytes = -1;       // Each value for itself: its width, a text its length and 4, a boolean a bit.
   int64_t dictionary_bytes = -1;  // Each distinct value once, and indexes of as few bits as do, runs of 8 and more as runs.
   int64_t run_end_bytes = -1;     // The first value of each run, and where it ends, 4 bytes.
-  int64_t delta_bytes = -1;  // Numbers and times: differences in blocks of 128, less the least of them, packed in 32s. Texts:
+  int64_t delta_bytes = -1;  // Numbers and times: differences in blocks (packed_numbers.h), less the least of them, packed in 32s. Texts:
                              // what follows the beginning shared with the text before, and both lengths as such numbers.
   int64_t frame_bytes = -1;  // Numbers and times: of blocks of 128 the lowest, and the differences from it, packed.
 
@@ -45,7 +45,7 @@ class ColumnAnalyzer {
  public:
   /// Of a longer array only pieces are looked at, evenly spread: of a granule's rows all, of the items of its lists some.
   static constexpr int64_t kValuesMax = int64_t{1} << 14, kPieces = 8, kPieceValues = int64_t{1} << 10;
-  /// `delta_bytes` and `frame_bytes` are measured on each fourth block of 128 values, those of texts on each sixteenth.
+  /// `delta_bytes` and `frame_bytes` are measured on each fourth block of values, those of texts on each sixteenth.
   static constexpr int64_t kNumberBlocksPerSample = 4, kTextBlocksPerSample = 16;
 
   explicit ColumnAnalyzer(std::shared_ptr<arrow::DataType> leaf_type);

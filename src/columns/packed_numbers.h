@@ -10,13 +10,14 @@
 
 namespace sheaf::columns {
 
-inline constexpr int64_t kPackedBlock = 128, kPackedMiniblock = 32;
+inline constexpr size_t kPackedMiniblocks = 4;  // Of a block, whose size the writer chooses; here as Arrow's does.
+inline constexpr int64_t kPackedBlock = 128, kPackedBlockOf64Bits = 256;
 
 inline int64_t VarintBytes(uint64_t value) { return std::max<int64_t>((std::bit_width(value) + 6) / 7, 1); }
 
-/// Of at most kPackedBlock differences of neighbours: the least one, a width each 32 differences, and what they are above the
+/// Of at most `block` differences of neighbours: the least one, a width each quarter of a block, and what they are above the
 /// least. Requires: two values or more. Numbers wrap around, as the format's do.
-inline int64_t DeltaBlockBytes(std::span<const int64_t> values) {
+inline int64_t DeltaBlockBytes(std::span<const int64_t> values, int64_t block) {
   const auto difference = [&](size_t i) {
     return static_cast<int64_t>(static_cast<uint64_t>(values[i + 1]) - static_cast<uint64_t>(values[i]));
   };
@@ -24,12 +25,13 @@ inline int64_t DeltaBlockBytes(std::span<const int64_t> values) {
   int64_t least = difference(0);
   for (size_t i = 1; i < count; ++i) least = std::min(least, difference(i));
   const auto zigzag = (static_cast<uint64_t>(least) << 1) ^ static_cast<uint64_t>(least >> 63);
-  int64_t bytes = VarintBytes(zigzag) + kPackedBlock / kPackedMiniblock;
-  for (size_t at = 0; at < count; at += kPackedMiniblock) {
+  const size_t miniblock = static_cast<size_t>(block) / kPackedMiniblocks;
+  int64_t bytes = VarintBytes(zigzag) + static_cast<int64_t>(kPackedMiniblocks);
+  for (size_t at = 0; at < count; at += miniblock) {
     uint64_t bits = 0;
-    const size_t end = std::min(count, at + static_cast<size_t>(kPackedMiniblock));
+    const size_t end = std::min(count, at + miniblock);
     for (size_t i = at; i < end; ++i) bits |= static_cast<uint64_t>(difference(i)) - static_cast<uint64_t>(least);
-    bytes += kPackedMiniblock * std::bit_width(bits) / 8;
+    bytes += static_cast<int64_t>(miniblock) * std::bit_width(bits) / 8;
   }
   return bytes;
 }
