@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <exception>
 #include <new>
-#include <string_view>
-#include <unordered_set>
 #include <utility>
 
 #include <arrow/io/interfaces.h>
@@ -17,8 +15,8 @@
 #include <parquet/metadata.h>
 #include <parquet/properties.h>
 
-#include "columns/byte_values.h"
 #include "columns/dictionaries.h"
+#include "columns/leaves.h"
 #include "core/check.h"
 #include "core/memory.h"
 #include "core/out_of_memory.h"
@@ -30,6 +28,7 @@ namespace {
 constexpr int kZstdLevel = 3;
 constexpr double kBloomFalsePositives = 0.01;
 constexpr size_t kIdleReadersMax = 4;
+constexpr columns::EncodingLimits kLimits;
 
 /// Of columns that queries read, and of the pages on the way there.
 TrackingPool& ReadPool() {
@@ -92,58 +91,53 @@ Result<std::vector<std::vector<int>>> LeavesByColumn(const parquet::SchemaDescri
   return out;
 }
 
-bool IsTimeOrInteger64(const arrow::DataType& type) { return type.id() == arrow::Type::TIMESTAMP || type.id() == arrow::Type::INT64; }
-
-/// Whether a dictionary would hold nearly as many texts as there are rows: ids of orders and trades, say.
-/// Never of columns that are dictionaries in Arrow, which Parquet's reader makes of dictionaries and plain texts only.
-bool IsMostlyDistinct(const arrow::Array& array) {
-  if (!arrow::is_base_binary_like(array.type_id())) return false;
-  const auto values = columns::ByteValues::Of(*array.data());
-  std::unordered_set<std::string_view> distinct;
-  for (int64_t i = 0; i < values->size(); ++i) {
-    if (!values->IsNull(i)) distinct.insert((*values)[i]);
+/// What Parquet's writer is told of a leaf. Where it says nothing it makes a dictionary, and plain values once that is full.
+void SetEncoding(const columns::EncodingChoice& choice, bool is_text, const std::shared_ptr<parquet::schema::ColumnPath>& path,
+                 parquet::WriterProperties::Builder* builder) {
+  if (choice.encoding == columns::Encoding::kDelta) {
+    builder->disable_dictionary(path);
+    builder->encoding(path, is_text ? parquet::Encoding::DELTA_BYTE_ARRAY : parquet::Encoding::DELTA_BINARY_PACKED);
   }
-  return static_cast<int64_t>(distinct.size()) * 2 > array.length();
+  if (choice.encoding == columns::Encoding::kPlain) builder->disable_dictionary(path)->encoding(path, parquet::Encoding::PLAIN);
 }
 
-bool IsStoredAsInteger(const arrow::DataType& type) {
-  return type.id() == arrow::Type::DECIMAL128 && static_cast<const arrow::DecimalType&>(type).precision() <= 18;
-}
-
-/// `first` are the columns of the first granule.
+/// `leaves`: what was chosen for them, in the order of the file.
 Result<std::shared_ptr<parquet::WriterProperties>> MakeProperties(const arrow::Schema& schema, const Layout& layout,
-                                                                  const arrow::ArrayVector& first) {
+                                                                  const std::vector<StoredLeaf>& leaves) {
   parquet::WriterProperties::Builder builder;
   builder.memory_pool(&WritePool());
   builder.compression(parquet::Compression::ZSTD)->compression_level(kZstdLevel);
   builder.enable_page_checksum()->enable_write_page_index()->data_page_version(parquet::ParquetDataPageVersion::V1);
   builder.max_row_group_length(std::max<int64_t>(layout.granule_rows, 1));
   builder.enable_store_decimal_as_integer();
+  builder.dictionary_pagesize_limit(kLimits.dictionary_bytes_max);
   const auto defaults = parquet::WriterProperties::Builder().build();
   std::shared_ptr<parquet::SchemaDescriptor> descriptor;
   SHEAF_RETURN_NOT_OK(parquet::arrow::ToParquetSchema(&schema, *defaults, &descriptor));
-  SHEAF_ASSIGN_OR_RETURN(const auto leaves, LeavesByColumn(*descriptor, nullptr));
-  for (int c = 0; c < schema.num_fields(); ++c) {
-    const arrow::DataType& type = *schema.field(c)->type();
-    const auto& mine = leaves[static_cast<size_t>(c)];
-    if (mine.size() != 1) continue;
-    const auto path = descriptor->Column(mine[0])->path();
-    if (IsTimeOrInteger64(type) || IsStoredAsInteger(type) || schema.field(c)->name() == kLsnColumn) {
-      builder.disable_dictionary(path)->encoding(path, parquet::Encoding::DELTA_BINARY_PACKED);
-    }
-    if (IsMostlyDistinct(*first[static_cast<size_t>(c)])) {
-      builder.disable_dictionary(path)->encoding(path, parquet::Encoding::DELTA_BYTE_ARRAY);
-    }
-    if (type.id() != arrow::Type::FIXED_SIZE_BINARY) continue;
-    // Ids are all different but for the one that rows are clustered by.
-    if (c != layout.trace_column) builder.disable_dictionary(path)->encoding(path, parquet::Encoding::PLAIN);
-    if (std::find(layout.filter_columns.begin(), layout.filter_columns.end(), c) != layout.filter_columns.end()) {
-      parquet::BloomFilterOptions bloom;
-      bloom.fpp = kBloomFalsePositives;
-      builder.enable_bloom_filter(path->ToDotString(), bloom);
-    }
+  if (descriptor->num_columns() != static_cast<int>(leaves.size())) {
+    return MakeError(ErrorKind::kInternal, "Parquet makes {} leaves of {}", descriptor->num_columns(), leaves.size());
+  }
+  for (int leaf = 0; leaf < descriptor->num_columns(); ++leaf) {
+    const auto* column = descriptor->Column(leaf);
+    SetEncoding(leaves[static_cast<size_t>(leaf)].stored, column->physical_type() == parquet::Type::BYTE_ARRAY, column->path(), &builder);
+  }
+  SHEAF_ASSIGN_OR_RETURN(const auto by_column, LeavesByColumn(*descriptor, nullptr));
+  for (const int c : layout.filter_columns) {
+    const auto& mine = by_column[static_cast<size_t>(c)];
+    if (mine.size() != 1 || schema.field(c)->type()->id() != arrow::Type::FIXED_SIZE_BINARY) continue;
+    parquet::BloomFilterOptions bloom;
+    bloom.fpp = kBloomFalsePositives;
+    builder.enable_bloom_filter(descriptor->Column(mine[0])->path()->ToDotString(), bloom);
   }
   return builder.build();
+}
+
+/// Whether values stand in a chunk that were to be indexes of its dictionary.
+bool HasPlainPages(const parquet::ColumnChunkMetaData& chunk) {
+  const auto& pages = chunk.encoding_stats();
+  return std::any_of(pages.begin(), pages.end(), [](const parquet::PageEncodingStats& page) {
+    return page.page_type == parquet::PageType::DATA_PAGE && page.encoding == parquet::Encoding::PLAIN;
+  });
 }
 
 /// The mapped file as Parquet wants it; every block is checked before its bytes are given out.
@@ -208,8 +202,15 @@ Result<std::unique_ptr<PartWriter>> ColdWriter::Make(std::shared_ptr<SummingStre
   return std::unique_ptr<PartWriter>(new ColdWriter(std::move(stream), schema, layout));
 }
 
-Status ColdWriter::Open(const arrow::ArrayVector& first) {
-  SHEAF_ASSIGN_OR_RETURN(auto properties, MakeProperties(*schema_, layout_, first));
+Status ColdWriter::Choose(const std::vector<columns::ColumnAnalysis>& first) {
+  const std::vector<columns::Leaf> leaves = columns::LeavesOf(*schema_);
+  SHEAF_CHECK(leaves.size() == first.size());
+  for (size_t i = 0; i < leaves.size(); ++i) leaves_.push_back({columns::ChooseEncoding(*leaves[i].type, first[i], kLimits), 0});
+  return Status::OK();
+}
+
+Status ColdWriter::Open() {
+  SHEAF_ASSIGN_OR_RETURN(auto properties, MakeProperties(*schema_, layout_, leaves_));
   const auto arrow_properties = parquet::ArrowWriterProperties::Builder().store_schema()->build();
   SHEAF_ASSIGN_OR_RETURN(writer_, parquet::arrow::FileWriter::Open(*schema_, &WritePool(), stream_, properties, arrow_properties));
   return schema_->metadata() ? writer_->AddKeyValueMetadata(schema_->metadata()) : Status::OK();
@@ -220,14 +221,12 @@ Result<WrittenGranule> ColdWriter::Write(const std::shared_ptr<arrow::RecordBatc
 }
 
 Result<WrittenGranule> ColdWriter::Encode(const std::shared_ptr<arrow::RecordBatch>& granule) {
-  arrow::ArrayVector arrays;
   std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
   for (int c = 0; c < granule->num_columns(); ++c) {
     SHEAF_ASSIGN_OR_RETURN(auto data, columns::CompactDictionaries(granule->column_data(c), &WritePool()));
-    arrays.push_back(arrow::MakeArray(data));
-    columns.push_back(std::make_shared<arrow::ChunkedArray>(arrays.back()));
+    columns.push_back(std::make_shared<arrow::ChunkedArray>(arrow::MakeArray(data)));
   }
-  if (!writer_) SHEAF_RETURN_NOT_OK(Open(arrays));
+  if (!writer_) SHEAF_RETURN_NOT_OK(Open());
   WrittenGranule out;
   SHEAF_ASSIGN_OR_RETURN(out.place.offset, stream_->Tell());
   const auto table = arrow::Table::Make(schema_, std::move(columns), granule->num_rows());
@@ -251,7 +250,14 @@ Status ColdWriter::Finish() {
     const auto group = footer->RowGroup(static_cast<int>(g));
     for (const auto& mine : leaves) {
       int64_t bytes = 0;
-      for (const int leaf : mine) bytes += group->ColumnChunk(leaf)->total_compressed_size();
+      for (const int leaf : mine) {
+        const auto chunk = group->ColumnChunk(leaf);
+        StoredLeaf& stored = leaves_[static_cast<size_t>(leaf)];
+        bytes += chunk->total_compressed_size();
+        stored.bytes += chunk->total_compressed_size();
+        if (stored.stored.encoding != columns::Encoding::kDictionary || !HasPlainPages(*chunk)) continue;
+        stored.stored = {columns::Encoding::kDictionaryThenPlain, columns::EncodingReason::kOutgrown};
+      }
       granules_[g].column_bytes.push_back(bytes);
     }
   }

@@ -20,22 +20,24 @@ class ColdWriter : public PartWriter {
  public:
   static Result<std::unique_ptr<PartWriter>> Make(std::shared_ptr<SummingStream> stream, const std::shared_ptr<arrow::Schema>& schema,
                                                   const Layout& layout);
+  Status Choose(const std::vector<columns::ColumnAnalysis>& first) override;
   Result<WrittenGranule> Write(const std::shared_ptr<arrow::RecordBatch>& granule) override;
   Status Finish() override;
   std::vector<WrittenGranule> FinalGranules() override;
+  std::vector<StoredLeaf> StoredLeaves() override { return std::move(leaves_); }
 
  private:
   ColdWriter(std::shared_ptr<SummingStream> stream, std::shared_ptr<arrow::Schema> schema, const Layout& layout)
       : stream_(std::move(stream)), schema_(std::move(schema)), layout_(layout) {}
   Result<WrittenGranule> Encode(const std::shared_ptr<arrow::RecordBatch>& granule);
-  /// How columns are encoded depends on the values of the first granule.
-  Status Open(const arrow::ArrayVector& first);
+  Status Open();
 
   const std::shared_ptr<SummingStream> stream_;
   const std::shared_ptr<arrow::Schema> schema_;
   const Layout layout_;
   std::unique_ptr<parquet::arrow::FileWriter> writer_;  // Null until the first granule.
   std::vector<WrittenGranule> granules_;
+  std::vector<StoredLeaf> leaves_;
 };
 
 class ColdPart : public PartSource {

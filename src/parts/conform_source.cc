@@ -11,6 +11,7 @@
 #include <arrow/type_traits.h>
 #include <arrow/util/key_value_metadata.h>
 
+#include "columns/column_report.h"
 #include "core/check.h"
 
 namespace sheaf::parts {
@@ -84,7 +85,7 @@ struct Column {
   std::shared_ptr<arrow::Scalar> fill;    // Null pointer: NULL.
 };
 
-class Conformed : public GranuleSource {
+class Conformed : public GranuleSource, public columns::ColumnReportSource {
  public:
   Conformed(std::shared_ptr<const GranuleSource> source, std::shared_ptr<arrow::Schema> schema, std::vector<Column> columns)
       : source_(std::move(source)), schema_(std::move(schema)), columns_(std::move(columns)), all_columns_(schema_) {
@@ -121,6 +122,22 @@ class Conformed : public GranuleSource {
   }
 
   void ReadAhead(int granule, const std::vector<int>& columns) const override { source_->ReadAhead(granule, FromSource(columns)); }
+
+  /// Of the columns as stored, under the names that they have now; those that are gone keep theirs.
+  Result<std::vector<columns::ColumnReport>> ReportColumns() const override {
+    const auto* source = dynamic_cast<const columns::ColumnReportSource*>(source_.get());
+    if (source == nullptr) return std::vector<columns::ColumnReport>();
+    SHEAF_ASSIGN_OR_RETURN(auto reports, source->ReportColumns());
+    for (columns::ColumnReport& report : reports) {
+      const auto now = std::find_if(columns_.begin(), columns_.begin() + schema_->num_fields(),
+                                    [&](const Column& column) { return column.from == report.column; });
+      if (now == columns_.begin() + schema_->num_fields()) continue;
+      const std::string& before = source_->schema()->field(report.column)->name();
+      const std::string& name = schema_->field(static_cast<int>(now - columns_.begin()))->name();
+      if (report.path.starts_with(before)) report.path.replace(0, before.size(), name);
+    }
+    return reports;
+  }
 
   Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override {
     SHEAF_ASSIGN_OR_RETURN(const auto read, source_->Read(granule, FromSource(columns)));

@@ -7,6 +7,7 @@
 #include <arrow/array/util.h>
 #include <arrow/buffer.h>
 
+#include "columns/leaves.h"
 #include "core/check.h"
 #include "core/out_of_memory.h"
 
@@ -40,6 +41,35 @@ Result<std::unique_ptr<PartWriter>> HotWriter::Make(SummingStream* stream, const
   return std::unique_ptr<PartWriter>(std::move(out));
 }
 
+/// Columns are stored as they are read, in place: docs/decisions/0009-run-ends-in-hot-parts.md.
+Status HotWriter::Choose(const std::vector<columns::ColumnAnalysis>& first) {
+  leaves_.assign(first.size(), {{columns::Encoding::kPlain, columns::EncodingReason::kReadInPlace}, 0});
+  dictionaries_.resize(first.size());
+  return Status::OK();
+}
+
+Status HotWriter::CountLeaves(const arrow::RecordBatch& granule) {
+  size_t next = 0;
+  for (int c = 0; c < granule.num_columns(); ++c) {
+    SHEAF_RETURN_NOT_OK(columns::EachLeaf(granule.column_data(c), [&](const arrow::ArrayData& data) {
+      SHEAF_CHECK(next < leaves_.size());
+      leaves_[next].bytes += BufferBytes(data);
+      dictionaries_[next++] = data.dictionary;
+      return Status::OK();
+    }));
+  }
+  return Status::OK();
+}
+
+std::vector<StoredLeaf> HotWriter::StoredLeaves() {
+  for (size_t i = 0; i < leaves_.size(); ++i) {
+    if (!dictionaries_[i]) continue;
+    leaves_[i].bytes += BufferBytes(*std::exchange(dictionaries_[i], nullptr));
+    leaves_[i].stored.encoding = columns::Encoding::kDictionary;
+  }
+  return std::move(leaves_);
+}
+
 Result<WrittenGranule> HotWriter::Write(const std::shared_ptr<arrow::RecordBatch>& granule) {
   // The first batch is preceded by the dictionaries, so a message's place is told from its end.
   WrittenGranule out;
@@ -49,6 +79,7 @@ Result<WrittenGranule> HotWriter::Write(const std::shared_ptr<arrow::RecordBatch
   out.place.rows = granule->num_rows();
   out.place.offset = end - out.place.bytes;
   for (int c = 0; c < granule->num_columns(); ++c) out.column_bytes.push_back(BufferBytes(*granule->column_data(c)));
+  SHEAF_RETURN_NOT_OK(CountLeaves(*granule));
   return out;
 }
 

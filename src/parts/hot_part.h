@@ -21,15 +21,21 @@ namespace sheaf::parts {
 class HotWriter : public PartWriter {
  public:
   static Result<std::unique_ptr<PartWriter>> Make(SummingStream* stream, const std::shared_ptr<arrow::Schema>& schema);
+  Status Choose(const std::vector<columns::ColumnAnalysis>& first) override;
   Result<WrittenGranule> Write(const std::shared_ptr<arrow::RecordBatch>& granule) override;
   Status Finish() override;
+  std::vector<StoredLeaf> StoredLeaves() override;
 
  private:
   HotWriter(SummingStream* stream, arrow::ipc::IpcWriteOptions options) : stream_(stream), options_(std::move(options)) {}
+  /// Counts what the granule's leaves take.
+  Status CountLeaves(const arrow::RecordBatch& granule);
 
   SummingStream* const stream_;
   const arrow::ipc::IpcWriteOptions options_;
   std::shared_ptr<arrow::ipc::RecordBatchWriter> writer_;
+  std::vector<StoredLeaf> leaves_;
+  std::vector<std::shared_ptr<arrow::ArrayData>> dictionaries_;  // By leaf; null where it has none.
 };
 
 class HotPart : public PartSource, public columns::FewRowsSource {

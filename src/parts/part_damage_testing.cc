@@ -179,6 +179,7 @@ IndexContents ContentsOf(const PartIndex& index) {
     if (index.has_tokens(c)) out.token_filters.emplace_back(c, index.TokenFilterBytes(c).ValueOrDie());
   }
   if (index.attributes() != nullptr) out.attributes = *index.attributes();
+  if (index.has_reports()) out.reports = index.ReportBytes().ValueOrDie();
   if (index.keys() == nullptr) return out;
   out.keys = *index.keys();
   out.key_filter = index.KeyFilterBytes().ValueOrDie();

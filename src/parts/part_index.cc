@@ -11,6 +11,7 @@
 #include "columns/id_filter.h"
 #include "core/check.h"
 #include "parts/byte_codec.h"
+#include "parts/report_codec.h"
 
 namespace sheaf::parts {
 namespace {
@@ -207,6 +208,11 @@ std::string PartIndex::EncodeBody(const IndexContents& contents, std::vector<Sec
     WriteAttributes(*contents.attributes, &out);
     end();
   }
+  if (!contents.reports.empty()) {
+    begin(SectionKind::kReports, -1);
+    out.Raw(contents.reports);
+    end();
+  }
   return body;
 }
 
@@ -400,7 +406,8 @@ Status PartIndex::ReadSections(const std::vector<Section>& sections) {
   bool found_granules = false;
   for (const Section& s : sections) {
     const std::string_view bytes(reinterpret_cast<const char*>(body_->data()) + s.offset, static_cast<size_t>(s.bytes));
-    const bool read_later = s.kind == SectionKind::kFilter || s.kind == SectionKind::kKeyFilter || s.kind == SectionKind::kTokens;
+    const bool read_later = s.kind == SectionKind::kFilter || s.kind == SectionKind::kKeyFilter || s.kind == SectionKind::kTokens ||
+                            s.kind == SectionKind::kReports;
     if (!read_later) SHEAF_RETURN_NOT_OK(body_->Check(s.offset, s.bytes));
     const bool of_column = s.kind == SectionKind::kZones || s.kind == SectionKind::kFilter || s.kind == SectionKind::kTokens;
     if (of_column && (s.column < 0 || s.column >= columns_)) {
@@ -420,6 +427,7 @@ Status PartIndex::ReadSections(const std::vector<Section>& sections) {
       case SectionKind::kKeyFilter: key_filter_section_ = s; break;
       case SectionKind::kTokens: token_sections_[static_cast<size_t>(s.column)] = s; break;
       case SectionKind::kAttributes: SHEAF_RETURN_NOT_OK(ReadAttributes(bytes)); break;
+      case SectionKind::kReports: reports_ = s; break;
     }  // Kinds of a later minor version are skipped: they can only make things faster.
   }
   if (!found_granules) return MakeError(ErrorKind::kCorruption, "{}: the index is damaged: it lists no granules", name_);
@@ -509,6 +517,10 @@ Result<std::string_view> PartIndex::TokenFilterBytes(int column) const {
 
 Status PartIndex::Verify() const {
   SHEAF_RETURN_NOT_OK(body_->CheckAll());
+  if (reports_) {
+    SHEAF_ASSIGN_OR_RETURN(const std::string_view bytes, ReportBytes());
+    if (const auto reports = DecodeReports(bytes, columns_); !reports.ok()) return WithContext(reports.status(), name_);
+  }
   for (int column = 0; column < columns_; ++column) {
     const Section* section = TokensOf(column);
     if (section == nullptr) continue;
@@ -559,6 +571,12 @@ Result<std::string_view> PartIndex::KeyFilterBytes() const {
   SHEAF_RETURN_NOT_OK(body_->Check(key_filter_section_->offset, key_filter_section_->bytes));
   const auto bytes = Bytes(*key_filter_section_);
   return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+Result<std::string_view> PartIndex::ReportBytes() const {
+  SHEAF_CHECK(reports_.has_value());
+  SHEAF_RETURN_NOT_OK(body_->Check(reports_->offset, reports_->bytes));
+  return std::string_view(reinterpret_cast<const char*>(body_->data()) + reports_->offset, static_cast<size_t>(reports_->bytes));
 }
 
 Result<std::string_view> PartIndex::FilterBytes(int column) const {

@@ -54,6 +54,7 @@ struct IndexContents {
   std::optional<PartKeys> keys;                    // Of keyed tables. Their bounds are in `info`.
   std::string key_filter;
   std::optional<columns::AttributeKeys> attributes;
+  std::string reports;                             // Of the columns, as EncodeReports() makes them; empty: none.
 };
 
 std::string EncodeIndex(const IndexContents& contents);
@@ -101,6 +102,10 @@ class PartIndex {
   /// The key filter's bytes, checked; empty where there is none. For `inspect`.
   Result<std::string_view> KeyFilterBytes() const;
 
+  bool has_reports() const { return reports_.has_value(); }
+  /// What EncodeReports() made, checked. Requires: has_reports(). Error: Corruption.
+  Result<std::string_view> ReportBytes() const;
+
   /// The filter's bytes, checked; for `inspect`. Requires: has_filter(column).
   Result<std::string_view> FilterBytes(int column) const;
 
@@ -109,7 +114,7 @@ class PartIndex {
 
  private:
   enum class SectionKind : uint32_t { kGranules = 1, kColumnBytes = 2, kZones = 3, kFilter = 4, kKeys = 5, kKeyFilter = 6, kTokens = 7,
-                                    kAttributes = 8 };
+                                    kAttributes = 8, kReports = 9 };
   struct Section {
     SectionKind kind;
     int column = -1;
@@ -141,7 +146,7 @@ class PartIndex {
   std::vector<uint64_t> data_sums_;
   std::vector<GranulePlace> granules_;
   std::unique_ptr<CheckedBytes> body_;
-  std::optional<Section> column_bytes_;
+  std::optional<Section> column_bytes_, reports_;
   std::vector<std::optional<Section>> zone_sections_, filter_sections_, token_sections_;  // By column.
   mutable std::vector<ColumnZones> zones_;  // Parsed when first asked for.
   std::optional<PartKeys> keys_;

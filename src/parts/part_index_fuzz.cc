@@ -86,6 +86,7 @@ void AskAll(const parts::PartIndex& index) {
     const auto filter = index.FilterBytes(c);
     if (filter.ok()) (void)sheaf::columns::ShapeOfFilter({reinterpret_cast<const uint8_t*>(filter->data()), filter->size()});
   }
+  if (index.has_reports()) (void)index.ReportBytes();
   if (index.attributes() != nullptr) {
     for (const auto& key : index.attributes()->keys) {
       SHEAF_CHECK(key.column >= 0 && key.column < index.columns() && key.position < index.columns());

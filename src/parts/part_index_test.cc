@@ -305,6 +305,16 @@ TEST(PartIndexFile, SectionsOfALaterKindAreSkipped) {
   EXPECT_EQ(index->FindKey("d").ValueOrDie(), 1);
 }
 
+TEST(PartIndexFile, ReportsOfColumnsThatMakeNoSenseKeepNobodyFromReadingThePart) {
+  const auto without = Open(EncodeIndex(Sound())).ValueOrDie();
+  EXPECT_FALSE(without->has_reports());
+  const auto index = Open([](IndexContents* c) { c->reports = "no reports"; }).ValueOrDie();
+  ASSERT_TRUE(index->has_reports());
+  EXPECT_EQ(index->ReportBytes().ValueOrDie(), "no reports");
+  EXPECT_EQ(index->FindKey("d").ValueOrDie(), 1);
+  EXPECT_EQ(KindOf(index->Verify()), ErrorKind::kCorruption);
+}
+
 TEST(PartIndexFile, FiltersThatMakeNoSenseAreErrorsOfTheLookUp) {
   std::vector<int> found;
   const auto find = [&](const PartIndex& index, int column, const char* value) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "parts/report_codec.h"
+
 namespace sheaf::parts {
 
 void PartSource::ReadAhead(int granule, const std::vector<int>& columns) const {
@@ -25,6 +27,25 @@ void PartSource::ReadAhead(int granule, const std::vector<int>& columns) const {
     end = begin;
   }
   flush(end);
+}
+
+Result<std::vector<columns::ColumnReport>> PartSource::ReportColumns() const {
+  if (index_->has_reports()) {
+    SHEAF_ASSIGN_OR_RETURN(const std::string_view bytes, index_->ReportBytes());
+    auto reports = DecodeReports(bytes, schema_->num_fields());
+    return reports.ok() ? std::move(reports) : WithContext(reports.status(), name());
+  }
+  std::vector<columns::ColumnReport> out;
+  for (int column = 0; column < schema_->num_fields(); ++column) {
+    columns::ColumnReport& report = out.emplace_back();
+    report.column = column;
+    report.path = schema_->field(column)->name();
+    report.analysis.values = info_.rows;
+    if (const columns::Zone* zone = index_->zone(-1, column); zone != nullptr) report.analysis.nulls = zone->null_count;
+    report.stored_bytes = 0;
+    for (int granule = 0; granule < index_->granules(); ++granule) report.stored_bytes += index_->column_bytes(granule, column);
+  }
+  return out;
 }
 
 }  // namespace sheaf::parts

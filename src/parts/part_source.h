@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "columns/column_report.h"
 #include "columns/granules.h"
 #include "parts/blocks.h"
 #include "parts/part_index.h"
@@ -20,7 +21,7 @@ struct PartSchema {
   std::shared_ptr<arrow::Schema> stored;  // The same, and columns of attributes behind.
 };
 
-class PartSource : public columns::GranuleSource {
+class PartSource : public columns::GranuleSource, public columns::ColumnReportSource {
  public:
   const std::shared_ptr<arrow::Schema>& schema() const override { return table_schema_; }
   const columns::AttributeKeys* attributes() const override { return index_->attributes(); }
@@ -48,6 +49,8 @@ class PartSource : public columns::GranuleSource {
   }
 
   void ReadAhead(int granule, const std::vector<int>& columns) const override;
+  /// Of a part that was written without reports: what zones and the bytes of columns tell.
+  Result<std::vector<columns::ColumnReport>> ReportColumns() const override;
 
   const PartIndex& index() const { return *index_; }
 

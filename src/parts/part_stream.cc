@@ -6,13 +6,16 @@
 
 #include <arrow/util/key_value_metadata.h>
 
+#include "columns/column_report.h"
 #include "columns/zones.h"
+#include "core/check.h"
 #include "core/hex.h"
 #include "core/test_hooks.h"
 #include "io/clock.h"
 #include "parts/cold_part.h"
 #include "parts/hot_part.h"
 #include "parts/key_bounds.h"
+#include "parts/report_codec.h"
 
 namespace sheaf::parts {
 namespace {
@@ -111,6 +114,8 @@ PartStream::PartStream(io::FileSystem* files, std::string directory, PartInfo in
   token_filters_.resize(layout_.token_columns.size());
   contents_.columns = schema_->num_fields();
   contents_.zones.resize(static_cast<size_t>(contents_.columns), std::vector<columns::Zone>(1));
+  leaves_ = columns::LeavesOf(*schema_);
+  for (const columns::Leaf& leaf : leaves_) analyzers_.emplace_back(leaf.type);
 }
 
 PartStream::~PartStream() = default;
@@ -153,7 +158,14 @@ Status PartStream::Write(const std::shared_ptr<arrow::RecordBatch>& granule) {
   if (granule->num_columns() != schema_->num_fields()) {
     return MakeError(ErrorKind::kInvalid, "a granule has {} columns, its table {}", granule->num_columns(), schema_->num_fields());
   }
+  for (int c = 0; c < granule->num_columns(); ++c) {
+    const auto& type = granule->column_data(c)->type;
+    if (type->Equals(*schema_->field(c)->type())) continue;
+    return MakeError(ErrorKind::kInvalid, "column '{}' of a granule is {}, of its table {}", schema_->field(c)->name(), type->ToString(),
+                     schema_->field(c)->type()->ToString());
+  }
   SHEAF_RETURN_NOT_OK(Measure(*granule));
+  if (written_.empty()) SHEAF_RETURN_NOT_OK(writer_->Choose(Analyses()));
   SHEAF_ASSIGN_OR_RETURN(WrittenGranule written, writer_->Write(granule));
   written_.push_back(std::move(written));
   info_.rows += granule->num_rows();
@@ -179,7 +191,35 @@ Status PartStream::Measure(const arrow::RecordBatch& granule) {
   for (size_t t = 0; t < token_filters_.size(); ++t) {
     SHEAF_RETURN_NOT_OK(token_filters_[t].Add(*granule.column_data(layout_.token_columns[t])));
   }
+  SHEAF_RETURN_NOT_OK(Analyse(granule));
   return key_codec_ ? MeasureKeys(granule) : Status::OK();
+}
+
+Status PartStream::Analyse(const arrow::RecordBatch& granule) {
+  size_t leaf = 0;
+  for (int c = 0; c < granule.num_columns(); ++c) {
+    SHEAF_RETURN_NOT_OK(columns::EachLeaf(granule.column_data(c), [&](const arrow::ArrayData& data) {
+      SHEAF_CHECK(leaf < analyzers_.size());
+      return analyzers_[leaf++].Add(data);
+    }));
+  }
+  return Status::OK();
+}
+
+std::vector<columns::ColumnAnalysis> PartStream::Analyses() const {
+  std::vector<columns::ColumnAnalysis> out;
+  for (const columns::ColumnAnalyzer& analyzer : analyzers_) out.push_back(analyzer.Analysis());
+  return out;
+}
+
+std::string PartStream::Reports() const {
+  const std::vector<StoredLeaf> stored = writer_->StoredLeaves();
+  SHEAF_CHECK(stored.size() == leaves_.size());
+  std::vector<columns::ColumnReport> reports;
+  for (size_t i = 0; i < leaves_.size(); ++i) {
+    reports.push_back({leaves_[i].column, leaves_[i].path, analyzers_[i].Analysis(), stored[i].stored, stored[i].bytes});
+  }
+  return EncodeReports(reports);
 }
 
 Status PartStream::MeasureKeys(const arrow::RecordBatch& granule) {
@@ -207,6 +247,7 @@ Status PartStream::WriteIndex() {
     contents_.key_filter = key_filter_.Finish();
   }
   contents_.info = info_;
+  contents_.reports = Reports();
   contents_.data_sums = stream_->sums();
   for (WrittenGranule& g : written_) {
     contents_.granules.push_back(g.place);

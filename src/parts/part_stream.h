@@ -12,8 +12,10 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
+#include "columns/column_analysis.h"
 #include "columns/id_filter.h"
 #include "columns/key_codec.h"
+#include "columns/leaves.h"
 #include "columns/token_filter.h"
 #include "core/status.h"
 #include "io/file_system.h"
@@ -52,8 +54,11 @@ class PartStream {
   class NewFile;
   PartStream(io::FileSystem* files, std::string directory, PartInfo info, const Layout& layout, std::shared_ptr<arrow::Schema> schema);
   Status Start();
-  /// Takes the granule into zones and filters.
+  /// Takes the granule into zones, filters and analyses.
   Status Measure(const arrow::RecordBatch& granule);
+  Status Analyse(const arrow::RecordBatch& granule);
+  std::vector<columns::ColumnAnalysis> Analyses() const;
+  std::string Reports() const;
   Status MeasureKeys(const arrow::RecordBatch& granule);
   Status WriteIndex();
 
@@ -69,6 +74,8 @@ class PartStream {
   std::unique_ptr<PartWriter> writer_;
 
   IndexContents contents_;
+  std::vector<columns::Leaf> leaves_;
+  std::vector<columns::ColumnAnalyzer> analyzers_;  // By leaf.
   std::vector<columns::IdFilterBuilder> filters_;
   std::vector<columns::TokenFilterBuilder> token_filters_;
   std::shared_ptr<const columns::KeyCodec> key_codec_;  // Null: no keyed table.

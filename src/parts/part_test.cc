@@ -138,7 +138,7 @@ TEST(ColdPart, EncodesWhatDiffersInEachRowByDifferences) {
   for (int i = 0; i < kRows; ++i) {
     ASSERT_TRUE((i % 11 == 0 ? id.AppendNull() : id.Append(fmt::format("order-{:09}", i * 3))).ok());
     ASSERT_TRUE(user.Append(fmt::format("user-{}", i % 7)).ok());
-    const arrow::Decimal128 cents(int64_t{10'000} * ((i * 37) % 90 - 45));
+    const arrow::Decimal128 cents(int64_t{10'000} * ((i * 37) % 2000 - 1000));
     ASSERT_TRUE((i % 13 == 0 ? price.AppendNull() : price.Append(cents)).ok());
     ASSERT_TRUE(wide.Append(cents * arrow::Decimal128("100000000000000000000")).ok());
   }
