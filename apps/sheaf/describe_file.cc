@@ -6,6 +6,7 @@
 #include <parquet/file_reader.h>
 #include <parquet/metadata.h>
 
+#include "columns/column_report.h"
 #include "columns/token_filter.h"
 #include "core/hex.h"
 #include "file_kinds.h"
@@ -14,6 +15,7 @@
 #include "parts/delete_vector.h"
 #include "parts/manifest.h"
 #include "parts/part_index.h"
+#include "parts/report_codec.h"
 #include "store/batch_id_file.h"
 #include "store/log_payload.h"
 #include "store/snapshots.h"
@@ -147,6 +149,34 @@ Result<std::unique_ptr<parts::PartIndex>> OpenIndex(const std::string& path) {
   return parts::PartIndex::Open(std::move(bytes), path);
 }
 
+/// As sheaf.columns has them.
+Result<Json> ReportsAsJson(const parts::PartIndex& index) {
+  SHEAF_ASSIGN_OR_RETURN(const std::string_view bytes, index.ReportBytes());
+  SHEAF_ASSIGN_OR_RETURN(const auto reports, parts::DecodeReports(bytes, index.columns()));
+  Json json = Json::array();
+  for (const columns::ColumnReport& report : reports) {
+    const columns::ColumnAnalysis& analysis = report.analysis;
+    json.push_back({{"column", report.column},
+                    {"path", report.path},
+                    {"rows", analysis.values},
+                    {"nulls", analysis.nulls},
+                    {"looked_at", analysis.looked_at},
+                    {"cardinality", analysis.cardinality},
+                    {"cardinality_is_exact", analysis.cardinality_is_exact},
+                    {"runs", analysis.runs},
+                    {"longest_run", analysis.longest_run},
+                    {"encoding", columns::NameOf(report.stored.encoding)},
+                    {"reason", columns::TextOf(report.stored.reason)},
+                    {"bytes_before", analysis.plain_bytes},
+                    {"bytes_after", report.stored_bytes},
+                    {"dictionary_bytes", analysis.dictionary_bytes},
+                    {"run_end_bytes", analysis.run_end_bytes},
+                    {"delta_bytes", analysis.delta_bytes},
+                    {"frame_of_reference_bytes", analysis.frame_bytes}});
+  }
+  return json;
+}
+
 Result<Json> DescribePartIndex(const std::string& path) {
   SHEAF_ASSIGN_OR_RETURN(const auto index, OpenIndex(path));
   SHEAF_RETURN_NOT_OK(index->Verify());
@@ -183,6 +213,9 @@ Result<Json> DescribePartIndex(const std::string& path) {
       keys.push_back({{"list", key.column}, {"key", key.key}, {"values", key.values}, {"column", key.position}});
     }
     json["attributes"] = {{"complete", attributes->complete}, {"keys", keys}};
+  }
+  if (index->has_reports()) {
+    SHEAF_ASSIGN_OR_RETURN(json["stored"], ReportsAsJson(*index));
   }
   if (const parts::PartKeys* keys = index->keys(); keys != nullptr) {
     Json separators = Json::array();

@@ -5,6 +5,7 @@
 #include "core/hex.h"
 #include "core/memory.h"
 #include "query/attribute_views.h"
+#include "query/column_views.h"
 
 namespace sheaf::query {
 
@@ -125,7 +126,8 @@ SystemTable MemoryTable() {
 }  // namespace
 
 SystemTables MakeSystemTables(store::Database* database, const EngineOptions* options, const QueryLog* log) {
-  return {PartsTable(database), SettingsTable(database, options), QueriesTable(log), MemoryTable(), AttributesTable(database)};
+  return {PartsTable(database), SettingsTable(database, options), QueriesTable(log), MemoryTable(), AttributesTable(database),
+          ColumnsTable(database)};
 }
 
 }  // namespace sheaf::query
