@@ -155,6 +155,31 @@ def test_another_implementation_takes_what_is_sent(make_forwarder):
     forwarder.stop()
 
 
+@pytest.fixture
+def certificate(tmp_path):
+    """One that signs itself, for 127.0.0.1; its key lies beside it."""
+    path = tmp_path / "server.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                    "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "server.key", "-out", path],
+                   check=True, capture_output=True)
+    return path
+
+
+@pytest.mark.parametrize("target", ["grpcs://{otlp-grpc}", "https://{otlp-http}"])
+def test_targets_with_tls_are_known_by_their_certificate(make_server, make_forwarder, certificate, target):
+    server = make_server(environment={"SHEAF_TLS_CERTIFICATE": str(certificate),
+                                      "SHEAF_TLS_KEY": str(certificate.with_name("server.key"))}).start()
+    address = target.format(**server.ports)
+    stranger = make_forwarder(address, arguments=["--stop-timeout", "0"]).start()
+    stranger.otlp_grpc("traces", spans("secret"))
+    wait_until(lambda: "certificate verify failed" in stranger.log_tail())
+    stranger.stop()
+    forwarder = make_forwarder(address, arguments=["--ca-file", certificate]).start()
+    wait_until(lambda: forwarder.metric("sheaf_export_sent_rows_total") == 1)
+    assert forwarder.metric("sheaf_export_perhaps_twice_rows_total") == 0
+    forwarder.stop()
+
+
 def acknowledged(path):
     return path.read_text().split("\n")[:-1] if path.exists() else []
 

@@ -20,7 +20,7 @@ class Forwarder(Server):
         flags = [flag for target in self.targets for flag in ("--to", target)]
         for name in ("otlp-grpc", "otlp-http", "http"):
             flags += [f"--port-{name}", self.ports.get(name, "127.0.0.1:0").rsplit(":", 1)[1]]
-        command = [str(self.program.path), "forward", "--queue", str(self.data), "--json", *flags, *self.arguments]
+        command = [str(self.program.path), "forward", "--queue", str(self.data), "--json", *flags, *map(str, self.arguments)]
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
                                         env=self.program.environment)
