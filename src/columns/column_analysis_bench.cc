@@ -1,4 +1,4 @@
-/// What it costs to analyse a granule of 16,384 values, and to read values that are run-end encoded (docs/decisions/0009).
+/// What it costs to analyse a granule of 16,384 values, and to read values that are run-end encoded (docs/decisions/0010).
 /// Counters: ns_per_value; bytes_per_value, what is stored.
 
 #include <memory>

@@ -41,7 +41,7 @@ Result<std::unique_ptr<PartWriter>> HotWriter::Make(SummingStream* stream, const
   return std::unique_ptr<PartWriter>(std::move(out));
 }
 
-/// Columns are stored as they are read, in place: docs/decisions/0009-run-ends-in-hot-parts.md.
+/// Columns are stored as they are read, in place: docs/decisions/0010-run-ends-in-hot-parts.md.
 Status HotWriter::Choose(const std::vector<columns::ColumnAnalysis>& first) {
   leaves_.assign(first.size(), {{columns::Encoding::kPlain, columns::EncodingReason::kReadInPlace}, 0});
   dictionaries_.resize(first.size());
