@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// readCapture calls take for each message of a file that capture wrote, up to most of them.
-func readCapture(path string, most int, take func([]byte)) {
+// eachMessage calls take for each message of a file that capture wrote, up to most of them.
+func eachMessage(path string, most int, take func([]byte)) {
 	f, e := os.Open(path)
 	must(e)
 	defer f.Close()
@@ -45,7 +45,7 @@ func encode(path, dir string, streams, most int) {
 		captures = append(captures, newCapture(fmt.Sprintf("%s/otap-%d.bin", dir, i)))
 	}
 	i := 0
-	readCapture(path, most, func(d []byte) {
+	eachMessage(path, most, func(d []byte) {
 		t, e := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(d)
 		must(e)
 		b, e := producers[i%streams].BatchArrowRecordsFromTraces(t)

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
-	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -17,22 +16,9 @@ import (
 
 // readCapture returns the messages of a file that capture writes.
 func readCapture(path string) [][]byte {
-	f, e := os.Open(path)
-	must(e)
-	defer f.Close()
 	var out [][]byte
-	for {
-		var h [4]byte
-		_, e := io.ReadFull(f, h[:])
-		if e == io.EOF {
-			return out
-		}
-		must(e)
-		d := make([]byte, binary.LittleEndian.Uint32(h[:]))
-		_, e = io.ReadFull(f, d)
-		must(e)
-		out = append(out, d)
-	}
+	eachMessage(path, math.MaxInt, func(d []byte) { out = append(out, d) })
+	return out
 }
 
 // decode reads one batch with the Collector's consumer and returns it as OTLP requests, one a message that it makes of it.
