@@ -6,6 +6,8 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "io/boot_id.h"
+#include "wal/segments.h"
 
 namespace sheaf::client {
 namespace {
@@ -75,15 +77,21 @@ Status ExportQueue::OpenLog(ExportQueueReport* report) {
   SHEAF_RETURN_NOT_OK(files_->MakeDirectories(options_.directory));
   SHEAF_ASSIGN_OR_RETURN(lock_, files_->Lock(io::Join(options_.directory, "LOCK")));
   SHEAF_ASSIGN_OR_RETURN(auto progress, ExportProgress::Open(files_, io::Join(options_.directory, "DELIVERED"),
-                                                             clock_->NowNs() - clock_->MonotonicNs()));
-  report->progress_lost = !progress->trusted();
-  uint64_t through = 0;
+                                                             options_.boot_id.empty() ? io::BootId() : options_.boot_id));
+  const bool trusted = progress->trusted();
+  report->progress_lost = !trusted;
   {
     MutexLock lock(&mutex_);
     progress_ = std::move(progress);
     window_ = progress_->window();
-    through = window_->through();
-    first_ = next_waiting_ = through + 1;
+  }
+  SHEAF_ASSIGN_OR_RETURN(const uint64_t through, RemovedThrough(trusted));
+  uint64_t highest = 0;  // What was sent was durable before.
+  {
+    MutexLock lock(&mutex_);
+    window_->AdvanceTo(through);
+    first_ = next_waiting_ = window_->through() + 1;
+    highest = window_->highest();
   }
   segment_bytes_ = std::clamp(options_.bytes_max / 8, kSegmentBytesMin, kSegmentBytesMax);
   wal::LogOptions log;
@@ -93,7 +101,7 @@ Status ExportQueue::OpenLog(ExportQueueReport* report) {
   wal::RecoveryReport recovery;
   SHEAF_ASSIGN_OR_RETURN(
       log_, wal::Log::Open(
-                files_, clock_, log, Lsn(through), Lsn(), [&](const wal::LoggedEntry& entry) { return Replay(entry, report); },
+                files_, clock_, log, Lsn(through), Lsn(highest), [&](const wal::LoggedEntry& entry) { return Replay(entry, report); },
                 [this](const wal::LoggedEntry& entry) {
                   QueuedRequest request = ReadQueueEntry(entry.entry).ValueOrDie();  // We made it.
                   request.number = entry.lsn.value;
@@ -101,19 +109,35 @@ Status ExportQueue::OpenLog(ExportQueueReport* report) {
                   Add(std::move(request));
                 },
                 &recovery));
-  if (log_->durable_lsn().value < through) {
+  const uint64_t last = log_->durable_lsn().value;
+  if (last < through) {
     return MakeError(ErrorKind::kCorruption,
                      "{}: the log ends at {}, before what was delivered ({}): they are not of one queue. Remove the folder to begin anew",
-                     options_.directory, log_->durable_lsn().value, through);
+                     options_.directory, last, through);
   }
   report->progress_lost = report->progress_lost && report->requests > 0;
   MutexLock lock(&mutex_);
-  if (slots_.empty()) {  // All that the log ever held is delivered, though the progress may be older.
-    window_->AdvanceTo(log_->durable_lsn().value);
-    first_ = next_waiting_ = window_->through() + 1;
-  }
+  if (slots_.empty()) window_->AdvanceTo(last);  // All that the log ever held is delivered, though the progress may be older.
   PopDelivered();
-  return Status::OK();
+  return progress_->Start(last);
+}
+
+/// Up to where the log's entries are not wanted any more: what was delivered, or what was removed from the log in a life whose progress is
+/// lost. Where the progress is trusted, a log that begins later has lost something, which wal says.
+Result<uint64_t> ExportQueue::RemovedThrough(bool trusted) {
+  uint64_t through = 0;
+  {
+    MutexLock lock(&mutex_);
+    through = window_->through();
+  }
+  if (trusted) return through;
+  SHEAF_ASSIGN_OR_RETURN(const auto segments, wal::ListSegments(files_, io::Join(options_.directory, "log")));
+  if (segments.empty() || segments[0].first.value <= through + 1) return through;
+  LogWarn("export.progress_behind", {{"queue", options_.directory},
+                                     {"delivered_through", through},
+                                     {"log_begins_at", segments[0].first.value},
+                                     {"effect", "what is missing in the log counts as delivered"}});
+  return segments[0].first.value - 1;
 }
 
 Status ExportQueue::Replay(const wal::LoggedEntry& entry, ExportQueueReport* report) {
@@ -123,19 +147,17 @@ Status ExportQueue::Replay(const wal::LoggedEntry& entry, ExportQueueReport* rep
   request.number = entry.lsn.value;
   request.time_ns = entry.time_ns;
   MutexLock lock(&mutex_);
-  // A log whose beginning was removed after it was delivered, with progress of a while ago.
-  if (slots_.empty() && request.number > first_) {
-    window_->AdvanceTo(request.number - 1);
-    first_ = next_waiting_ = window_->through() + 1;
-  }
   if (request.number < first_) return Status::OK();
-  request.perhaps_sent = report->progress_lost || window_->begun(request.number);
+  request.perhaps_sent = progress_->perhaps_sent(request.number);
   const bool delivered = window_->delivered(request.number);
   if (!delivered) {
     ++report->requests;
     report->rows += request.rows;
     report->perhaps_sent += request.perhaps_sent ? 1 : 0;
   }
+  // A copy, and only of what stays in memory: the payload is a slice of a large piece of the log.
+  const bool stays = !delivered && memory_bytes_ + request.bytes <= options_.memory_bytes_max;
+  request.request = stays ? arrow::Buffer::FromString(request.request->ToString()) : nullptr;
   AddLocked(std::move(request));
   return Status::OK();
 }
@@ -160,7 +182,7 @@ void ExportQueue::AddLocked(QueuedRequest request) {
   ++requests_;
   rows_ += request.rows;
   bytes_ += request.bytes;
-  if (progress_ != nullptr && memory_bytes_ + request.bytes > options_.memory_bytes_max) {
+  if (request.request == nullptr || (progress_ != nullptr && memory_bytes_ + request.bytes > options_.memory_bytes_max)) {
     request.request = nullptr;  // It is in the log.
   } else {
     memory_bytes_ += request.bytes;
@@ -293,19 +315,20 @@ Status ExportQueue::Load(ExportBatch* batch) {
   });
 }
 
-void ExportQueue::WriteProgress() {
-  if (progress_ == nullptr) return;
+Status ExportQueue::WriteProgress() {
+  if (progress_ == nullptr) return Status::OK();
   const Status written = progress_->Write();
   if (!written.ok() && !std::exchange(progress_failed_, true)) {
     LogError("export.progress_not_written", {{"error", written.ToString()}, {"effect", "after a restart requests may be sent twice"}});
   }
   if (written.ok()) progress_failed_ = false;
+  return written;
 }
 
 void ExportQueue::NoteBegun(std::span<const QueuedRequest> requests) {
   MutexLock lock(&mutex_);
   for (const QueuedRequest& request : requests) window_->Begin(request.number);
-  WriteProgress();
+  (void)WriteProgress();  // Said, and tried again with the next.
 }
 
 void ExportQueue::NoteNotTaken(std::span<const QueuedRequest> requests) {
@@ -313,7 +336,7 @@ void ExportQueue::NoteNotTaken(std::span<const QueuedRequest> requests) {
   for (const QueuedRequest& request : requests) {
     if (!request.perhaps_sent) window_->Undo(request.number);
   }
-  WriteProgress();
+  (void)WriteProgress();  // Said, and tried again with the next.
 }
 
 void ExportQueue::NoteDelivered(std::span<const QueuedRequest> requests) {
@@ -331,7 +354,7 @@ void ExportQueue::NoteDelivered(std::span<const QueuedRequest> requests) {
       slot.request.request = nullptr;
       window_->Deliver(request.number);
     }
-    WriteProgress();
+    (void)WriteProgress();  // Said, and tried again with the next.
     PopDelivered();
   }
   Changed();
@@ -369,10 +392,24 @@ void ExportQueue::TruncateIfWorthwhile() {
     }
   }
   if (through) {
-    const Status truncated = log_->TruncateThrough(Lsn(*through));
+    Status truncated = SyncProgress(&*through);
+    if (truncated.ok()) truncated = log_->TruncateThrough(Lsn(*through));
     if (!truncated.ok()) LogWarn("export.log_not_truncated", {{"error", truncated.ToString()}});
   }
   truncating_ = false;
+}
+
+/// Puts on disk up to where everything is delivered, before the log forgets it: else a loss of power leaves a log that begins too late.
+Status ExportQueue::SyncProgress(uint64_t* through) {
+  ExportProgress* progress = nullptr;
+  {
+    MutexLock lock(&mutex_);
+    if (closed_) return MakeError(ErrorKind::kUnavailable, "the export queue is closed");
+    *through = window_->through();
+    SHEAF_RETURN_NOT_OK(WriteProgress());
+    progress = progress_.get();
+  }
+  return progress->Sync();
 }
 
 ExportQueueState ExportQueue::state() const {

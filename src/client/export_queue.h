@@ -35,6 +35,7 @@ struct ExportQueueOptions {
   int64_t bytes_max = int64_t{1} << 30;                // Of requests that are not delivered; on disk up to two segments more.
   int64_t memory_bytes_max = int64_t{64} << 20;        // Of those, in memory. Without a folder the smaller of both counts.
   int64_t requests_max = 1'000'000;
+  std::string boot_id;                                 // Of this start of the machine; empty: io::BootId().
 };
 
 /// One request that waits or is being sent.
@@ -125,6 +126,7 @@ class ExportQueue {
       : options_(options), files_(files), clock_(clock) {}
 
   Status OpenLog(ExportQueueReport* report);
+  Result<uint64_t> RemovedThrough(bool trusted) SHEAF_EXCLUDES(mutex_);
   Status Replay(const wal::LoggedEntry& entry, ExportQueueReport* report);
   void Add(QueuedRequest request) SHEAF_EXCLUDES(mutex_);
   void AddLocked(QueuedRequest request) SHEAF_REQUIRES(mutex_);
@@ -132,9 +134,10 @@ class ExportQueue {
   Status AdmitLocked(int64_t bytes) const SHEAF_REQUIRES(mutex_);
   bool TakeLocked(const BatchLimits& limits, bool flush, ExportBatch* batch, int64_t* due_ns) SHEAF_REQUIRES(mutex_);
   Status Load(ExportBatch* batch);
-  void WriteProgress() SHEAF_REQUIRES(mutex_);
+  Status WriteProgress() SHEAF_REQUIRES(mutex_);
   void PopDelivered() SHEAF_REQUIRES(mutex_);
   void TruncateIfWorthwhile() SHEAF_EXCLUDES(mutex_);
+  Status SyncProgress(uint64_t* through) SHEAF_EXCLUDES(mutex_);
   void Changed() const {
     if (changed_) changed_();
   }

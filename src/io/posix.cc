@@ -16,6 +16,7 @@
 
 #include <fmt/ranges.h>
 
+#include "io/boot_id.h"
 #include "io/posix_descriptor.h"
 #include "io/posix_error.h"
 #include "io/posix_file.h"
@@ -51,13 +52,6 @@ bool WriteText(int descriptor, const std::string& text) {
     done += static_cast<size_t>(n);
   }
   return true;
-}
-
-std::string BootId() {
-  const Descriptor file(OpenUninterrupted("/proc/sys/kernel/random/boot_id", O_RDONLY));
-  std::string id = file.get() >= 0 ? ReadText(file.get()) : "unknown\n";
-  if (!id.empty() && id.back() == '\n') id.pop_back();
-  return id;
 }
 
 /// Describes who holds a lock from what the holder wrote: "pid 12, boot 5e…".
@@ -177,6 +171,13 @@ class Posix : public FileSystem {
 };
 
 }  // namespace
+
+std::string BootId() {
+  const Descriptor file(OpenUninterrupted("/proc/sys/kernel/random/boot_id", O_RDONLY));
+  std::string id = file.get() >= 0 ? ReadText(file.get()) : "unknown\n";
+  if (!id.empty() && id.back() == '\n') id.pop_back();
+  return id;
+}
 
 FileSystem* PosixFileSystem() {
   static Posix files;
