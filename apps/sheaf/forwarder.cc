@@ -22,11 +22,15 @@ struct Pending {
       if (!status.ok() && error.ok()) error = status;
     }
     if (left.fetch_sub(1) != 1) return;
-    MutexLock lock(&mutex);
-    if (error.ok()) {
+    Status outcome;
+    {
+      MutexLock lock(&mutex);
+      outcome = error;
+    }
+    if (outcome.ok()) {
       answer(serve::IngestOutcome{.accepted = rows});
     } else {
-      answer(error);
+      answer(outcome);
     }
   }
 

@@ -7,12 +7,14 @@
 #include "client/http_client.h"
 #include "client/otlp_exporter.h"
 #include "client/otlp_response.h"
+#include "core/log.h"
 #include "core/mutex.h"
 #include "wire/otlp_records.h"
 
 namespace sheaf::client {
 namespace {
 
+constexpr size_t kAnswerBytesMax = 1 << 20;
 constexpr uint16_t kGrpcPort = 4317, kHttpPort = 4318;
 
 const char* GrpcPath(wire::OtlpRequest kind) {
@@ -24,17 +26,25 @@ const char* GrpcPath(wire::OtlpRequest kind) {
   return "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 }
 
-/// Fills in what the server says of a request that it took. An answer that cannot be read is one that is lost.
-void ReadTaken(std::string_view bytes, ExportAnswer* answer) {
-  const Result<ExportResult> result = ReadOtlpResponse(bytes);
-  if (!result.ok()) {
-    answer->verdict = ExportVerdict::kLost;
-    answer->message = result.status().message();
-    return;
+/// Reads what servers say of requests that they took. The request is taken whatever that is: to send it again would only make it
+/// come twice, for ever. Thread-safe.
+class TakenReader {
+ public:
+  void Read(std::string_view bytes, ExportAnswer* answer) {
+    const Result<ExportResult> result = ReadOtlpResponse(bytes);
+    if (!result.ok()) return Unreadable(result.status().message());
+    answer->rejected = result->rejected;
+    answer->message = result->message;
   }
-  answer->rejected = result->rejected;
-  answer->message = result->message;
-}
+
+  void Unreadable(const std::string& why) {
+    if (said_.exchange(true)) return;
+    LogWarn("export.answer_unreadable", {{"error", why}, {"effect", "records that the server leaves out are not counted"}});
+  }
+
+ private:
+  std::atomic<bool> said_ = false;
+};
 
 class GrpcTarget : public ExportTarget {
  public:
@@ -49,7 +59,8 @@ class GrpcTarget : public ExportTarget {
         request.bytes);
     ExportAnswer answer = AnswerOfGrpc(reply.end);
     answer.sent_bytes = static_cast<int64_t>(request.bytes.size());
-    if (reply.end.ok()) ReadTaken(reply.message, &answer);
+    if (reply.end.ok()) taken_.Read(reply.message, &answer);
+    if (reply.end.answered) taken_.Unreadable(reply.end.message);
     if (compression != wire::Encoding::kIdentity) LearnOfCompression(reply.end, &answer);
     if (cancelled_ && answer.verdict == ExportVerdict::kLost) answer.verdict = ExportVerdict::kCancelled;
     return answer;
@@ -63,7 +74,7 @@ class GrpcTarget : public ExportTarget {
  private:
   /// A server that has not the compression says UNIMPLEMENTED, or as grpc-core does resets the stream: once more without.
   void LearnOfCompression(const GrpcEnd& end, ExportAnswer* answer) {
-    if (end.ok()) compression_works_ = true;
+    if (end.ok() || end.answered) compression_works_ = true;
     if (compression_works_ || (end.code != GrpcCode::kUnimplemented && !end.reset)) return;
     compression_ = wire::Encoding::kIdentity;
     if (end.code == GrpcCode::kUnimplemented) answer->verdict = ExportVerdict::kLater;
@@ -74,6 +85,7 @@ class GrpcTarget : public ExportTarget {
   const ExportTargetOptions options_;
   std::atomic<wire::Encoding> compression_;
   std::atomic<bool> compression_works_ = false;
+  TakenReader taken_;
   std::atomic<bool> cancelled_ = false;
 };
 
@@ -111,9 +123,8 @@ class HttpTarget : public ExportTarget {
     }
     HttpClientOptions options;
     options.connect_timeout = options_.connect_timeout;
-    options.response_timeout = options_.timeout;
+    options.response_timeout = options.call_timeout = options_.timeout;
     options.attempts_max = 1;
-    options.response_bytes_max = int64_t{1} << 20;
     options.ca_file = options_.ca_file;
     options.cancelled = [this] { return cancelled_.load(); };
     return HttpClient::Make(url_, std::move(options));
@@ -124,7 +135,7 @@ class HttpTarget : public ExportTarget {
     idle_.push_back(std::move(client));
   }
 
-  ExportAnswer SendBy(HttpClient* client, const ExportRequest& request) const {
+  ExportAnswer SendBy(HttpClient* client, const ExportRequest& request) {
     HttpRequest http{.target = std::string("/v1/") + wire::OtlpSignalName(request.kind),
                      .headers = {{"content-type", "application/x-protobuf"}}};
     if (options_.compression == wire::Encoding::kIdentity) {
@@ -137,30 +148,54 @@ class HttpTarget : public ExportTarget {
     }
     http.headers.insert(http.headers.end(), options_.headers.begin(), options_.headers.end());
     ExportAnswer answer{.sent_bytes = static_cast<int64_t>(http.body.size())};
-    const Result<HttpResponse> response = client->Send(http);
-    if (!response.ok()) {
-      const bool cancelled = KindOf(response.status()) == ErrorKind::kCancelled;
+    Result<std::unique_ptr<HttpResponseStream>> stream = client->Start(http);
+    if (!stream.ok()) {
+      const bool cancelled = KindOf(stream.status()) == ErrorKind::kCancelled;
       answer.verdict = cancelled                     ? ExportVerdict::kCancelled
                        : client->may_have_arrived() ? ExportVerdict::kLost
                                                      : ExportVerdict::kLater;
-      answer.message = response.status().message();
+      answer.message = stream.status().message();
       return answer;
     }
-    answer.verdict = VerdictOfHttp(response->status);
+    HttpResponse response = (*stream)->head();
+    const Status whole = ReadBody(stream->get(), &response.body);
+    answer.verdict = VerdictOfHttp(response.status);
     if (answer.verdict == ExportVerdict::kTaken) {
-      ReadTaken(response->body, &answer);
+      ReadTaken(response, whole, &answer);
       return answer;
     }
-    answer.message = ErrorOfResponse(*response).message();
-    const std::string_view retry_after = response->header("retry-after");
+    answer.message = ErrorOfResponse(response).message();
+    const std::string_view retry_after = response.header("retry-after");
     if (!retry_after.empty()) answer.retry_after = ParseRetryAfter(retry_after);
     return answer;
+  }
+
+  /// Reads as much of an answer as anybody wants to know. Errors: TooLarge, those of HttpResponseStream::Read().
+  static Status ReadBody(HttpResponseStream* stream, std::string* body) {
+    std::vector<char> chunk(16 << 10);
+    for (;;) {
+      SHEAF_ASSIGN_OR_RETURN(const int64_t bytes, stream->Read(chunk));
+      if (bytes == 0) return Status::OK();
+      body->append(chunk.data(), static_cast<size_t>(bytes));
+      if (body->size() > kAnswerBytesMax) return MakeError(ErrorKind::kTooLarge, "the answer has more than {} bytes", kAnswerBytesMax);
+    }
+  }
+
+  void ReadTaken(const HttpResponse& response, const Status& whole, ExportAnswer* answer) {
+    const std::string_view type = response.header("content-type");
+    if (!whole.ok()) return taken_.Unreadable(whole.message());
+    if (response.body.empty()) return;
+    if (!type.empty() && type.find("protobuf") == std::string_view::npos) {
+      return taken_.Unreadable(fmt::format("it is '{}', not protobuf", type));
+    }
+    taken_.Read(response.body, answer);
   }
 
   const Url url_;
   const ExportTargetOptions options_;
   std::atomic<bool> cancelled_ = false;
   Mutex mutex_;
+  TakenReader taken_;
   std::vector<std::unique_ptr<HttpClient>> idle_ SHEAF_GUARDED_BY(mutex_);
 };
 
@@ -168,7 +203,7 @@ class HttpTarget : public ExportTarget {
 
 ExportAnswer AnswerOfGrpc(const GrpcEnd& end) {
   ExportAnswer answer;
-  if (end.ok()) return answer;
+  if (end.ok() || end.answered) return answer;
   answer.message = fmt::format("{}: {}", GrpcCodeName(end.code), end.message);
   if (end.retry_after_ms) answer.retry_after = std::chrono::milliseconds(*end.retry_after_ms);
   if (!end.from_server) {
@@ -181,8 +216,12 @@ ExportAnswer AnswerOfGrpc(const GrpcEnd& end) {
     case GrpcCode::kDeadlineExceeded:
     case GrpcCode::kAborted:
     case GrpcCode::kDataLoss: answer.verdict = ExportVerdict::kLost; break;
-    case GrpcCode::kUnavailable:
+    // With RetryInfo a server that is full. Without, as gateways say it too that lost sight of the server behind them.
+    case GrpcCode::kUnavailable: answer.verdict = end.retry_after_ms ? ExportVerdict::kLater : ExportVerdict::kLost; break;
     case GrpcCode::kOutOfRange: answer.verdict = ExportVerdict::kLater; break;
+    // UNIMPLEMENTED is not among these: a target may lack one signal's service, which must not hold up the others.
+    case GrpcCode::kUnauthenticated:
+    case GrpcCode::kPermissionDenied: answer.verdict = ExportVerdict::kHeld; break;
     // With RetryInfo a server that is full, without a request that is too large.
     case GrpcCode::kResourceExhausted:
       answer.verdict = end.retry_after_ms ? ExportVerdict::kLater : ExportVerdict::kTooLarge;
@@ -196,6 +235,9 @@ ExportVerdict VerdictOfHttp(int status) {
   if (status / 100 == 2) return ExportVerdict::kTaken;
   switch (status) {
     case 413: return ExportVerdict::kTooLarge;
+    case 401:
+    case 403: return ExportVerdict::kHeld;
+    case 408:  // It waited for the request, and has not got it.
     case 429:
     case 503: return ExportVerdict::kLater;
     // Of a gateway that lost sight of the server behind it.

@@ -26,6 +26,7 @@ struct ExportRequest {
 enum class ExportVerdict {
   kTaken,     // Perhaps without some records: ExportAnswer::rejected.
   kLater,     // Not taken; the same may go well later.
+  kHeld,      // Not taken, for a reason that lies with the target, not with the request: credentials. As kLater.
   kLost,      // The answer is lost: it may have been taken. Sent again, it may be there twice; OTLP has no way to tell.
   kRefused,   // Never will be taken.
   kTooLarge,  // In smaller pieces, perhaps.

@@ -22,13 +22,15 @@ TEST(ExportTarget, CodesOfGrpcAreWhatOtlpMakesOfThem) {
     return AnswerOfGrpc({.code = code, .retry_after_ms = retry_after_ms, .from_server = true}).verdict;
   };
   EXPECT_EQ(verdict(GrpcCode::kOk), ExportVerdict::kTaken);
-  for (const GrpcCode code : {GrpcCode::kUnavailable, GrpcCode::kOutOfRange}) EXPECT_EQ(verdict(code), ExportVerdict::kLater);
+  EXPECT_EQ(verdict(GrpcCode::kOutOfRange), ExportVerdict::kLater);
+  EXPECT_EQ(verdict(GrpcCode::kUnavailable, true), ExportVerdict::kLater);
+  EXPECT_EQ(verdict(GrpcCode::kUnavailable), ExportVerdict::kLost) << "a gateway may say it, of a request that went through";
+  for (const GrpcCode code : {GrpcCode::kUnauthenticated, GrpcCode::kPermissionDenied}) EXPECT_EQ(verdict(code), ExportVerdict::kHeld);
   for (const GrpcCode code : {GrpcCode::kCancelled, GrpcCode::kDeadlineExceeded, GrpcCode::kAborted, GrpcCode::kDataLoss}) {
     EXPECT_EQ(verdict(code), ExportVerdict::kLost);
   }
   for (const GrpcCode code : {GrpcCode::kUnknown, GrpcCode::kInvalidArgument, GrpcCode::kNotFound, GrpcCode::kAlreadyExists,
-                              GrpcCode::kPermissionDenied, GrpcCode::kUnauthenticated, GrpcCode::kFailedPrecondition,
-                              GrpcCode::kUnimplemented, GrpcCode::kInternal}) {
+                              GrpcCode::kFailedPrecondition, GrpcCode::kInternal, GrpcCode::kUnimplemented}) {
     EXPECT_EQ(verdict(code), ExportVerdict::kRefused);
   }
   EXPECT_EQ(verdict(GrpcCode::kResourceExhausted), ExportVerdict::kTooLarge);
@@ -39,9 +41,10 @@ TEST(ExportTarget, CodesOfGrpcAreWhatOtlpMakesOfThem) {
 
 TEST(ExportTarget, CodesOfHttpAreWhatOtlpMakesOfThem) {
   for (const int status : {200, 202}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kTaken);
-  for (const int status : {429, 503}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kLater);
+  for (const int status : {408, 429, 503}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kLater);
   for (const int status : {502, 504}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kLost);
-  for (const int status : {400, 401, 403, 404, 500, 501, 302}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kRefused);
+  for (const int status : {400, 404, 500, 501, 302}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kRefused);
+  for (const int status : {401, 403}) EXPECT_EQ(VerdictOfHttp(status), ExportVerdict::kHeld);
   EXPECT_EQ(VerdictOfHttp(413), ExportVerdict::kTooLarge);
 }
 
@@ -53,7 +56,7 @@ TEST(ExportTarget, PartialSuccessIsRead) {
   EXPECT_EQ(answer.verdict, ExportVerdict::kTaken);
   EXPECT_EQ(answer.rejected, 3);
   EXPECT_EQ(answer.message, "ids!");
-  EXPECT_EQ(target->Send(request).verdict, ExportVerdict::kLost) << "it cannot be read";
+  EXPECT_EQ(target->Send(request).verdict, ExportVerdict::kTaken) << "what it says cannot be read; it took the request all the same";
   EXPECT_EQ(server.requests()[0].path, "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
 }
 

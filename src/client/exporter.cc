@@ -25,6 +25,22 @@ std::string_view BytesOf(const QueuedRequest& request) {
   return {reinterpret_cast<const char*>(request.request->data()), static_cast<size_t>(request.request->size())};
 }
 
+/// Counts a sender among those that wait for the target to take anything.
+class HeldSender {
+ public:
+  explicit HeldSender(std::atomic<int64_t>* count) : count_(count) {}
+  ~HeldSender() { Set(false); }
+  HeldSender(const HeldSender&) = delete;
+  HeldSender& operator=(const HeldSender&) = delete;
+  void Set(bool held) {
+    if (held != std::exchange(held_, held)) *count_ += held ? 1 : -1;
+  }
+
+ private:
+  std::atomic<int64_t>* const count_;
+  bool held_ = false;
+};
+
 }  // namespace
 
 Exporter::Exporter(ExporterOptions options, std::unique_ptr<ExportTarget> target)
@@ -150,6 +166,7 @@ void Exporter::Deliver(const ExportBatch& batch, std::mt19937_64* random) {
 
 Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random) {
   Backoff backoff(options_.retry, random);
+  HeldSender held(&counters_.held);
   bool lost = true;  // The answer before this attempt, if there was an attempt; what certainly was not taken is no news.
   for (int attempt = 0;; ++attempt) {
     if (ended()) return Outcome::kLeft;
@@ -158,12 +175,14 @@ Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason
     if (lost) LogSentAgain(*parcel);
     const ExportAnswer answer = target_->Send(parcel->request);
     counters_.sent_bytes += answer.sent_bytes;
+    held.Set(answer.verdict == ExportVerdict::kHeld);
     if (answer.verdict == ExportVerdict::kTaken) {
       CountTaken(*parcel, answer);
       return Outcome::kDone;
     }
     lost = answer.verdict == ExportVerdict::kLost || answer.verdict == ExportVerdict::kCancelled;
     if (lost) {
+      CountAgain(*parcel);
       for (QueuedRequest& each : parcel->requests) each.perhaps_sent = true;
     } else if (!parcel->part) {
       queue_->NoteNotTaken(parcel->requests);
@@ -177,7 +196,10 @@ Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason
     if (answer.verdict == ExportVerdict::kTooLarge) return Outcome::kTooLarge;
     if (answer.verdict == ExportVerdict::kCancelled) return Outcome::kLeft;
     const milliseconds wait = backoff.Next(answer.retry_after);
-    if (attempt == 0) {
+    if (answer.verdict == ExportVerdict::kHeld) {
+      LogError("export.held", {{"target", options_.name}, {"error", answer.message}, {"wait_ms", wait.count()},
+                               {"effect", "the queue waits until the target takes requests again"}});
+    } else if (attempt == 0) {
       LogWarn("export.retry",
               {{"target", options_.name}, {"rows", parcel->request.rows}, {"error", answer.message}, {"wait_ms", wait.count()}});
     }
@@ -195,13 +217,20 @@ void Exporter::LogSentAgain(const Parcel& parcel) const {
 }
 
 Exporter::Outcome Exporter::SendInPieces(const Parcel& whole, std::string* reason, std::mt19937_64* random) {
-  if (whole.request.rows <= 1) return Outcome::kTooLarge;
-  const Result<std::vector<RequestPiece>> pieces = SplitRequest(whole.request.kind, whole.request.bytes);
-  if (!pieces.ok()) {
-    *reason = fmt::format("{}; in pieces: {}", *reason, pieces.status().message());
+  if (whole.request.rows <= 1 || static_cast<int64_t>(whole.request.bytes.size()) < options_.split_bytes_min) return Outcome::kTooLarge;
+  const Result<SplitParts> parts = SplitRequest(whole.request.kind, whole.request.bytes);
+  if (!parts.ok()) {
+    *reason = fmt::format("{}; in pieces: {}", *reason, parts.status().message());
     return Outcome::kRefused;
   }
-  for (const RequestPiece& piece : *pieces) {
+  if (parts->rejected > 0) {
+    counters_.rejected_rows += parts->rejected;
+    LogError("export.rejected", {{"target", options_.name}, {"rows", parts->rejected}, {"reason", parts->reason}});
+  }
+  // A server may say "too large" and mean that it has too much to do.
+  Backoff backoff(options_.retry, random);
+  if (!Pause(backoff.Next(std::nullopt))) return Outcome::kLeft;
+  for (const RequestPiece& piece : parts->pieces) {
     Parcel parcel{.request = {.kind = whole.request.kind, .rows = piece.rows, .bytes = piece.bytes},
                   .requests = whole.requests,
                   .part = true};
@@ -215,14 +244,19 @@ Exporter::Outcome Exporter::SendInPieces(const Parcel& whole, std::string* reaso
   return Outcome::kDone;
 }
 
+/// Counts the rows of an attempt that may have come a second time: of requests that were perhaps sent before it.
+void Exporter::CountAgain(const Parcel& parcel) {
+  for (const QueuedRequest& each : parcel.requests) {
+    if (each.perhaps_sent) counters_.perhaps_twice_rows += parcel.part ? parcel.request.rows : each.rows;
+  }
+}
+
 void Exporter::CountTaken(const Parcel& parcel, const ExportAnswer& answer) {
   ++counters_.sent_requests;
   const int64_t rejected = std::min(answer.rejected, parcel.request.rows);
   counters_.sent_rows += parcel.request.rows - rejected;
   counters_.rejected_rows += rejected;
-  for (const QueuedRequest& each : parcel.requests) {
-    if (each.perhaps_sent) counters_.perhaps_twice_rows += parcel.part ? parcel.request.rows : each.rows;
-  }
+  CountAgain(parcel);
   if (rejected > 0) {
     LogWarn("export.rejected", {{"target", options_.name}, {"rows", rejected}, {"reason", answer.message}});
   }
@@ -278,7 +312,10 @@ bool Exporter::Flush(milliseconds timeout) {
 Status Exporter::Stop(milliseconds drain) {
   {
     MutexLock lock(&mutex_);
-    if (std::exchange(stopped_, true)) return stop_status_;
+    if (std::exchange(stopped_, true)) {
+      while (!closed_) wake_.Wait(&mutex_);
+      return stop_status_;
+    }
     stopping_ = true;
   }
   if (options_.senders > 0) Flush(drain);
@@ -289,8 +326,8 @@ Status Exporter::Stop(milliseconds drain) {
   }
   target_->Cancel();
   for (std::thread& sender : senders_) sender.join();
+  Status status = queue_->Close();  // Waits for what is on its way into the queue.
   const ExportQueueState left = queue_->state();
-  Status status = queue_->Close();
   if (options_.queue.directory.empty() && left.requests > 0) {
     counters_.dropped_rows += left.rows;
     status = MakeError(ErrorKind::kUnavailable, "{} rows could not be sent to {} in time and are lost; a queue with a folder keeps them",
@@ -299,6 +336,8 @@ Status Exporter::Stop(milliseconds drain) {
   LogInfo("export.stopped", {{"target", options_.name}, {"left_requests", left.requests}, {"left_rows", left.rows}});
   MutexLock lock(&mutex_);
   stop_status_ = status;
+  closed_ = true;
+  wake_.NotifyAll();
   return status;
 }
 
@@ -315,6 +354,7 @@ ExporterStats Exporter::stats() const {
   stats.rejected_rows = counters_.rejected_rows;
   stats.refused_rows = counters_.refused_rows;
   stats.dropped_rows = counters_.dropped_rows;
+  stats.held = counters_.held;
   stats.perhaps_twice_rows = counters_.perhaps_twice_rows;
   MutexLock lock(&mutex_);
   stats.last_error = last_error_;

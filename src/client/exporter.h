@@ -43,6 +43,7 @@ struct ExporterOptions {
   ExportQueueOptions queue;
   BatchLimits batch;
   RetryOptions retry;
+  int64_t split_bytes_min = int64_t{64} << 10;  // A request that is smaller and too large for the server is refused: it is not its size.
   int senders = 4;            // Requests under way at once; 0: none but what SendDue() sends, for tests.
   uint64_t jitter_seed = 1;
   io::FileSystem* files = io::PosixFileSystem();
@@ -57,10 +58,12 @@ struct ExporterStats {
   int64_t oldest_age_ms = 0;         // Of what is queued.
   int64_t sent_requests = 0, sent_rows = 0, sent_bytes = 0;  // Taken by the server; bytes after compression, of all attempts.
   int64_t retries = 0;               // Attempts after the first.
-  int64_t rejected_rows = 0;         // Left out by the server, which took the rest (partial success).
+  int64_t rejected_rows = 0;         // Left out by the server, which took the rest (partial success); or of no use in a request in pieces.
   int64_t refused_rows = 0;          // Of requests that the server will never take; the reason is logged.
   int64_t dropped_rows = 0;          // In memory at the end, without a folder.
   int64_t perhaps_twice_rows = 0;    // Sent again after their answer was lost, by either side's death too: OTLP cannot tell.
+                                     // As often as they were sent again.
+  int64_t held = 0;                  // Senders that wait because the target takes nothing: credentials, its address.
   std::string last_error;            // Of the last attempt that failed; empty once one went well.
 };
 
@@ -108,6 +111,7 @@ class Exporter {
   Outcome SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random);
   Outcome SendInPieces(const Parcel& parcel, std::string* reason, std::mt19937_64* random);
   void LogSentAgain(const Parcel& parcel) const;
+  void CountAgain(const Parcel& parcel);
   void CountTaken(const Parcel& parcel, const ExportAnswer& answer);
   void Refuse(const QueuedRequest& request, const std::string& reason);
   bool Pause(std::chrono::milliseconds wait) SHEAF_EXCLUDES(mutex_);
@@ -121,7 +125,7 @@ class Exporter {
 
   struct Counters {
     std::atomic<int64_t> sent_requests{0}, sent_rows{0}, sent_bytes{0}, retries{0}, rejected_rows{0}, refused_rows{0}, dropped_rows{0},
-        perhaps_twice_rows{0};
+        perhaps_twice_rows{0}, held{0};
   };
   Counters counters_;
 
@@ -131,6 +135,7 @@ class Exporter {
   int flushing_ SHEAF_GUARDED_BY(mutex_) = 0;      // Those who wait in Flush().
   bool stopping_ SHEAF_GUARDED_BY(mutex_) = false; // Nothing more is taken.
   bool ended_ SHEAF_GUARDED_BY(mutex_) = false;    // Nothing more is sent.
+  bool closed_ SHEAF_GUARDED_BY(mutex_) = false;   // Stop() is done.
   bool stopped_ SHEAF_GUARDED_BY(mutex_) = false;
   Status stop_status_ SHEAF_GUARDED_BY(mutex_);
   std::string last_error_ SHEAF_GUARDED_BY(mutex_);

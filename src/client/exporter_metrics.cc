@@ -29,6 +29,8 @@ constexpr Figure kFigures[] = {
      [](const auto& s) { return s.rejected_rows; }},
     {"sheaf_export_refused_rows_total", "counter", "Rows of requests that the server will never take.",
      [](const auto& s) { return s.refused_rows; }},
+    {"sheaf_export_held", "gauge", "Senders that wait since the target takes nothing: credentials, its address.",
+     [](const auto& s) { return s.held; }},
     {"sheaf_export_dropped_rows_total", "counter", "Rows lost at the end of a queue without a folder.",
      [](const auto& s) { return s.dropped_rows; }},
     {"sheaf_export_perhaps_twice_rows_total", "counter", "Rows sent again after their answer was lost.",

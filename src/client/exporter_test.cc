@@ -52,6 +52,7 @@ class FakeTarget : public ExportTarget {
     std::deque<ExportAnswer> script SHEAF_GUARDED_BY(mutex);
     std::vector<std::string> taken SHEAF_GUARDED_BY(mutex), seen SHEAF_GUARDED_BY(mutex);
     std::function<ExportAnswer(const ExportRequest&)> answer;  // In place of the script.
+    std::function<bool()> lost_arrives = [] { return false; };  // Whether a request whose answer is lost was taken.
 
     std::vector<std::string> Taken() {
       MutexLock lock(&mutex);
@@ -76,7 +77,8 @@ class FakeTarget : public ExportTarget {
       log_->script.pop_front();
     }
     answer.sent_bytes = static_cast<int64_t>(request.bytes.size());
-    if (answer.verdict == ExportVerdict::kTaken) log_->taken.emplace_back(request.bytes);
+    const bool lost = answer.verdict == ExportVerdict::kLost;
+    if (answer.verdict == ExportVerdict::kTaken || (lost && log_->lost_arrives())) log_->taken.emplace_back(request.bytes);
     return answer;
   }
   void Cancel() override {}
@@ -189,7 +191,47 @@ TEST_F(ExporterTest, LostAnswersAreSentAgainAndCounted) {
   ASSERT_TRUE(Enqueue(Request("a", 3)).ok());
   EXPECT_EQ(exporter_->SendDue(true).ValueOrDie(), 1);
   EXPECT_THAT(target_->Taken(), SizeIs(1));
-  EXPECT_EQ(exporter_->stats().perhaps_twice_rows, 3);
+  EXPECT_EQ(exporter_->stats().perhaps_twice_rows, 6) << "by the third attempt and by the fourth";
+}
+
+TEST_F(ExporterTest, TargetThatTakesNothingAtAllHoldsTheQueue) {
+  Open();
+  int attempts = 0;
+  int64_t held = 0;
+  target_->answer = [&](const ExportRequest&) {
+    if (++attempts == 2) held = exporter_->stats().held;
+    return ExportAnswer{.verdict = attempts < 3 ? ExportVerdict::kHeld : ExportVerdict::kTaken, .message = "the token has expired"};
+  };
+  ASSERT_TRUE(Enqueue(Request("a", 3)).ok());
+  EXPECT_EQ(exporter_->SendDue(true).ValueOrDie(), 1);
+  EXPECT_THAT(waits_, SizeIs(2));
+  EXPECT_EQ(held, 1);
+  EXPECT_EQ(exporter_->stats().held, 0);
+  EXPECT_EQ(exporter_->stats().sent_rows, 3);
+}
+
+TEST_F(ExporterTest, WhatCannotBeDecodedInATooLargeRequestIsCounted) {
+  options_.split_bytes_min = 0;
+  Open();
+  const std::string whole = Request("good", 2) + Request("bad", 1);
+  std::string request = whole;
+  request.replace(request.rfind(std::string(16, 't')), 16, std::string(16, '\0'));  // No trace id.
+  target_->answer = [&](const ExportRequest& sent) {
+    return ExportAnswer{.verdict = sent.bytes.size() >= whole.size() ? ExportVerdict::kTooLarge : ExportVerdict::kTaken};
+  };
+  ASSERT_TRUE(Enqueue(request).ok());
+  EXPECT_EQ(exporter_->SendDue(true).ValueOrDie(), 1);
+  EXPECT_EQ(exporter_->stats().sent_rows, 2);
+  EXPECT_EQ(exporter_->stats().rejected_rows, 1);
+}
+
+TEST_F(ExporterTest, SmallRequestThatIsTooLargeIsNotSplit) {
+  Open();
+  target_->answer = [](const ExportRequest&) { return ExportAnswer{.verdict = ExportVerdict::kTooLarge}; };
+  ASSERT_TRUE(Enqueue(Request("a", 10)).ok());
+  EXPECT_EQ(exporter_->SendDue(true).ValueOrDie(), 1);
+  EXPECT_EQ(target_->Attempts(), 1U);
+  EXPECT_EQ(exporter_->stats().refused_rows, 10);
 }
 
 TEST_F(ExporterTest, RefusedRequestTakesNoOtherWithIt) {
@@ -219,6 +261,7 @@ TEST_F(ExporterTest, RejectedRecordsAreCounted) {
 }
 
 TEST_F(ExporterTest, TooLargeIsSentInSmallerPieces) {
+  options_.split_bytes_min = 0;
   Open();
   const auto most = static_cast<size_t>(Request("span", 3).size()) + 20;
   target_->answer = [most](const ExportRequest& request) {
@@ -432,19 +475,6 @@ TEST_F(ExporterTest, LogThatEndsBeforeWhatWasSentIsAnError) {
   EXPECT_EQ(KindOf(TryOpen().status()), ErrorKind::kCorruption);
 }
 
-TEST_F(ExporterTest, RestartedQueueHoldsNoMoreMemoryThanItMay) {
-  OpenDurable();
-  for (const char* name : {"a", "b"}) ASSERT_TRUE(Enqueue(Request(name)).ok());
-  exporter_.reset();
-  ExportQueueReport report;
-  const auto queue = ExportQueue::Open(options_.queue, disk_.get(), &clock_, &report).ValueOrDie();
-  EXPECT_EQ(report.requests, 2);
-  int64_t due_ns = 0;
-  const auto batch = queue->Take({}, true, &due_ns).ValueOrDie();
-  ASSERT_TRUE(batch.has_value());
-  for (const QueuedRequest& request : batch->requests) EXPECT_EQ(request.request->parent(), nullptr) << "a slice of the log's memory";
-}
-
 TEST_F(ExporterTest, DamagedLogIsAnErrorAndLogOfAnotherQueueToo) {
   OpenDurable();
   for (const char* name : {"a", "b"}) ASSERT_TRUE(Enqueue(Request(name)).ok());
@@ -482,11 +512,6 @@ TEST_F(ExporterTest, FullDiskIsTheSendersAnswer) {
   EXPECT_EQ(exporter_->stats().sent_rows, queued + 1);
 }
 
-TEST_F(ExporterTest, SecondExporterOfAFolderIsRefused) {
-  OpenDurable();
-  EXPECT_EQ(KindOf(TryOpen().status()), ErrorKind::kUnavailable);
-}
-
 /// Whatever is lost with the power, each acknowledged request reaches the target; and what reaches it twice is counted.
 TEST_F(ExporterTest, PowerCutsLoseNothingThatWasAcknowledged) {
   options_.queue.directory = "/queue";
@@ -496,6 +521,7 @@ TEST_F(ExporterTest, PowerCutsLoseNothingThatWasAcknowledged) {
     std::mt19937_64 random(seed);
     disk_ = std::make_unique<io::SimFileSystem>(seed);
     target_ = std::make_shared<FakeTarget::Log>();
+    target_->lost_arrives = [&random] { return random() % 2 == 0; };
     target_->answer = [&random](const ExportRequest&) {
       const uint64_t dice = random() % 10;
       return ExportAnswer{.verdict = dice < 6 ? ExportVerdict::kTaken : dice < 8 ? ExportVerdict::kLost : ExportVerdict::kLater};
@@ -568,16 +594,6 @@ TEST_F(ExporterTest, StopEndsWaitsAndKeepsWhatIsLeft) {
   EXPECT_FALSE(exporter_->Flush(milliseconds(50)));
   EXPECT_TRUE(exporter_->Stop(milliseconds(10)).ok());
   EXPECT_EQ(exporter_->stats().queue.requests, 1);
-}
-
-TEST(ExporterMetrics, TextHasAFamilyForEachFigure) {
-  ExporterStats stats;
-  stats.sent_rows = 5;
-  const std::pair<std::string, ExporterStats> exporters[] = {{"grpc://a:1", stats}, {"b\"", {}}};
-  const std::string text = ExporterMetricsText(exporters);
-  EXPECT_THAT(text, HasSubstr("# TYPE sheaf_export_sent_rows_total counter\n"
-                              "sheaf_export_sent_rows_total{target=\"grpc://a:1\"} 5\n"
-                              "sheaf_export_sent_rows_total{target=\"b\\\"\"} 0\n"));
 }
 
 }  // namespace

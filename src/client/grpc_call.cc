@@ -90,8 +90,8 @@ wire::Http2ClientEvents::Produced GrpcCall::Produce(std::span<std::byte> out) {
   return {.bytes = filled, .end = finished_ && outgoing_.empty()};
 }
 
-bool GrpcCall::Refuse(GrpcCode code, std::string message) {
-  Decide({.code = code, .message = std::move(message), .perhaps_processed = true});
+bool GrpcCall::Refuse(GrpcCode code, std::string message, bool answered) {
+  Decide({.code = code, .message = std::move(message), .answered = answered, .perhaps_processed = true});
   return false;
 }
 
@@ -107,14 +107,16 @@ bool GrpcCall::OnHeaders(const wire::Http2ClientEvents::Headers& headers, bool l
     }
     const std::string_view encoding = Find(headers, "grpc-encoding");
     const std::optional<wire::Encoding> parsed = wire::ParseEncoding(encoding);
-    if (!parsed) return Refuse(GrpcCode::kInternal, fmt::format("the server compresses with '{}', which is not known", encoding));
+    if (!parsed) {
+      return Refuse(GrpcCode::kInternal, fmt::format("the server compresses with '{}', which is not known", encoding), !last);
+    }
     reader_.SetEncoding(*parsed);
   }
   if (!last) return true;
   const std::string_view status = Find(headers, "grpc-status");
   if (status.empty()) return Refuse(GrpcCode::kUnknown, "the server ended the call without a grpc-status");
   GrpcEnd end = EndOf(status, headers);
-  if (end.ok() && reader_.inside()) return Refuse(GrpcCode::kInternal, "the server's answer ends within a message");
+  if (end.ok() && reader_.inside()) return Refuse(GrpcCode::kInternal, "the server's answer ends within a message", true);
   Decide(std::move(end));
   return true;
 }
@@ -122,7 +124,7 @@ bool GrpcCall::OnHeaders(const wire::Http2ClientEvents::Headers& headers, bool l
 bool GrpcCall::OnData(std::span<const std::byte> data) {
   if (!head_seen_) return Refuse(GrpcCode::kInternal, "the server sent a message before its headers");
   const Status read = reader_.Push(data, on_message_);
-  return read.ok() || Refuse(GrpcCode::kInternal, read.message());
+  return read.ok() || Refuse(GrpcCode::kInternal, read.message(), true);
 }
 
 void GrpcCall::Decide(GrpcEnd end) {

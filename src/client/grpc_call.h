@@ -42,7 +42,7 @@ class GrpcCall {
   const GrpcRequest& request() const { return request_; }
 
  private:
-  bool Refuse(GrpcCode code, std::string message);
+  bool Refuse(GrpcCode code, std::string message, bool answered = false);
 
   const GrpcRequest request_;
   std::deque<std::string> outgoing_;

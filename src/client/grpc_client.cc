@@ -184,7 +184,7 @@ GrpcClient::Reply GrpcClient::Call(const GrpcRequest& request, std::string_view 
       [&](GrpcEnd end) {
         if (end.ok() && replies != 1) {
           end = {.code = GrpcCode::kInternal, .message = fmt::format("the server sent {} messages in place of one", replies),
-                 .perhaps_processed = true};
+                 .answered = true, .perhaps_processed = true};
         }
         done.set_value({.end = std::move(end), .message = std::move(reply)});
       });

@@ -37,6 +37,7 @@ struct GrpcEnd {
   std::optional<int64_t> retry_after_ms;  // RetryInfo of the answer.
   bool from_server = false;               // The server said so; else the call was cut off.
   bool reset = false;                     // The server reset the stream, and said no more.
+  bool answered = false;                  // A message or an OK came that cannot be read: a unary call was taken.
   bool perhaps_processed = false;         // Cut off after the request began to go out: it may have been acted on.
 
   bool ok() const { return code == GrpcCode::kOk; }

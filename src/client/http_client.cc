@@ -27,7 +27,10 @@ using Tcp = beast::tcp_stream;
 using Tls = beast::ssl_stream<beast::tcp_stream>;
 using Parser = http::response_parser<http::buffer_body>;
 
+using Time = std::chrono::steady_clock::time_point;
+
 constexpr std::chrono::milliseconds kCancelPoll{100};
+constexpr int kInterimAnswersMax = 16;
 
 bool IsRetryable(int status) { return status == 429 || status == 502 || status == 503 || status == 504; }
 
@@ -36,6 +39,23 @@ class Connection {
  public:
   Connection(const Url& url, const HttpClientOptions& options, asio::ssl::context* tls)
       : url_(url), options_(options), resolver_(io_), tls_(tls) {}
+
+  /// Every operation from now on ends by `end`; none: only by its own time-out.
+  void SetEnd(std::optional<Time> end) { end_ = end; }
+
+  /// Whether the next thing to be read will be the answer to the next request: nothing stands unread, such as a 408 that came while the
+  /// connection was idle, and the server has not closed.
+  bool ReadyForRequest() {
+    if (buffer_.size() > 0) return false;
+    if (url_.tls && SSL_pending(std::get<Tls>(stream_).native_handle()) > 0) return false;
+    error_code error;
+    auto& socket = lowest().socket();
+    socket.non_blocking(true, error);
+    if (error) return false;
+    char byte = 0;
+    socket.receive(asio::buffer(&byte, 1), asio::socket_base::message_peek, error);
+    return error == asio::error::would_block || error == asio::error::try_again;
+  }
 
   Status Open() {
     error_code error;
@@ -101,7 +121,8 @@ class Connection {
   template <typename Start>
   Status Wait(const char* doing, std::chrono::milliseconds timeout, Start start) {
     std::optional<error_code> result;
-    lowest().expires_after(timeout);
+    const Time own_end = std::chrono::steady_clock::now() + timeout;
+    lowest().expires_at(end_ ? std::min(own_end, *end_) : own_end);
     start([&result](error_code error, auto&&...) { result = error; });
     bool cancelled = false;
     io_.restart();
@@ -126,6 +147,7 @@ class Connection {
   asio::ssl::context* const tls_;
   std::variant<std::monostate, Tcp, Tls> stream_;
   beast::flat_buffer buffer_;
+  std::optional<Time> end_;
 };
 
 class Client;
@@ -133,15 +155,19 @@ class Client;
 class Stream : public HttpResponseStream {
  public:
   Stream(Client* client, Connection* connection) : client_(client), connection_(connection) {
-    parser_.body_limit(boost::none);
-    parser_.header_limit(64 << 10);
+    StartParser();
   }
   ~Stream() override;
 
   Status ReadHead() {
-    SHEAF_RETURN_NOT_OK(connection_->ReadHead(&parser_));
-    head_.status = parser_.get().result_int();
-    for (const auto& field : parser_.get()) {
+    for (int interim = 0;; ++interim) {
+      SHEAF_RETURN_NOT_OK(connection_->ReadHead(&*parser_));
+      head_.status = parser_->get().result_int();
+      if (head_.status / 100 != 1 || head_.status == 101) break;  // The answer itself is still to come.
+      if (interim == kInterimAnswersMax) return MakeError(ErrorKind::kUnavailable, "the server sends interim answers without end");
+      StartParser();
+    }
+    for (const auto& field : parser_->get()) {
       std::string name(field.name_string());
       std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       head_.headers.emplace_back(std::move(name), std::string(field.value()));
@@ -152,11 +178,11 @@ class Stream : public HttpResponseStream {
   const HttpResponse& head() const override { return head_; }
 
   Result<int64_t> Read(std::span<char> out) override {
-    auto& body = parser_.get().body();
-    while (!parser_.is_done()) {
+    auto& body = parser_->get().body();
+    while (!parser_->is_done()) {
       body.data = out.data();
       body.size = out.size();
-      SHEAF_RETURN_NOT_OK(connection_->ReadBody(&parser_));
+      SHEAF_RETURN_NOT_OK(connection_->ReadBody(&*parser_));
       const size_t read = out.size() - body.size;
       if (read > 0) return static_cast<int64_t>(read);
     }
@@ -164,9 +190,15 @@ class Stream : public HttpResponseStream {
   }
 
  private:
+  void StartParser() {
+    parser_.emplace();
+    parser_->body_limit(boost::none);
+    parser_->header_limit(64 << 10);
+  }
+
   Client* const client_;
   Connection* const connection_;
-  Parser parser_;
+  std::optional<Parser> parser_;
   HttpResponse head_;
 };
 
@@ -188,6 +220,8 @@ class Client : public HttpClient {
   }
 
   Result<std::unique_ptr<HttpResponseStream>> Start(const HttpRequest& request) override {
+    end_.reset();
+    if (options_.call_timeout.count() > 0) end_ = std::chrono::steady_clock::now() + options_.call_timeout;
     for (int attempt = 1;; ++attempt) {
       bool may_repeat = false;
       Result<std::unique_ptr<Stream>> result = Try(request, &may_repeat);
@@ -239,8 +273,11 @@ class Client : public HttpClient {
   Result<std::unique_ptr<Stream>> TryOnce(const HttpRequest& request, bool* may_repeat) {
     *may_repeat = true;
     may_have_arrived_ = false;
-    if (connection_ == nullptr) {
-      connection_ = std::make_unique<Connection>(url_, options_, tls_ ? &*tls_ : nullptr);
+    if (connection_ != nullptr && !connection_->ReadyForRequest()) connection_.reset();
+    const bool fresh = connection_ == nullptr;
+    if (fresh) connection_ = std::make_unique<Connection>(url_, options_, tls_ ? &*tls_ : nullptr);
+    connection_->SetEnd(end_);
+    if (fresh) {
       if (Status status = connection_->Open(); !status.ok()) {
         connection_.reset();
         *may_repeat = KindOf(status) != ErrorKind::kCancelled;
@@ -294,10 +331,11 @@ class Client : public HttpClient {
   asio::io_context timers_;
   std::optional<asio::ssl::context> tls_;
   std::unique_ptr<Connection> connection_;
+  std::optional<Time> end_;  // Of the call under way.
   bool may_have_arrived_ = false;
 };
 
-Stream::~Stream() { client_->Release(parser_.is_done() && parser_.get().keep_alive()); }
+Stream::~Stream() { client_->Release(parser_->is_done() && parser_->get().keep_alive()); }
 
 }  // namespace
 

@@ -24,6 +24,7 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 struct HttpClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds response_timeout{60'000};  // Without a single byte from the server.
+  std::chrono::milliseconds call_timeout{0};           // Of a whole call, with all attempts and the body; 0: no such limit.
   int attempts_max = 5;                                // In all; 1 means no retry.
   std::chrono::milliseconds backoff_first{200};        // Doubles with each attempt, with jitter…
   std::chrono::milliseconds backoff_max{10'000};       // …up to this; Retry-After counts up to this too.

@@ -164,6 +164,33 @@ TEST(HttpClient, SilenceEndsInATimeout) {
   client.reset();
 }
 
+TEST(HttpClient, InterimAnswersArePassedOver) {
+  const std::string interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+  ScriptedServer server({{interim + Answer200("one")}, {Answer200("two")}});
+  auto client = HttpClient::Make(server.url()).ValueOrDie();
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "one");
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "two");
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST(HttpClient, WhatStandsUnreadIsNotTheNextAnswer) {
+  const std::string late = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+  ScriptedServer server({{Answer200("one") + late, true}, {Answer200("two")}});
+  auto client = HttpClient::Make(server.url()).ValueOrDie();
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "one");
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "two");
+  EXPECT_EQ(server.connections(), 2);
+}
+
+TEST(HttpClient, WholeCallHasALimit) {
+  ScriptedServer server({{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"}, {""}});
+  HttpClientOptions options;
+  options.call_timeout = milliseconds(50);
+  auto client = HttpClient::Make(server.url(), options).ValueOrDie();
+  EXPECT_EQ(KindOf(client->Send(Get()).status()), ErrorKind::kTimeout);
+  client.reset();
+}
+
 TEST(HttpClient, CancelEndsTheWait) {
   ScriptedServer server({{""}, {""}});
   HttpClientOptions options;

@@ -4,6 +4,7 @@
 
 #include "decode/decoder.h"
 #include "decode/encoder.h"
+#include "wal/log.h"
 
 namespace sheaf::client {
 namespace {
@@ -20,16 +21,18 @@ Result<decode::DecodeResult> Decode(wire::OtlpRequest kind, std::string_view req
 
 }  // namespace
 
-Result<std::vector<RequestPiece>> SplitRequest(wire::OtlpRequest kind, std::string_view request) {
+Result<SplitParts> SplitRequest(wire::OtlpRequest kind, std::string_view request) {
   decode::Decoder decoder;
   SHEAF_ASSIGN_OR_RETURN(const decode::DecodeResult decoded, Decode(kind, request, &decoder));
-  if (decoded.accepted < 2) return MakeError(ErrorKind::kInvalid, "a request of {} rows cannot be split", decoded.accepted);
-  std::vector<RequestPiece> pieces;
+  if (decoded.accepted == 0 || decoded.accepted + decoded.rejected < 2) {
+    return MakeError(ErrorKind::kInvalid, "a request of {} sound rows cannot be split", decoded.accepted);
+  }
+  SplitParts parts{.rejected = decoded.rejected, .reason = decoded.rejected_reason};
   const auto add = [&](decode::Signal signal, const arrow::RecordBatch& rows) {
     if (rows.num_rows() == 0) return Status::OK();
-    RequestPiece& piece = pieces.emplace_back();
+    RequestPiece& piece = parts.pieces.emplace_back();
     piece.rows = rows.num_rows();
-    return decode::EncodeRequest(signal, rows, &piece.bytes);
+    return decode::EncodeRequest(signal, rows, &piece.bytes, static_cast<size_t>(wal::kPayloadBytesMax));
   };
   // Metrics come as up to five tables: each is a piece, or two where there is no other.
   for (const decode::TableBatch& table : decoded.batches) {
@@ -37,7 +40,7 @@ Result<std::vector<RequestPiece>> SplitRequest(wire::OtlpRequest kind, std::stri
     SHEAF_RETURN_NOT_OK(add(table.signal, *table.batch->Slice(0, half)));
     SHEAF_RETURN_NOT_OK(add(table.signal, *table.batch->Slice(half)));
   }
-  return pieces;
+  return parts;
 }
 
 }  // namespace sheaf::client
