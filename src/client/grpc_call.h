@@ -28,6 +28,7 @@ class GrpcCall {
   // What goes out. A frame is a message with its prefix.
   void Push(std::string frame) { outgoing_.push_back(std::move(frame)); }
   void Finish() { finished_ = true; }
+  bool sent_all() const { return finished_ && outgoing_.empty(); }
   wire::Http2ClientEvents::Produced Produce(std::span<std::byte> out);
 
   // What comes in. False: the answer is none of gRPC's, or too large; end() says so, and the stream is to be cancelled.

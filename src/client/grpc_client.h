@@ -47,6 +47,9 @@ struct GrpcClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   int64_t reply_bytes_max = int64_t{16} << 20;  // Of one message, inflated.
   std::string ca_file;                          // PEM; empty: the system's certificates.
+  /// So long an answer may be awaited in silence before the server is asked for a sign of life (PING), and that as long: then the
+  /// connection is given up.
+  std::chrono::milliseconds ping_after{10'000};
 };
 
 using GrpcMetadata = std::vector<std::pair<std::string, std::string>>;  // Names in lower case.

@@ -178,5 +178,33 @@ TEST(GrpcClient, CancelEndsOpenCalls) {
   EXPECT_EQ(third.get_future().get().code, GrpcCode::kCancelled);
 }
 
+TEST(GrpcClient, ConnectionWithoutSignsOfLifeIsGivenUp) {
+  // The system connects, and nobody ever reads: what a connection is whose other end has vanished.
+  boost::asio::io_context io;
+  boost::asio::ip::tcp::acceptor acceptor(io, {boost::asio::ip::address_v4::loopback(), 0});
+  const auto client =
+      GrpcClient::Make({.host = "127.0.0.1", .port = acceptor.local_endpoint().port()}, {.ping_after = std::chrono::milliseconds(50)});
+  const auto end = (*client)->Call({.path = "/a.B/C"}, "x").end;  // Without a deadline.
+  EXPECT_EQ(end.code, GrpcCode::kUnavailable);
+  EXPECT_TRUE(end.perhaps_processed);
+  EXPECT_THAT(end.message, testing::HasSubstr("no sign of life"));
+}
+
+TEST(GrpcClient, SlowServerThatShowsSignsOfLifeIsWaitedFor) {
+  ScriptedGrpcServer server(std::vector<ScriptedAnswer>{{.what = ScriptedAnswer::kHang}});
+  const auto client = GrpcClient::Make(server.url(), {.ping_after = std::chrono::milliseconds(50)});
+  const auto end = (*client)->Call({.path = "/a.B/C", .timeout = std::chrono::milliseconds(600)}, "x").end;
+  EXPECT_EQ(end.code, GrpcCode::kDeadlineExceeded) << end.message;
+}
+
+TEST(GrpcClient, ServerThatIsDoneBeforeTheClientEndsTheCall) {
+  ScriptedGrpcServer server(std::vector<ScriptedAnswer>{{.code = 12, .message = "no such thing"}});
+  const auto client = GrpcClient::Make(server.url());
+  std::promise<GrpcEnd> ended;
+  const auto stream = (*client)->Open({.path = "/a.B/C"}, [](const auto&) {}, [&](GrpcEnd end) { ended.set_value(std::move(end)); });
+  ASSERT_TRUE(stream->Write("x").ok());
+  EXPECT_EQ(ended.get_future().get().code, GrpcCode::kUnimplemented);
+}
+
 }  // namespace
 }  // namespace sheaf::client

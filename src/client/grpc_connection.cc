@@ -1,5 +1,6 @@
 #include "client/grpc_connection.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <boost/asio/connect.hpp>
@@ -11,11 +12,13 @@ namespace {
 
 namespace asio = boost::asio;
 constexpr size_t kWriteBytesMax = 256 << 10;
+/// Without an answer between; servers of other makes end connections that ask more often.
+constexpr int kPingsMax = 2;
 
 }  // namespace
 
 GrpcConnection::GrpcConnection(asio::io_context* io, const Url& url, const GrpcClientOptions& options, asio::ssl::context* tls)
-    : io_(io), url_(url), options_(options), tls_(tls), resolver_(*io), connect_timer_(*io) {}
+    : io_(io), url_(url), options_(options), tls_(tls), resolver_(*io), connect_timer_(*io), silence_timer_(*io) {}
 
 GrpcConnection::Socket& GrpcConnection::lowest() {
   return tls_ != nullptr ? std::get<TlsStream>(stream_).next_layer() : std::get<Socket>(stream_);
@@ -126,6 +129,7 @@ void GrpcConnection::Drop(const std::shared_ptr<OpenCall>& call) {
 void GrpcConnection::Close(const std::string& why, GrpcCode code) {
   if (std::exchange(closed_, true)) return;
   connect_timer_.cancel();
+  silence_timer_.cancel();
   resolver_.cancel();
   Error ignored;
   lowest().close(ignored);
@@ -159,6 +163,32 @@ void GrpcConnection::Read() {
   });
 }
 
+/// Begins to watch once request bytes went out. A connection that is open at this end only would else be found by deadlines alone.
+void GrpcConnection::WatchSilence() {
+  if (closed_ || !awaits_ || std::exchange(watching_, true)) return;
+  const auto from = std::max({last_received_, last_sent_, last_ping_});
+  silence_timer_.expires_at(from + options_.ping_after);
+  silence_timer_.async_wait([self = shared_from_this()](Error error) {
+    self->watching_ = false;
+    if (!error && !self->closed_) self->CheckSilence();
+  });
+}
+
+void GrpcConnection::CheckSilence() {
+  const auto now = std::chrono::steady_clock::now();
+  const bool asked = pings_ > 0 && last_ping_ > last_received_;
+  if (asked && now - last_ping_ >= options_.ping_after) {
+    return Close(fmt::format("no sign of life of {} in {} ms", url_.authority(), 2 * options_.ping_after.count()));
+  }
+  if (!asked && pings_ < kPingsMax && awaits_ && now - std::max(last_received_, last_sent_) >= options_.ping_after) {
+    session_->Ping();
+    ++pings_;
+    last_ping_ = now;
+    Flush();
+  }
+  if (asked || pings_ < kPingsMax || last_ping_ > last_received_) WatchSilence();
+}
+
 void GrpcConnection::Flush() {
   if (closed_ || !ready_ || writing_) return;
   out_.clear();
@@ -184,13 +214,18 @@ void GrpcConnection::OnHeaders(int32_t stream, Headers headers, bool end) {
   const auto found = calls_.find(stream);
   if (found == calls_.end()) return;
   const std::shared_ptr<OpenCall> call = found->second;
-  if (!call->call.OnHeaders(headers, end)) Drop(call);
+  awaits_ = false;
+  pings_ = 0;
+  // Where the server is done with a call before the client is, HTTP/2 keeps the stream open: the call has ended all the same.
+  if (!call->call.OnHeaders(headers, end) || (end && !call->call.sent_all())) Drop(call);
 }
 
 void GrpcConnection::OnData(int32_t stream, std::span<const std::byte> data) {
   const auto found = calls_.find(stream);
   if (found == calls_.end()) return;
   const std::shared_ptr<OpenCall> call = found->second;
+  awaits_ = false;
+  pings_ = 0;
   if (!call->call.OnData(data)) Drop(call);
 }
 
@@ -209,7 +244,13 @@ void GrpcConnection::OnClosed(int32_t stream, wire::Http2StreamEnd end) {
 wire::Http2ClientEvents::Produced GrpcConnection::OnProduce(int32_t stream, std::span<std::byte> out) {
   const auto found = calls_.find(stream);
   if (found == calls_.end()) return {.end = true};  // Dropped: the reset is on its way.
-  return found->second->call.Produce(out);
+  const Produced produced = found->second->call.Produce(out);
+  if (produced.bytes > 0) {
+    awaits_ = true;
+    last_sent_ = std::chrono::steady_clock::now();
+    WatchSilence();
+  }
+  return produced;
 }
 
 }  // namespace sheaf::client

@@ -71,6 +71,8 @@ class GrpcConnection : public wire::Http2ClientEvents, public std::enable_shared
   void Ready();
   void Begin(const std::shared_ptr<OpenCall>& call);
   void Read();
+  void WatchSilence();
+  void CheckSilence();
   void Flush();
   void Failed(const char* doing, const Error& error);
 
@@ -79,7 +81,7 @@ class GrpcConnection : public wire::Http2ClientEvents, public std::enable_shared
   const GrpcClientOptions& options_;
   boost::asio::ssl::context* const tls_;
   boost::asio::ip::tcp::resolver resolver_;
-  boost::asio::steady_timer connect_timer_;
+  boost::asio::steady_timer connect_timer_, silence_timer_;
   std::variant<std::monostate, Socket, TlsStream> stream_;
   std::unique_ptr<wire::Http2Client> session_;
   std::unordered_map<int32_t, std::shared_ptr<OpenCall>> calls_;
@@ -88,6 +90,10 @@ class GrpcConnection : public wire::Http2ClientEvents, public std::enable_shared
   std::vector<uint8_t> out_;
   bool ready_ = false, writing_ = false, closed_ = false, in_session_ = false;
   std::chrono::steady_clock::time_point last_received_;
+  // Signs of life:
+  std::chrono::steady_clock::time_point last_sent_, last_ping_;
+  bool awaits_ = false, watching_ = false;  // An answer; with the timer.
+  int pings_ = 0;                           // Since the last answer.
 };
 
 }  // namespace sheaf::client

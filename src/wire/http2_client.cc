@@ -159,6 +159,7 @@ void Http2Client::Close(int32_t stream, uint32_t error) {
 
 // These fail only without memory or for a stream that is gone, whose end its user hears of.
 void Http2Client::ResumeData(int32_t stream) { nghttp2_session_resume_data(session_, stream); }
+void Http2Client::Ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }
 void Http2Client::Cancel(int32_t stream) { nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL); }
 
 bool Http2Client::accepts_requests() const { return nghttp2_session_check_request_allowed(session_) != 0; }

@@ -69,6 +69,8 @@ class Http2Client {
   /// `headers` begin with the pseudo-headers. Errors: Unavailable (the server takes no more requests on this connection).
   Result<int32_t> Request(const Http2ClientEvents::Headers& headers);
   void ResumeData(int32_t stream);
+  /// Asks the server for a sign of life: what it answers is not told, but bytes come.
+  void Ping();
   /// Ends a stream whose answer is of no interest any more (CANCEL). OnClosed() follows.
   void Cancel(int32_t stream);
 
