@@ -61,6 +61,7 @@ void PrintFigures(const Forwarder& forwarder, bool json) {
                                    {"retries", s.retries},
                                    {"rejected_rows", s.rejected_rows},
                                    {"refused_rows", s.refused_rows},
+                                   {"inexact_rows", s.inexact_rows},
                                    {"perhaps_twice_rows", s.perhaps_twice_rows},
                                    {"queued_rows", s.queue.rows},
                                    {"queued_bytes", s.queue.bytes},
@@ -150,7 +151,8 @@ void AddForward(CLI::App* app, Action* chosen) {
   f.queue = "./sheaf-forward";
   CLI::App* command = app->add_subcommand("forward", "Receives OTLP (or reads files), keeps it in a durable queue, sends it on");
   command->add_option("FILE", options->files, "OTLP files to send, as `sheaf import` reads them; none: receives until SIGTERM or Ctrl-C");
-  command->add_option("--to", f.targets, "grpc://HOST:4317, grpcs://, http://HOST:4318 or https://; may be given again")
+  command->add_option("--to", f.targets,
+                      "grpc://HOST:4317, grpcs://, http://HOST:4318, https://, otap://HOST:4317 or otap+tls://; may be given again")
       ->required()
       ->type_name("URL");
   command->add_option("--queue", f.queue, "Folder of the queue (default ./sheaf-forward)")->type_name("DIR");
@@ -171,6 +173,8 @@ void AddForward(CLI::App* app, Action* chosen) {
   command->add_option("--senders", f.exporter.senders, "Requests under way to each target (default 4)")->check(CLI::Range(1, 64));
   command->add_option("--compression", options->compression, "gzip (default), zstd or none")
       ->check(CLI::IsMember({"gzip", "zstd", "none"}));
+  command->add_flag("--metric-metadata", f.target.metric_metadata,
+                    "To otap:// targets: sends the metadata of metrics, which this program takes but some Collectors refuse");
   command->add_option("--header", options->headers, "Sent with every request, such as 'authorization: Bearer …'")->type_name("NAME:VALUE");
   command->add_option("--ca-file", f.target.ca_file, "Certificates by which targets are known (default the system's)")->type_name("PEM");
   command->add_option("--timeout", options->timeout_ms, "Milliseconds to wait for a target's answer (default 30000)")

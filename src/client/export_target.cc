@@ -1,10 +1,12 @@
 #include "client/export_target.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 #include <vector>
 
 #include "client/http_client.h"
+#include "client/otap_target.h"
 #include "client/otlp_exporter.h"
 #include "client/otlp_response.h"
 #include "core/log.h"
@@ -249,22 +251,25 @@ ExportVerdict VerdictOfHttp(int status) {
 
 Result<std::unique_ptr<ExportTarget>> MakeExportTarget(std::string_view address, const ExportTargetOptions& options) {
   if (options.compression == wire::Encoding::kDeflate) return MakeError(ErrorKind::kInvalid, "compression is none, gzip or zstd");
-  for (const std::string_view later : {"flight://", "flights://", "otap://", "otaps://"}) {
+  for (const std::string_view later : {"flight://", "flights://"}) {
     if (!address.starts_with(later)) continue;
-    return MakeError(ErrorKind::kUnsupported, "'{}': sending to {} is not there yet; send OTLP, to grpc:// or http://", address,
-                     later.starts_with("flight") ? "Flight" : "OTel-Arrow");
+    return MakeError(ErrorKind::kUnsupported, "'{}': sending to Flight is not there yet; send OTLP, to grpc:// or http://", address);
   }
-  const bool grpcs = address.starts_with("grpcs://");
-  if (grpcs || address.starts_with("grpc://")) {
-    const std::string as_http = (grpcs ? "https://" : "http://") + std::string(address.substr(address.find("://") + 3));
+  const std::string_view scheme = address.substr(0, std::min(address.size(), address.find("://")));
+  const bool otap = scheme == "otap" || scheme == "otap+tls";
+  if (otap || scheme == "grpc" || scheme == "grpcs") {
+    const bool tls = scheme == "grpcs" || scheme == "otap+tls";
+    const std::string as_http = (tls ? "https://" : "http://") + std::string(address.substr(scheme.size() + 3));
     const Result<Url> url = ParseUrl(as_http, kGrpcPort);
     if (!url.ok()) return MakeError(ErrorKind::kInvalid, "'{}': {}", address, url.status().message());
+    if (otap) return MakeOtapTarget(*url, options);
     SHEAF_ASSIGN_OR_RETURN(auto client,
                            GrpcClient::Make(*url, {.connect_timeout = options.connect_timeout, .ca_file = options.ca_file}));
     return std::make_unique<GrpcTarget>(std::move(client), options);
   }
   if (!address.starts_with("http://") && !address.starts_with("https://")) {
-    return MakeError(ErrorKind::kInvalid, "'{}' is no address to send to; write grpc://HOST:4317 or http://HOST:4318", address);
+    return MakeError(ErrorKind::kInvalid, "'{}' is no address to send to; write grpc://HOST:4317, http://HOST:4318 or otap://HOST:4317",
+                     address);
   }
   SHEAF_ASSIGN_OR_RETURN(const Url url, ParseUrl(address, kHttpPort));
   auto target = std::make_unique<HttpTarget>(url, options);

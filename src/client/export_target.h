@@ -1,9 +1,10 @@
-/// Where an exporter sends: OTLP over gRPC or HTTP. Each Send() is one attempt; when to try again is the exporter's affair.
+/// Where an exporter sends: OTLP over gRPC or HTTP, or OTel-Arrow. Each Send() is one attempt; when to try again is the exporter's affair.
 
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,7 @@ struct ExportAnswer {
   std::string message;                                     // Why, for people; empty where all was taken.
   std::optional<std::chrono::milliseconds> retry_after;    // What the server asks for.
   int64_t sent_bytes = 0;                                  // After compression.
+  int64_t inexact = 0;                                     // Rows that were taken, of which the protocol could not say all.
 };
 
 /// Thread-safe: several requests may be under way.
@@ -47,6 +49,8 @@ class ExportTarget {
   virtual ~ExportTarget() = default;
   /// Waits for the answer, the time-out or Cancel().
   virtual ExportAnswer Send(const ExportRequest& request) = 0;
+  /// Rows of one request; what has more is kTooLarge.
+  virtual int64_t rows_max() const { return std::numeric_limits<int64_t>::max(); }
   /// Ends what is under way; later calls end at once.
   virtual void Cancel() = 0;
 };
@@ -56,10 +60,12 @@ struct ExportTargetOptions {
   std::chrono::milliseconds connect_timeout{5'000}, timeout{30'000};
   std::string ca_file;                                 // PEM; empty: the system's certificates.
   GrpcMetadata headers;                                // Sent with every request, such as authorization. Names in lower case.
+  bool metric_metadata = false;                        // OTel-Arrow: sends it, as OtapEncoderOptions says.
 };
 
-/// Opens the target of an address: grpc://HOST:4317, grpcs:// with TLS, http://HOST:4318[/PATH] or https://. Connects with the first
-/// request. Errors: Invalid (no such address), Unsupported (flight:// and otap://, which are not there yet), Io (certificates).
+/// Opens the target of an address: grpc://HOST:4317, grpcs:// with TLS, http://HOST:4318[/PATH] or https://; otap://HOST:4317 or
+/// otap+tls:// for OTel-Arrow. Connects with the first request. Errors: Invalid (no such address), Unsupported (flight://, which is not
+/// there yet), Io (certificates).
 Result<std::unique_ptr<ExportTarget>> MakeExportTarget(std::string_view address, const ExportTargetOptions& options);
 
 /// What OTLP makes of the end of an Export call, and of an HTTP status.

@@ -88,10 +88,10 @@ TEST(ExportTarget, CancelEndsWhatIsUnderWay) {
 }
 
 TEST(ExportTarget, AddressesSayWhatIsSpokenThere) {
-  for (const char* address : {"grpc://h", "grpcs://h:1", "http://h", "https://h:1/base"}) {
+  for (const char* address : {"grpc://h", "grpcs://h:1", "http://h", "https://h:1/base", "otap://h", "otap+tls://h:1"}) {
     EXPECT_TRUE(MakeExportTarget(address, {}).ok()) << address;
   }
-  for (const char* address : {"h:4317", "ftp://h", "grpc://", "grpc://h:0", "http://h:x"}) {
+  for (const char* address : {"h:4317", "ftp://h", "grpc://", "grpc://h:0", "http://h:x", "otap://", "otaps://h"}) {
     EXPECT_EQ(KindOf(MakeExportTarget(address, {}).status()), ErrorKind::kInvalid) << address;
   }
   const Status flight = MakeExportTarget("flight://h:1", {}).status();

@@ -21,6 +21,12 @@ wire::OtlpRequest KindOfSignal(decode::Signal signal) {
   }
 }
 
+/// Batches are no larger than the target takes.
+ExporterOptions Fitting(ExporterOptions options, const ExportTarget& target) {
+  options.batch.rows_max = std::min(options.batch.rows_max, target.rows_max());
+  return options;
+}
+
 std::string_view BytesOf(const QueuedRequest& request) {
   return {reinterpret_cast<const char*>(request.request->data()), static_cast<size_t>(request.request->size())};
 }
@@ -44,7 +50,7 @@ class HeldSender {
 }  // namespace
 
 Exporter::Exporter(ExporterOptions options, std::unique_ptr<ExportTarget> target)
-    : options_(std::move(options)), target_(std::move(target)), random_(options_.jitter_seed) {}
+    : options_(Fitting(std::move(options), *target)), target_(std::move(target)), random_(options_.jitter_seed) {}
 
 Result<std::unique_ptr<Exporter>> Exporter::Open(ExporterOptions options, std::unique_ptr<ExportTarget> target) {
   std::unique_ptr<Exporter> exporter(new Exporter(std::move(options), std::move(target)));
@@ -256,6 +262,7 @@ void Exporter::CountTaken(const Parcel& parcel, const ExportAnswer& answer) {
   const int64_t rejected = std::min(answer.rejected, parcel.request.rows);
   counters_.sent_rows += parcel.request.rows - rejected;
   counters_.rejected_rows += rejected;
+  counters_.inexact_rows += answer.inexact;
   CountAgain(parcel);
   if (rejected > 0) {
     LogWarn("export.rejected", {{"target", options_.name}, {"rows", rejected}, {"reason", answer.message}});
@@ -355,6 +362,7 @@ ExporterStats Exporter::stats() const {
   stats.refused_rows = counters_.refused_rows;
   stats.dropped_rows = counters_.dropped_rows;
   stats.held = counters_.held;
+  stats.inexact_rows = counters_.inexact_rows;
   stats.perhaps_twice_rows = counters_.perhaps_twice_rows;
   MutexLock lock(&mutex_);
   stats.last_error = last_error_;

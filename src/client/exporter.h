@@ -61,9 +61,10 @@ struct ExporterStats {
   int64_t rejected_rows = 0;         // Left out by the server, which took the rest (partial success); or of no use in a request in pieces.
   int64_t refused_rows = 0;          // Of requests that the server will never take; the reason is logged.
   int64_t dropped_rows = 0;          // In memory at the end, without a folder.
+  int64_t inexact_rows = 0;          // Taken, but the protocol could not say all of them: of OTel-Arrow only.
   int64_t perhaps_twice_rows = 0;    // Sent again after their answer was lost, by either side's death too: OTLP cannot tell.
                                      // As often as they were sent again.
-  int64_t held = 0;                  // Senders that wait because the target takes nothing: credentials, its address.
+  int64_t held = 0;                  // Senders that wait because the target takes nothing from this sender: credentials.
   std::string last_error;            // Of the last attempt that failed; empty once one went well.
 };
 
@@ -125,7 +126,7 @@ class Exporter {
 
   struct Counters {
     std::atomic<int64_t> sent_requests{0}, sent_rows{0}, sent_bytes{0}, retries{0}, rejected_rows{0}, refused_rows{0}, dropped_rows{0},
-        perhaps_twice_rows{0}, held{0};
+        inexact_rows{0}, perhaps_twice_rows{0}, held{0};
   };
   Counters counters_;
 

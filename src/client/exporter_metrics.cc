@@ -33,6 +33,8 @@ constexpr Figure kFigures[] = {
      [](const auto& s) { return s.held; }},
     {"sheaf_export_dropped_rows_total", "counter", "Rows lost at the end of a queue without a folder.",
      [](const auto& s) { return s.dropped_rows; }},
+    {"sheaf_export_inexact_rows_total", "counter", "Rows sent of which OTel-Arrow could not say all.",
+     [](const auto& s) { return s.inexact_rows; }},
     {"sheaf_export_perhaps_twice_rows_total", "counter", "Rows sent again after their answer was lost.",
      [](const auto& s) { return s.perhaps_twice_rows; }},
 };

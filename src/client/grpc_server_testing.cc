@@ -97,6 +97,11 @@ class ScriptedGrpcServer::Peer : public wire::Http2Events, public std::enable_sh
         wire::AppendGrpcFrame(call.request.compressed, call.request.message, &call.out);
         call.echoes = true;
         break;
+      case ScriptedAnswer::kStream:
+        if (!answer.reply.empty()) wire::AppendGrpcFrame(false, answer.reply, &call.out);
+        for (const std::string& reply : answer.replies) wire::AppendGrpcFrame(false, reply, &call.out);
+        call.echoes = true;
+        break;
       case ScriptedAnswer::kAnswer:
         if (answer.code == 0) wire::AppendGrpcFrame(false, answer.reply, &call.out);
         call.done = true;

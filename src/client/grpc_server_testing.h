@@ -28,11 +28,13 @@ struct ScriptedAnswer {
     kRefuse,      // RST_STREAM with REFUSED_STREAM: never looked at.
     kReset,       // RST_STREAM with INTERNAL_ERROR.
     kHttp,        // An HTTP answer of `code` that has nothing of gRPC.
+    kStream,      // `reply`, where there is one, and `replies` as messages; the call stays open until the client ends it.
     kEcho,        // The message back, and the call stays open until the client ends it.
   };
   What what = kAnswer;
   int code = 0;
   std::string message = {}, details = {}, reply = {};
+  std::vector<std::string> replies = {};  // With kStream, further messages.
   bool goaway = false;  // First says GOAWAY: takes no more calls on this connection.
 };
 

@@ -48,7 +48,7 @@ def spans(*names):
     return otlp_samples.traces([otlp_samples.span(bytes([1] * 16), i.to_bytes(8, "big"), name) for i, name in enumerate(names, 1)])
 
 
-@pytest.mark.parametrize("target", ["grpc://{otlp-grpc}", "http://{otlp-http}"])
+@pytest.mark.parametrize("target", ["grpc://{otlp-grpc}", "http://{otlp-http}", "otap://{otlp-grpc}"])
 def test_all_signals_arrive_over_both_protocols(server, make_forwarder, target):
     forwarder = make_forwarder(target.format(**server.ports), arguments=["--flush-interval", "20"]).start()
     forwarder.otlp_grpc("traces", spans("one", "two"))
@@ -119,8 +119,7 @@ def test_files_are_sent(server, program, tmp_path):
     assert server.count("traces") == 2
 
 
-@pytest.mark.parametrize("address, message", [("flight://127.0.0.1:1", "not there yet"), ("otap://127.0.0.1:1", "not there yet"),
-                                              ("127.0.0.1:4317", "write grpc://")])
+@pytest.mark.parametrize("address, message", [("flight://127.0.0.1:1", "not there yet"), ("127.0.0.1:4317", "write grpc://")])
 def test_targets_that_are_none_are_told(program, tmp_path, address, message):
     done = program.run("forward", "--to", address, "--queue", tmp_path / "queue")
     assert done.returncode == 1 and message in done.stderr
@@ -165,7 +164,7 @@ def certificate(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("target", ["grpcs://{otlp-grpc}", "https://{otlp-http}"])
+@pytest.mark.parametrize("target", ["grpcs://{otlp-grpc}", "https://{otlp-http}", "otap+tls://{otlp-grpc}"])
 def test_targets_with_tls_are_known_by_their_certificate(make_server, make_forwarder, certificate, target):
     server = make_server(environment={"SHEAF_TLS_CERTIFICATE": str(certificate),
                                       "SHEAF_TLS_KEY": str(certificate.with_name("server.key"))}).start()

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import otlp_grpc
+from sheaf_forward import Forwarder
 
 PEER = pathlib.Path(__file__).resolve().parent.parent / "peers" / "otap-go"
 METHODS = {"traces": "/opentelemetry.proto.experimental.arrow.v1.ArrowTracesService/ArrowTraces",
@@ -163,6 +164,20 @@ def test_streams_of_ours_are_read_by_the_go_library(make_server, peer, twins, tm
     send_otlp(there, back)
     send_otlp(here, {signal: (batches, requests + requests[:1]) for signal, (batches, requests) in twins.items()})
     assert_same_rows(there, here)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--compression", "none", "--metric-metadata"]], ids=["zstd", "plain"])
+def test_what_is_forwarded_as_otel_arrow_gives_the_rows_of_its_twins(make_server, program, twins, tmp_path, arguments):
+    arrow, plain = make_server(tmp_path / "arrow").start(), make_server(tmp_path / "plain").start()
+    forwarder = Forwarder(program, tmp_path / "queue", tmp_path / "forward.log", [f"otap://{arrow.ports['otlp-grpc']}"],
+                          ["--flush-interval", "20", "--stop-timeout", "60000", *arguments]).start()
+    send_otlp(forwarder, twins)
+    forwarder.stop()
+    figures = json.loads(forwarder.last_lines()[-1])
+    assert figures["queued_rows"] == figures["refused_rows"] == figures["rejected_rows"] == figures["perhaps_twice_rows"] == 0, figures
+    send_otlp(plain, twins)
+    assert_same_rows(arrow, plain)
+    assert figures["sent_rows"] == sum(len(table_rows(plain, table)) for tables in TABLES.values() for table in tables)
 
 
 def test_a_wrong_batch_is_told_and_the_stream_goes_on(server, twins):
