@@ -53,7 +53,10 @@ ExportAnswer AnswerOfBatchStatus(int code, std::string_view message) {
     return answer;
   }
   const GrpcCode known = code > 0 && code <= 16 ? static_cast<GrpcCode>(code) : GrpcCode::kUnknown;
-  return AnswerOfGrpc({.code = known, .message = std::string(message), .from_server = true});
+  ExportAnswer answer = AnswerOfGrpc({.code = known, .message = std::string(message), .from_server = true});
+  // A batch's status is the server's own word: no gateway that lost sight of it could say so.
+  if (known == GrpcCode::kUnavailable) answer.verdict = ExportVerdict::kLater;
+  return answer;
 }
 
 ExportAnswer AnswerOfStreamEnd(const GrpcEnd& end, bool sole) {
