@@ -45,7 +45,9 @@ AttributesView::AttributesView(const std::shared_ptr<arrow::Array>& array)
 }
 
 decode::Attribute AttributesView::At(int64_t element) const {
-  return {.key = keys_->GetView(key_codes_[element]),
+  // Arrow leaves the codes of NULL slots unchecked. Rows of clients have none here, but those of older files may.
+  const auto code = static_cast<uint32_t>(key_codes_[element]);
+  return {.key = code < static_cast<uint64_t>(keys_->length()) ? keys_->GetView(code) : std::string_view(),
           .value = {.type = static_cast<decode::ValueType>(types_[element]), .num = numbers_[element], .val = values_->GetView(element)}};
 }
 

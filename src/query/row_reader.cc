@@ -17,6 +17,8 @@
 #include <parquet/arrow/reader.h>
 
 #include "core/memory.h"
+#include "wire/dictionary_indexes.h"
+#include "wire/ipc_schema_limits.h"
 
 namespace sheaf::query {
 namespace {
@@ -46,6 +48,7 @@ std::shared_ptr<arrow::DataType> TextType(const std::shared_ptr<arrow::DataType>
 }
 
 Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buffer>& bytes, arrow::MemoryPool* pool) {
+  SHEAF_RETURN_NOT_OK(wire::CheckIpcStreamSchema(std::string_view(*bytes)));
   auto options = arrow::ipc::IpcReadOptions::Defaults();
   options.memory_pool = pool;
   options.use_threads = false;
@@ -60,6 +63,7 @@ Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buf
     SHEAF_RETURN_NOT_OK(batch->ValidateFull());
     if (batch->num_rows() > kRowsReadMax - rows) return TooManyRows(rows + batch->num_rows());
     rows += batch->num_rows();
+    SHEAF_ASSIGN_OR_RETURN(batch, wire::ZeroNullIndexes(batch, pool));
     batches.push_back(std::move(batch));
   }
   return arrow::Table::FromRecordBatches(reader->schema(), batches);
@@ -177,6 +181,9 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
                                                   arrow::MemoryPool* pool) {
   arrow::compute::ExecContext context(pool);
   for (const auto& field : rows.schema()->fields()) {
+    if (rows.schema()->GetFieldIndex(field->name()) < 0) {
+      return MakeError(ErrorKind::kInvalid, "the rows have several columns '{}'", field->name());
+    }
     if (schema->GetFieldIndex(field->name()) >= 0) continue;
     std::string names;
     for (const auto& known : schema->fields()) names += (names.empty() ? "" : ", ") + known->name();

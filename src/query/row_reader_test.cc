@@ -82,6 +82,16 @@ TEST(RowReader, TextsThatAreNotUtf8AreRefused) {
   }
 }
 
+TEST(RowReader, AColumnThatComesTwiceIsRefused) {
+  TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
+  const auto numbers = arrow::MakeArrayFromScalar(arrow::Int64Scalar(7), 10).ValueOrDie();
+  const auto twice = arrow::RecordBatch::Make(arrow::schema({arrow::field("a", arrow::int64()), arrow::field("a", arrow::int64())}), 10,
+                                              {numbers, numbers});
+  const auto read = ReadRows(Format::kArrow, ArrowStream(twice), Table(), &pool);
+  EXPECT_EQ(KindOf(read.status()), ErrorKind::kInvalid);
+  EXPECT_NE(read.status().message().find("several columns 'a'"), std::string::npos) << read.status().message();
+}
+
 TEST(RowReader, RowsOfNdjsonAreObjects) {
   TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
   for (const char* document : {"null", " null], {\"text\": 1}", "{\"a\": 1} null\n", "{\"a\": 1}\n7\n", "\"x\"", "[{\"a\": 1}]",
