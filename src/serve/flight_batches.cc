@@ -5,11 +5,17 @@
 #include <utility>
 #include <vector>
 
+#include <arrow/array.h>
 #include <arrow/buffer.h>
+#include <arrow/device.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/dictionary.h>
 #include <arrow/ipc/reader.h>
 #include <arrow/ipc/writer.h>
+
+#include "query/row_reader.h"
+#include "wire/dictionary_indexes.h"
+#include "wire/ipc_schema_limits.h"
 
 namespace sheaf::serve {
 namespace {
@@ -54,6 +60,17 @@ Status Malformed(const Status& why) {
   return MakeError(ErrorKind::kInvalid, "the message is no valid Arrow data: {}", why.message());
 }
 
+/// What a reader of ours may rely on: see the docstrings of what it calls.
+Result<std::shared_ptr<arrow::RecordBatch>> Checked(const std::shared_ptr<arrow::RecordBatch>& batch, arrow::MemoryPool* pool) {
+  if (batch->num_rows() < 0) return MakeError(ErrorKind::kInvalid, "the batch says that it has {} rows", batch->num_rows());
+  if (batch->num_rows() > query::kRowsReadMax) {
+    return MakeError(ErrorKind::kTooLarge, "the batch has {} rows; at most {} at once", batch->num_rows(), query::kRowsReadMax);
+  }
+  const Status valid = batch->ValidateFull();
+  if (!valid.ok()) return Malformed(valid);
+  return wire::ZeroNullIndexes(batch, pool);
+}
+
 }  // namespace
 
 struct FlightBatchReader::State {
@@ -62,6 +79,7 @@ struct FlightBatchReader::State {
   arrow::MemoryPool* const pool;
   const std::shared_ptr<Found> found = std::make_shared<Found>();
   arrow::ipc::StreamDecoder decoder;
+  int idle_messages = 0;  // Since the last one with rows.
 };
 
 Result<std::string> SchemaBytes(const arrow::Schema& schema) {
@@ -113,6 +131,10 @@ Result<std::shared_ptr<arrow::RecordBatch>> FlightBatchReader::Take(const wire::
     return MakeError(ErrorKind::kTooLarge, "the header of a message has {} bytes; at most {}", data.header.size(),
                      kFlightHeaderBytesMax);
   }
+  SHEAF_RETURN_NOT_OK(wire::CheckIpcHeader(data.header));
+  if (++state_->idle_messages > kFlightIdleMessagesMax) {
+    return MakeError(ErrorKind::kTooLarge, "more than {} messages without rows follow one another", kFlightIdleMessagesMax);
+  }
   // As a message of an IPC stream, with its body where buffers are aligned.
   const int64_t body_begin = PaddedTo(kPrefixBytes + static_cast<int64_t>(data.header.size()), kBodyAlignment);
   const auto body_bytes = static_cast<int64_t>(data.body.size());
@@ -127,15 +149,25 @@ Result<std::shared_ptr<arrow::RecordBatch>> FlightBatchReader::Take(const wire::
   const int64_t before = state_->decoder.stats().num_messages;
   const Status consumed = state_->decoder.Consume(std::move(bytes));
   if (!consumed.ok()) return Malformed(consumed);
-  if (state_->decoder.stats().num_messages != before + 1) {
+  const bool whole =
+      state_->decoder.next_required_size() == static_cast<int64_t>(sizeof(uint32_t));  // Of the next message's prefix.
+  if (state_->decoder.stats().num_messages != before + 1 || !whole) {
     return MakeError(ErrorKind::kInvalid, "the body of a message is not as long as its header says");
   }
-  auto batch = std::exchange(state_->found->batch, nullptr);
-  if (batch != nullptr) {
-    const Status valid = batch->ValidateFull();
-    if (!valid.ok()) return Malformed(valid);
+  const auto batch = std::exchange(state_->found->batch, nullptr);
+  if (batch == nullptr) return nullptr;
+  if (batch->num_rows() > 0) state_->idle_messages = 0;
+  return Checked(batch, state_->pool);
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> CopyOfBatch(const arrow::RecordBatch& batch, arrow::MemoryPool* pool) {
+  const auto memory = arrow::CPUDevice::memory_manager(pool);
+  arrow::ArrayVector columns;
+  for (const auto& column : batch.columns()) {
+    SHEAF_ASSIGN_OR_RETURN(auto copied, column->CopyTo(memory));
+    columns.push_back(std::move(copied));
   }
-  return batch;
+  return arrow::RecordBatch::Make(batch.schema(), batch.num_rows(), std::move(columns));
 }
 
 Result<std::string> BatchesToIpc(const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
@@ -148,15 +180,15 @@ Result<std::string> BatchesToIpc(const std::vector<std::shared_ptr<arrow::Record
 }
 
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> BatchesFromIpc(std::string_view bytes, arrow::MemoryPool* pool) {
+  SHEAF_RETURN_NOT_OK(wire::CheckIpcStreamSchema(bytes));
   // A buffer of its own: batches outlive `bytes`.
   const auto source = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::string(bytes)));
   auto reader = arrow::ipc::RecordBatchStreamReader::Open(source, ReadOptions(pool));
   if (!reader.ok()) return Malformed(reader.status());
   auto batches = (*reader)->ToRecordBatches();
   if (!batches.ok()) return Malformed(batches.status());
-  for (const auto& batch : *batches) {
-    const Status valid = batch->ValidateFull();
-    if (!valid.ok()) return Malformed(valid);
+  for (auto& batch : *batches) {
+    SHEAF_ASSIGN_OR_RETURN(batch, Checked(batch, pool));
   }
   return batches;
 }

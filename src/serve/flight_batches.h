@@ -23,8 +23,10 @@ Result<std::string> SchemaBytes(const arrow::Schema& schema);
 Result<std::string> EncodeSchemaData(const arrow::Schema& schema);
 Result<std::string> EncodeBatchData(const arrow::RecordBatch& batch);
 
-/// Most bytes of a message's header: schemas take many times their size in memory.
+/// Most bytes of a message's header; what it may make a reader allocate is limited by wire/ipc_schema_limits.h.
 inline constexpr size_t kFlightHeaderBytesMax = 1 << 20;
+/// Most messages that bring no rows (dictionaries, their deltas, empty batches) in a row.
+inline constexpr int kFlightIdleMessagesMax = 10'000;
 
 /// Reads the batches of one stream, which come from a stranger: everything is checked before it is handed on. Not thread-safe.
 class FlightBatchReader {
@@ -34,7 +36,7 @@ class FlightBatchReader {
   ~FlightBatchReader();
 
   /// Takes the next message; the batch that it holds, or null where it is a schema, a dictionary or empty. Copies what it keeps.
-  /// Errors: Invalid (malformed; a batch before its schema), TooLarge, OutOfMemory.
+  /// Errors: Invalid (malformed; a batch before its schema), TooLarge (also more rows than query::kRowsReadMax), OutOfMemory.
   Result<std::shared_ptr<arrow::RecordBatch>> Take(const wire::FlightData& data);
 
   /// Null until it came.
@@ -44,6 +46,9 @@ class FlightBatchReader {
   struct State;
   const std::unique_ptr<State> state_;
 };
+
+/// With buffers of its own, in memory of `pool`: what a slice of a message keeps alive is the whole of it. OutOfMemory.
+Result<std::shared_ptr<arrow::RecordBatch>> CopyOfBatch(const arrow::RecordBatch& batch, arrow::MemoryPool* pool);
 
 /// An IPC stream of one schema and its batches, and back: parameters of a statement inside a ticket.
 Result<std::string> BatchesToIpc(const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches);

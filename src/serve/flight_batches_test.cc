@@ -1,5 +1,7 @@
 #include "serve/flight_batches.h"
 
+#include <cstring>
+
 #include <arrow/array/builder_binary.h>
 #include <arrow/array/builder_primitive.h>
 #include <arrow/ipc/writer.h>
@@ -80,6 +82,66 @@ TEST_F(FlightBatchesTest, LimitsHold) {
   ASSERT_TRUE(Take(schema_).ok());
   pool_.SetLimit(1000);
   EXPECT_EQ(KindOf(Take(data_).status()), ErrorKind::kOutOfMemory);
+}
+
+/// The message of a batch with another number of rows in its header.
+std::string WithRows(const std::string& message, int64_t rows, int64_t claimed) {
+  const wire::FlightData data = wire::ReadFlightData(message).ValueOrDie();
+  std::string header(data.header);
+  for (size_t at = 0; at + sizeof rows <= header.size(); at += sizeof(int32_t)) {
+    if (std::memcmp(header.data() + at, &rows, sizeof rows) == 0) std::memcpy(header.data() + at, &claimed, sizeof claimed);
+  }
+  std::string changed;
+  wire::BeginFlightData(header, {}, data.body.size(), &changed);
+  return changed.append(data.body);
+}
+
+TEST_F(FlightBatchesTest, ABatchWithoutBytesClaimsNoNumberOfRowsItLikes) {
+  const auto nulls =
+      arrow::RecordBatch::Make(arrow::schema({arrow::field("n", arrow::null())}), 77, {std::make_shared<arrow::NullArray>(77)});
+  const std::string message = EncodeBatchData(*nulls).ValueOrDie();
+  ASSERT_TRUE(Take(EncodeSchemaData(*nulls->schema()).ValueOrDie()).ok());
+  EXPECT_EQ(Take(message).ValueOrDie()->num_rows(), 77);
+  EXPECT_EQ(KindOf(Take(WithRows(message, 77, int64_t{1} << 40)).status()), ErrorKind::kTooLarge);
+  EXPECT_EQ(KindOf(Take(WithRows(message, 77, -5)).status()), ErrorKind::kInvalid);
+  const auto none = arrow::RecordBatch::Make(arrow::schema({}), 77, arrow::ArrayVector());
+  FlightBatchReader empty(&pool_);
+  ASSERT_TRUE(empty.Take(wire::ReadFlightData(EncodeSchemaData(*none->schema()).ValueOrDie()).ValueOrDie()).ok());
+  const std::string claim = WithRows(EncodeBatchData(*none).ValueOrDie(), 77, int64_t{1} << 40);
+  EXPECT_EQ(KindOf(empty.Take(wire::ReadFlightData(claim).ValueOrDie()).status()), ErrorKind::kTooLarge);
+}
+
+TEST_F(FlightBatchesTest, ASchemaOfTooManyFieldsIsRefusedBeforeArrowReadsIt) {
+  const arrow::FieldVector fields(2001, arrow::field("n", arrow::null()));
+  EXPECT_EQ(KindOf(Take(EncodeSchemaData(*arrow::schema(fields)).ValueOrDie()).status()), ErrorKind::kTooLarge);
+  const auto wide =
+      arrow::RecordBatch::Make(arrow::schema(fields), 0, arrow::ArrayVector(2001, std::make_shared<arrow::NullArray>(0)));
+  EXPECT_EQ(KindOf(BatchesFromIpc(BatchesToIpc({wide}).ValueOrDie(), &pool_).status()), ErrorKind::kTooLarge);
+}
+
+TEST_F(FlightBatchesTest, MessagesThatBringNothingEndAtSomePoint) {
+  ASSERT_TRUE(Take(schema_).ok());
+  const std::string empty = EncodeBatchData(*batch_->Slice(0, 0)).ValueOrDie();
+  Status status;
+  int taken = 0;
+  for (; status.ok() && taken <= kFlightIdleMessagesMax; ++taken) status = Take(empty).status();
+  EXPECT_EQ(KindOf(status), ErrorKind::kTooLarge);
+  EXPECT_GT(taken, 1000);
+}
+
+TEST_F(FlightBatchesTest, ACopyKeepsNothingOfItsMessage) {
+  TrackingPool copies("copies", 1 << 20);
+  std::shared_ptr<arrow::RecordBatch> copy;
+  {
+    FlightBatchReader reader(&pool_);
+    ASSERT_TRUE(reader.Take(wire::ReadFlightData(schema_).ValueOrDie()).ok());
+    const auto read = reader.Take(wire::ReadFlightData(data_).ValueOrDie()).ValueOrDie();
+    copy = CopyOfBatch(*read, &copies).ValueOrDie();
+    EXPECT_TRUE(copy->Equals(*read));
+  }
+  EXPECT_EQ(pool_.bytes_allocated(), 0);
+  EXPECT_GT(copies.bytes_allocated(), 0);
+  EXPECT_TRUE(copy->Equals(*batch_));
 }
 
 TEST_F(FlightBatchesTest, ParametersTravelInTickets) {

@@ -72,7 +72,9 @@ Status FlightPut::TellSchema() {
 Status FlightPut::Take(std::string_view message) {
   SHEAF_ASSIGN_OR_RETURN(const wire::FlightData data, wire::ReadFlightData(message));
   if (reader_ == nullptr) SHEAF_RETURN_NOT_OK(Begin(data.descriptor));
-  SHEAF_ASSIGN_OR_RETURN(const auto batch, reader_->Take(data));
+  const auto read = reader_->Take(data);
+  if (!read.ok()) return sink()->Explained(read.status());
+  const auto& batch = *read;
   SHEAF_RETURN_NOT_OK(TellSchema());
   return batch != nullptr ? sink()->Batch(batch, data.metadata) : Status::OK();
 }
@@ -85,16 +87,11 @@ void FlightPut::Fail(const Status& error) {
 }
 
 void FlightPut::OnMessage(std::unique_ptr<Body> message, std::function<void()> next) {
-  if (failed_) return;
+  if (failed_ || stopping()) return;  // Who stopped it has told the client why.
   const Status taken = Take(message->view());
   message.reset();
   if (!taken.ok()) return Fail(taken);
-  bool stopping = false;
-  {
-    MutexLock lock(&mutex_);
-    stopping = stopping_;
-  }
-  if (stopping) return Stop();  // The sink was not there when it was told.
+  if (stopping()) return Stop();  // The sink was not there when it was told.
   sink()->WhenReady(std::move(next));
 }
 
@@ -105,15 +102,29 @@ void FlightPut::OnEnd() {
   made->End();
 }
 
-void FlightPut::Stop() {
+bool FlightPut::stopping() const {
+  MutexLock lock(&mutex_);
+  return stopping_;
+}
+
+void FlightPut::StopWith(GrpcStatus why) {
   std::shared_ptr<PutSink> made;
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
     made = sink_;
   }
-  if (made != nullptr) return made->Stop(Stopping());
-  call_->Finish(Stopping());
+  if (made != nullptr) return made->Stop(std::move(why));
+  call_->Finish(std::move(why));
+}
+
+void FlightPut::Stop() { StopWith(Stopping()); }
+
+void FlightPut::Stop(const Status& why) { StopWith(ToGrpcStatus(why, context_.retry_after_ms)); }
+
+int64_t FlightPut::memory_bytes() const {
+  const auto made = sink();
+  return made != nullptr && made->owns_pool() ? made->pool()->bytes_allocated() : 0;
 }
 
 }  // namespace sheaf::serve

@@ -36,8 +36,12 @@ class PutSink {
   virtual void End() = 0;
   /// Finishes the call with `why`, once what is under way is done.
   virtual void Stop(GrpcStatus why) = 0;
+  /// An error of reading into pool(), as clients are told it.
+  virtual Status Explained(const Status& error) const { return error; }
   /// Memory that batches are read into.
   virtual arrow::MemoryPool* pool() = 0;
+  /// Whether that is for this stream alone.
+  virtual bool owns_pool() const = 0;
 };
 
 /// What puts are made of; all borrowed.
@@ -47,8 +51,10 @@ struct PutContext {
   FlightQueries* queries = nullptr;
   PreparedStatements* prepared = nullptr;
   int64_t retry_after_ms = 1000;
-  int64_t memory_bytes_max = int64_t{256} << 20;  // Of one stream's batches, inflated.
-  int unanswered_batches_max = 32;                // A stream with so many batches on their way to disk is read no further.
+  int64_t memory_bytes_max = int64_t{256} << 20;             // Of one stream's batches, inflated.
+  arrow::MemoryPool* memory = arrow::default_memory_pool();  // What all streams share.
+  std::function<void()> relieve = [] {};                     // Ends the stream that holds most of it, since it is used up.
+  int unanswered_batches_max = 32;  // A stream with so many batches on their way to disk is read no further.
 };
 
 /// One call of DoPut: finds out what its first message is about, and hands the rest to the sink for it.
@@ -62,12 +68,18 @@ class FlightPut final : public GrpcReceiver {
   void OnEnd() override;
   /// The server stops.
   void Stop() SHEAF_EXCLUDES(mutex_);
+  /// Ends the stream, once what came is answered.
+  void Stop(const Status& why) SHEAF_EXCLUDES(mutex_);
+  /// Bytes of its batches that it holds.
+  int64_t memory_bytes() const SHEAF_EXCLUDES(mutex_);
 
  private:
   Status Begin(std::string_view descriptor);
   Status Take(std::string_view message);
   Status TellSchema();
   void Fail(const Status& error);
+  void StopWith(GrpcStatus why) SHEAF_EXCLUDES(mutex_);
+  bool stopping() const SHEAF_EXCLUDES(mutex_);
   std::shared_ptr<PutSink> sink() const SHEAF_EXCLUDES(mutex_);
 
   const PutContext context_;
@@ -79,6 +91,10 @@ class FlightPut final : public GrpcReceiver {
   bool stopping_ SHEAF_GUARDED_BY(mutex_) = false;
   std::unique_ptr<FlightBatchReader> reader_;  // Goes before the sink, whose memory it uses.
 };
+
+/// Whether clients may send rows for the table as they are: not for those of telemetry, whose rows only OTLP knows how to make,
+/// nor for the engine's own. Error: Denied (says what does work).
+Status CheckTakesRows(const store::TableInfo& table);
 
 /// Rows for a table that is there; each batch is acknowledged with {"rows", "lsn"} once it is durable, and the client's metadata
 /// of it is its batch id. Error: NotFound, Denied.

@@ -10,6 +10,7 @@
 #include "serve/flight_metadata.h"
 #include "serve/flight_parameters.h"
 #include "serve/flight_put.h"
+#include "store/ready_tables.h"
 
 namespace sheaf::serve {
 namespace {
@@ -19,12 +20,27 @@ using wire::FlightSqlIngest;
 class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
  public:
   RowsSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call)
-      : context_(context), call_(std::move(call)), pool_("rows", context.memory_bytes_max, &NamedPool("ingest")) {}
+      : context_(context), call_(std::move(call)), pool_("rows", context.memory_bytes_max, context.memory) {}
 
   arrow::MemoryPool* pool() override { return &pool_; }
+  bool owns_pool() const override { return true; }
+
+  Status Explained(const Status& error) const override {
+    if (KindOf(error) != ErrorKind::kOutOfMemory) return Located(error, batches_ + 1);
+    if (pool_.refused()) {
+      return MakeError(ErrorKind::kTooLarge,
+                       "batch {} takes more than the {} bytes that a stream may have; send fewer rows at once", batches_ + 1,
+                       context_.memory_bytes_max);
+    }
+    context_.relieve();
+    return MakeError(ErrorKind::kThrottled, "batch {}: the streams of all clients hold as much as they may; send it again later",
+                     batches_ + 1);
+  }
 
   Status Batch(const std::shared_ptr<arrow::RecordBatch>& batch, std::string_view metadata) override {
-    SHEAF_ASSIGN_OR_RETURN(const auto rows, Conformed(batch));
+    const auto conformed = Conformed(batch, table_->schema);
+    if (!conformed.ok()) return Explained(conformed.status());
+    const auto& rows = *conformed;
     ++batches_;
     {
       MutexLock lock(&mutex_);
@@ -72,6 +88,17 @@ class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
   }
 
  protected:
+  Result<std::shared_ptr<arrow::RecordBatch>> Conformed(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                        const std::shared_ptr<arrow::Schema>& schema) {
+    if (batch->num_columns() == 0 && batch->num_rows() > 0) {
+      return MakeError(ErrorKind::kInvalid, "there are {} rows without a column", batch->num_rows());
+    }
+    if (batch->schema()->Equals(*schema, false)) return batch;
+    SHEAF_ASSIGN_OR_RETURN(const auto given, arrow::Table::FromRecordBatches({batch}));
+    SHEAF_ASSIGN_OR_RETURN(const auto rows, query::ConformRows(*given, schema, &pool_));
+    return rows->CombineChunksToBatch(&pool_);
+  }
+
   /// Whether each batch is answered, or the whole.
   virtual bool acknowledges() const = 0;
 
@@ -80,13 +107,6 @@ class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
 
  private:
   static Status Located(const Status& error, int64_t batch) { return WithContext(error, fmt::format("batch {}", batch)); }
-
-  Result<std::shared_ptr<arrow::RecordBatch>> Conformed(const std::shared_ptr<arrow::RecordBatch>& batch) {
-    if (batch->schema()->Equals(*table_->schema, false)) return batch;
-    SHEAF_ASSIGN_OR_RETURN(const auto given, arrow::Table::FromRecordBatches({batch}));
-    SHEAF_ASSIGN_OR_RETURN(const auto rows, query::ConformRows(*given, table_->schema, &pool_));
-    return rows->CombineChunksToBatch(&pool_);
-  }
 
   void Answered(int64_t rows, int64_t batch, const Result<Lsn>& lsn) {
     if (lsn.ok()) return Answer(rows, *lsn);
@@ -132,9 +152,19 @@ class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
   std::function<void()> next_ SHEAF_GUARDED_BY(mutex_);  // To be run when a batch was answered.
 };
 
-Status CheckTarget(const store::TableInfo& table) {
-  if (table.schema_name != "sheaf") return Status::OK();
-  return MakeError(ErrorKind::kDenied, "{}.{} is the engine's own", table.schema_name, table.name);
+/// As SQL refuses such a name. AlreadyExists.
+Status CheckNoView(query::Engine* engine, const std::string& schema, const std::string& name) {
+  query::QueryRequest request{
+      .sql =
+          "SELECT 1 FROM information_schema.tables WHERE table_type = 'VIEW' AND lower(table_schema) = lower($1) AND "
+          "lower(table_name) = lower($2)"};
+  request.parameters = {schema, name};
+  SHEAF_ASSIGN_OR_RETURN(const auto views, engine->Start(request));
+  while (true) {
+    SHEAF_ASSIGN_OR_RETURN(const auto batch, views->Next());
+    if (batch == nullptr) return Status::OK();
+    if (batch->num_rows() > 0) return MakeError(ErrorKind::kAlreadyExists, "{}.{} is a view: take another name", schema, name);
+  }
 }
 
 class TableSink final : public RowsSink {
@@ -163,32 +193,67 @@ class IngestSink final : public RowsSink {
     }
     if (found.ok() && ingest_.if_there != FlightSqlIngest::IfThere::kReplace) {
       table_ = *found;
-      return CheckTarget(*table_);
+      return CheckTakesRows(*table_);
     }
     if (!found.ok() && ingest_.if_missing != FlightSqlIngest::IfMissing::kCreate) return found.status();
-    if (found.ok()) SHEAF_RETURN_NOT_OK(CheckTarget(**found));
-    store::NewTable table;
-    table.schema_name = schema_name;
-    table.name = ingest_.target.table;
-    table.schema = StoredSchema(*schema);
-    table.or_replace = found.ok();
-    SHEAF_ASSIGN_OR_RETURN(table_, context_.database->CreateTable(table));
+    if (found.ok()) SHEAF_RETURN_NOT_OK(CheckTakesRows(**found));
+    SHEAF_RETURN_NOT_OK(CheckNoView(context_.engine, schema_name, ingest_.target.table));
+    made_.schema_name = schema_name;
+    made_.name = ingest_.target.table;
+    made_.schema = StoredSchema(*schema);
+    made_.or_replace = found.ok();
+    made_.if_not_exists = ingest_.if_there == FlightSqlIngest::IfThere::kAppend;  // Another client may have made it since.
     return Status::OK();
+  }
+
+  /// The table is made once there are rows that fit it: what it replaces is not lost, and nothing is left, where they do not.
+  Status Batch(const std::shared_ptr<arrow::RecordBatch>& batch, std::string_view metadata) override {
+    if (table_ == nullptr) {
+      const auto fits = Conformed(batch, made_.schema);
+      if (!fits.ok()) return Explained(fits.status());
+      SHEAF_RETURN_NOT_OK(MakeTable());
+    }
+    return RowsSink::Batch(batch, metadata);
+  }
+
+  void End() override {
+    const Status made = table_ == nullptr && made_.schema != nullptr ? MakeTable() : Status::OK();
+    if (!made.ok()) RowsSink::Stop(ToGrpcStatus(made, context_.retry_after_ms));
+    RowsSink::End();
   }
 
  protected:
   bool acknowledges() const override { return false; }
 
  private:
+  Status MakeTable() {
+    SHEAF_ASSIGN_OR_RETURN(table_, context_.database->CreateTable(made_));
+    return CheckTakesRows(*table_);
+  }
+
   const FlightSqlIngest ingest_;
+  store::NewTable made_;  // Without a schema: the table is there.
 };
 
 }  // namespace
 
+Status CheckTakesRows(const store::TableInfo& table) {
+  if (table.schema_name == store::kEngineSchema) {
+    return MakeError(ErrorKind::kDenied, "{}.{} is the engine's own", table.schema_name, table.name);
+  }
+  if (table.schema_name != store::kOtelSchema || store::FindReadyTable(table.schema_name, table.name) == nullptr)
+    return Status::OK();
+  return MakeError(
+      ErrorKind::kDenied,
+      "{}.{} is filled by OTLP, which knows how its rows are made: send them as OTLP or OTel-Arrow, or make a table of your "
+      "own for rows like these",
+      table.schema_name, table.name);
+}
+
 Result<std::shared_ptr<PutSink>> MakeTableSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call,
                                                const std::vector<std::string>& path) {
   SHEAF_ASSIGN_OR_RETURN(auto table, FindPathTable(*context.database, path));
-  SHEAF_RETURN_NOT_OK(CheckTarget(*table));
+  SHEAF_RETURN_NOT_OK(CheckTakesRows(*table));
   return std::make_shared<TableSink>(context, std::move(call), std::move(table));
 }
 

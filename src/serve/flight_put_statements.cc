@@ -17,13 +17,18 @@ class ParametersSink : public PutSink {
       : context_(context), call_(std::move(call)), statement_(std::move(statement)) {}
 
   arrow::MemoryPool* pool() override { return ParameterPool(); }
+  bool owns_pool() const override { return false; }
   Status Schema(const std::shared_ptr<arrow::Schema>&) override { return Status::OK(); }
 
   Status Batch(const std::shared_ptr<arrow::RecordBatch>& batch, std::string_view) override {
     if (batch->num_columns() == 0 && statement_->shape.parameters->num_fields() == 0) return Status::OK();
+    if (batch->num_rows() == 0 && !parameters_.empty()) return Status::OK();  // It adds nothing.
+    SHEAF_RETURN_NOT_OK(AddParameterSets(batch->num_rows(), &sets_));
     SHEAF_ASSIGN_OR_RETURN(auto prepared, PrepareParameters(*batch, *statement_->shape.parameters, pool()));
+    SHEAF_ASSIGN_OR_RETURN(prepared, CopyOfBatch(*prepared, pool()));  // Of the message only what counts is kept.
     const bool alike = parameters_.empty() || parameters_.front()->schema()->Equals(*prepared->schema());
     if (!alike) return MakeError(ErrorKind::kInvalid, "the parameters change their types from batch to batch");
+    if (!parameters_.empty() && parameters_.front()->num_rows() == 0) parameters_.clear();
     parameters_.push_back(std::move(prepared));
     return Status::OK();
   }
@@ -31,13 +36,26 @@ class ParametersSink : public PutSink {
   void WhenReady(std::function<void()> next) override { next(); }
 
   void End() override {
+    {
+      MutexLock lock(&mutex_);
+      if (stopped_) return;
+      acting_ = true;
+    }
     const Result<std::string> answer = Act();
     if (!answer.ok()) return call_->Finish(ToGrpcStatus(answer.status(), context_.retry_after_ms));
     call_->Write(wire::EncodeFirstBytes(*answer));
     call_->Finish({});
   }
 
-  void Stop(GrpcStatus why) override { call_->Finish(std::move(why)); }
+  /// While the statement runs, the server's grace and the call's cancelling end it: an answer now could say "not done" of what
+  /// will be.
+  void Stop(GrpcStatus why) override {
+    {
+      MutexLock lock(&mutex_);
+      if (acting_ || std::exchange(stopped_, true)) return;
+    }
+    call_->Finish(std::move(why));
+  }
 
  protected:
   /// The application's metadata of the answer.
@@ -47,6 +65,11 @@ class ParametersSink : public PutSink {
   const std::shared_ptr<GrpcStreamCall> call_;
   const std::shared_ptr<const PreparedStatement> statement_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> parameters_;
+
+ private:
+  int64_t sets_ = 0;
+  Mutex mutex_;
+  bool acting_ SHEAF_GUARDED_BY(mutex_) = false, stopped_ SHEAF_GUARDED_BY(mutex_) = false;
 };
 
 class UpdateSink final : public ParametersSink {

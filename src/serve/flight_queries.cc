@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <arrow/array/util.h>
+#include <arrow/ipc/writer.h>
 
 #include "core/memory.h"
 #include "serve/flight_batches.h"
@@ -22,16 +23,25 @@ using wire::WireType;
 
 constexpr int64_t kParameterBytesMax = int64_t{128} << 20;
 constexpr size_t kCancelledKept = 1024;
+constexpr size_t kRedeemedKept = 65'536;
 /// Clients take messages of 4 to 16 MiB unless told otherwise.
-constexpr size_t kMessageBytesMax = 4 << 20;
+constexpr int64_t kMessageBytesMax = 4 << 20;
+/// Lengths of messages are of 31 bits in most clients.
+constexpr int64_t kRowBytesMax = INT32_MAX - (1 << 20);
 
-/// A ticket's own message: id 1, SQL 2, parameters as an IPC stream 3, the answer as one 4.
-constexpr uint32_t kId = 1, kSql = 2, kParameters = 3, kAnswer = 4;
+/// A ticket's own message: id 1, SQL 2, parameters as an IPC stream 3, the answer as one 4, once_by 5.
+constexpr uint32_t kId = 1, kSql = 2, kParameters = 3, kAnswer = 4, kOnceBy = 5;
 
-int64_t SetsOf(const StatementTicket& ticket) {
+Result<int64_t> SetsOf(const StatementTicket& ticket) {
+  if (ticket.parameters.empty()) return 1;
   int64_t rows = 0;
-  for (const auto& batch : ticket.parameters) rows += batch->num_rows();
-  return ticket.parameters.empty() ? 1 : rows;
+  for (const auto& batch : ticket.parameters) SHEAF_RETURN_NOT_OK(AddParameterSets(batch->num_rows(), &rows));
+  return rows;
+}
+
+uint64_t RandomId() {
+  std::random_device random;  // Who could guess an id could stop a statement of others.
+  return uint64_t{random()} << 32 | random() | 1;
 }
 
 Result<std::vector<query::Parameter>> ParametersOf(const StatementTicket& ticket, int64_t set) {
@@ -44,11 +54,18 @@ Result<std::vector<query::Parameter>> ParametersOf(const StatementTicket& ticket
 
 Status Cancelled() { return MakeError(ErrorKind::kCancelled, "the statement was cancelled"); }
 
-/// One message, or several where it would be too large.
+/// One message, or several where it would be too large. TooLarge: a row that none can hold.
 Status SendRows(const arrow::RecordBatch& batch, GrpcStreamCall* call) {
-  SHEAF_ASSIGN_OR_RETURN(std::string data, EncodeBatchData(batch));
-  if (data.size() <= kMessageBytesMax || batch.num_rows() < 2) return call->Send(std::move(data)) ? Status::OK() : Cancelled();
-  data.clear();
+  int64_t bytes = 0;
+  SHEAF_RETURN_NOT_OK(arrow::ipc::GetRecordBatchSize(batch, &bytes));
+  if (bytes <= kMessageBytesMax || batch.num_rows() < 2) {
+    if (bytes > kRowBytesMax) {
+      return MakeError(ErrorKind::kTooLarge, "a row takes {} bytes, and a message can have {}: select less of it", bytes,
+                       kRowBytesMax);
+    }
+    SHEAF_ASSIGN_OR_RETURN(std::string data, EncodeBatchData(batch));
+    return call->Send(std::move(data)) ? Status::OK() : Cancelled();
+  }
   const int64_t half = batch.num_rows() / 2;
   SHEAF_RETURN_NOT_OK(SendRows(*batch.Slice(0, half), call));
   return SendRows(*batch.Slice(half), call);
@@ -65,6 +82,15 @@ arrow::MemoryPool* ParameterPool() {
   return pool;
 }
 
+Status AddParameterSets(int64_t added, int64_t* sets) {
+  if (added < 0) return MakeError(ErrorKind::kInvalid, "a batch of parameters says that it has {} rows", added);
+  if (added > kParameterSetsMax - *sets) {
+    return MakeError(ErrorKind::kTooLarge, "more than {} sets of parameters; for many rows use bulk ingest", kParameterSetsMax);
+  }
+  *sets += added;
+  return Status::OK();
+}
+
 Result<std::string> EncodeTicket(const StatementTicket& ticket) {
   std::string out;
   wire::ProtobufWriter writer(&out);
@@ -78,6 +104,7 @@ Result<std::string> EncodeTicket(const StatementTicket& ticket) {
     SHEAF_ASSIGN_OR_RETURN(const std::string answer, BatchesToIpc({ticket.answer}));
     writer.Bytes(kAnswer, answer);
   }
+  if (ticket.once_by != 0) writer.Fixed64(kOnceBy, ticket.once_by);
   return out;
 }
 
@@ -91,6 +118,7 @@ Result<StatementTicket> DecodeTicket(std::string_view bytes) {
       case Tag(kSql, WireType::kBytes): ticket.sql = reader.Bytes(); break;
       case Tag(kParameters, WireType::kBytes): parameters = reader.Bytes(); break;
       case Tag(kAnswer, WireType::kBytes): answer = reader.Bytes(); break;
+      case Tag(kOnceBy, WireType::kFixed64): ticket.once_by = reader.Fixed64(); break;
       default: reader.Skip();
     }
   }
@@ -119,29 +147,105 @@ class FlightQueries::Running {
   const uint64_t id_;
 };
 
+/// One call: its cancelling stops whichever of its statements runs, and its time is for all of them.
+class FlightQueries::OfCall {
+ public:
+  OfCall(std::shared_ptr<GrpcStreamCall> call, int64_t sets, int64_t timeout_ms)
+      : call_(std::move(call)), deadline_(call_->deadline) {
+    if (sets > 1 && timeout_ms > 0) {
+      const auto own = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+      deadline_ = deadline_ ? std::min(*deadline_, own) : own;
+    }
+    call_->OnCancel([current = current_] { current->Cancel(); });
+  }
+
+  GrpcStreamCall* call() const { return call_.get(); }
+
+  /// Before each statement.
+  Status Check() const {
+    if (call_->cancelled()) return Cancelled();
+    if (!deadline_ || std::chrono::steady_clock::now() < *deadline_) return Status::OK();
+    return MakeError(ErrorKind::kTimeout, "the time for all sets of parameters is over");
+  }
+
+  /// Negative: there is no deadline.
+  int64_t left_ms() const {
+    if (!deadline_) return -1;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline_ - std::chrono::steady_clock::now());
+    return std::max<int64_t>(1, left.count());
+  }
+
+  /// The statement that runs now.
+  void Set(const std::shared_ptr<query::Query>& query) { current_->Set(query); }
+
+ private:
+  struct Current {
+    void Set(const std::shared_ptr<query::Query>& started) {
+      MutexLock lock(&mutex);
+      query = started;
+      if (cancelled) started->Cancel();
+    }
+    void Cancel() {
+      std::shared_ptr<query::Query> stopped;
+      {
+        MutexLock lock(&mutex);
+        cancelled = true;
+        stopped = query.lock();
+      }
+      if (stopped != nullptr) stopped->Cancel();
+    }
+    Mutex mutex;
+    bool cancelled SHEAF_GUARDED_BY(mutex) = false;
+    std::weak_ptr<query::Query> query SHEAF_GUARDED_BY(mutex);
+  };
+
+  const std::shared_ptr<GrpcStreamCall> call_;
+  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  const std::shared_ptr<Current> current_ = std::make_shared<Current>();
+};
+
+FlightQueries::FlightQueries(query::Engine* engine, int64_t timeout_ms)
+    : engine_(engine), timeout_ms_(timeout_ms), self_(RandomId()) {}
+
 StatementTicket FlightQueries::MakeTicket(std::string sql, std::vector<std::shared_ptr<arrow::RecordBatch>> parameters) {
-  std::random_device random;  // Who could guess an id could stop a statement of others.
-  const uint64_t id = uint64_t{random()} << 32 | random() | 1;
-  return {.id = id, .sql = std::move(sql), .parameters = std::move(parameters)};
+  return {.id = RandomId(), .sql = std::move(sql), .parameters = std::move(parameters)};
 }
 
 Result<std::shared_ptr<arrow::Schema>> FlightQueries::SchemaOf(const StatementTicket& ticket, const StatementShape& shape) {
   if (!shape.result_open) return shape.result;
-  if (!shape.reads_only || ticket.parameters.empty() || SetsOf(ticket) == 0) return nullptr;
+  SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
+  if (!shape.reads_only || ticket.parameters.empty() || sets == 0) return nullptr;
   query::QueryRequest request{.sql = ticket.sql};
   SHEAF_ASSIGN_OR_RETURN(request.parameters, ParametersOf(ticket, 0));
   SHEAF_ASSIGN_OR_RETURN(const auto started, engine_->Start(request));  // And stopped: it only reads.
   return started->schema();
 }
 
-Result<std::unique_ptr<query::Query>> FlightQueries::Start(const StatementTicket& ticket, int64_t set, const GrpcCall& call) {
-  query::QueryRequest request{.sql = ticket.sql};
+Result<std::shared_ptr<query::Query>> FlightQueries::Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call) {
+  SHEAF_RETURN_NOT_OK(of_call.Check());
+  query::QueryRequest request{.sql = ticket.sql, .timeout_ms = of_call.left_ms()};
   SHEAF_ASSIGN_OR_RETURN(request.parameters, ParametersOf(ticket, set));
-  if (call.deadline) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*call.deadline - std::chrono::steady_clock::now());
-    request.timeout_ms = std::max<int64_t>(1, left.count());
+  SHEAF_ASSIGN_OR_RETURN(auto started, engine_->Start(request));
+  return std::shared_ptr<query::Query>(std::move(started));
+}
+
+Status FlightQueries::Redeem(const StatementTicket& ticket) {
+  if (ticket.once_by == 0) return Status::OK();
+  if (ticket.once_by != self_) {
+    return MakeError(ErrorKind::kInvalid,
+                     "the ticket is of a statement that writes, from before the server started anew: send it again");
   }
-  return engine_->Start(request);
+  MutexLock lock(&mutex_);
+  if (!redeemed_ids_.insert(ticket.id).second) {
+    return MakeError(ErrorKind::kInvalid,
+                     "the ticket is of a statement that writes, and was redeemed already: send the statement again");
+  }
+  redeemed_.push_back(ticket.id);
+  if (redeemed_.size() > kRedeemedKept) {
+    redeemed_ids_.erase(redeemed_.front());
+    redeemed_.pop_front();
+  }
+  return Status::OK();
 }
 
 Status FlightQueries::Enter(uint64_t id, const std::shared_ptr<query::Query>& query) {
@@ -170,29 +274,28 @@ void FlightQueries::Cancel(uint64_t id) {
   for (const auto& query : stopped) query->Cancel();
 }
 
-Status FlightQueries::SendSet(const StatementTicket& ticket, int64_t set, const std::shared_ptr<GrpcStreamCall>& call) {
-  SHEAF_ASSIGN_OR_RETURN(auto started, Start(ticket, set, *call));
-  const std::shared_ptr<query::Query> query = std::move(started);
+Status FlightQueries::SendSet(const StatementTicket& ticket, int64_t set, OfCall* of_call) {
+  SHEAF_ASSIGN_OR_RETURN(const auto query, Start(ticket, set, *of_call));
   SHEAF_RETURN_NOT_OK(Enter(ticket.id, query));
   const Running running(this, ticket.id);
-  call->OnCancel([weak = std::weak_ptr<query::Query>(query)] {
-    if (const auto stopped = weak.lock()) stopped->Cancel();
-  });
+  of_call->Set(query);
   if (set == 0) {
     SHEAF_ASSIGN_OR_RETURN(std::string schema, EncodeSchemaData(*query->schema()));
-    if (!call->Send(std::move(schema))) return Cancelled();
+    if (!of_call->call()->Send(std::move(schema))) return Cancelled();
   }
   while (true) {
     SHEAF_ASSIGN_OR_RETURN(const auto batch, query->Next());
     if (batch == nullptr) return Status::OK();
-    SHEAF_RETURN_NOT_OK(SendRows(*batch, call.get()));
+    SHEAF_RETURN_NOT_OK(SendRows(*batch, of_call->call()));
   }
 }
 
 Status FlightQueries::Send(const StatementTicket& ticket, const std::shared_ptr<GrpcStreamCall>& call) {
   if (ticket.answer != nullptr) return SendBatch(*ticket.answer, call);
-  const int64_t sets = SetsOf(ticket);
-  for (int64_t set = 0; set < sets; ++set) SHEAF_RETURN_NOT_OK(SendSet(ticket, set, call));
+  SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
+  SHEAF_RETURN_NOT_OK(Redeem(ticket));
+  OfCall of_call(call, sets, timeout_ms_);
+  for (int64_t set = 0; set < sets; ++set) SHEAF_RETURN_NOT_OK(SendSet(ticket, set, &of_call));
   return Status::OK();
 }
 
@@ -202,14 +305,11 @@ Status FlightQueries::SendBatch(const arrow::RecordBatch& batch, const std::shar
 }
 
 Result<int64_t> FlightQueries::UpdateSet(const StatementTicket& ticket, int64_t set, StatementShape::Answer answer,
-                                         const std::shared_ptr<GrpcStreamCall>& call) {
-  SHEAF_ASSIGN_OR_RETURN(auto started, Start(ticket, set, *call));
-  const std::shared_ptr<query::Query> query = std::move(started);
+                                         OfCall* of_call) {
+  SHEAF_ASSIGN_OR_RETURN(const auto query, Start(ticket, set, *of_call));
   SHEAF_RETURN_NOT_OK(Enter(ticket.id, query));
   const Running running(this, ticket.id);
-  call->OnCancel([weak = std::weak_ptr<query::Query>(query)] {
-    if (const auto stopped = weak.lock()) stopped->Cancel();
-  });
+  of_call->Set(query);
   int64_t rows = 0;
   while (true) {
     SHEAF_ASSIGN_OR_RETURN(const auto batch, query->Next());
@@ -224,10 +324,11 @@ Result<int64_t> FlightQueries::UpdateSet(const StatementTicket& ticket, int64_t 
 
 Result<int64_t> FlightQueries::Update(const StatementTicket& ticket, StatementShape::Answer answer,
                                       const std::shared_ptr<GrpcStreamCall>& call) {
-  const int64_t sets = SetsOf(ticket);
+  SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
+  OfCall of_call(call, sets, timeout_ms_);
   int64_t rows = 0;
   for (int64_t set = 0; set < sets; ++set) {
-    const Result<int64_t> changed = UpdateSet(ticket, set, answer, call);
+    const Result<int64_t> changed = UpdateSet(ticket, set, answer, &of_call);
     if (!changed.ok() && sets == 1) return changed.status();
     if (!changed.ok()) {
       return WithContext(changed.status(),

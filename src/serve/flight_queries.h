@@ -3,7 +3,7 @@
 /// A ticket holds all that is needed to run its statement, so nothing is kept between GetFlightInfo and DoGet, and a ticket that
 /// nobody redeems costs nothing. Who redeems one needs the same rights as who sends the statement itself. Statements that give no
 /// rows are run by GetFlightInfo, as Flight SQL has it, and the ticket holds their answer: redeeming it twice does not write
-/// twice.
+/// twice. Those that write and give rows (RETURNING) run when their ticket is redeemed, which works once.
 
 #pragma once
 
@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "core/mutex.h"
@@ -29,6 +30,7 @@ struct StatementTicket {
   std::string sql;
   std::vector<std::shared_ptr<arrow::RecordBatch>> parameters;  // It is run once for each row; none: once without any.
   std::shared_ptr<arrow::RecordBatch> answer;                   // Not null: it was run, and this came of it.
+  uint64_t once_by = 0;  // Not 0: it writes and gives rows; it may be redeemed once, at the FlightQueries that this names.
 };
 
 /// Errors: Arrow's.
@@ -39,15 +41,23 @@ Result<StatementTicket> DecodeTicket(std::string_view bytes);
 /// Memory of parameters that wait for their statement.
 arrow::MemoryPool* ParameterPool();
 
+/// Most sets of parameters of one call, each of which is a statement of its own.
+inline constexpr int64_t kParameterSetsMax = 1'000'000;
+/// Adds to `sets`. TooLarge: they would be more than kParameterSetsMax.
+Status AddParameterSets(int64_t added, int64_t* sets);
+
 enum class CancelOutcome : uint8_t { kCancelled = 1, kCancelling = 2, kNotCancellable = 3 };  // As Flight numbers them.
 
 /// Thread-safe. Borrows the engine.
 class FlightQueries {
  public:
-  explicit FlightQueries(query::Engine* engine) : engine_(engine) {}
+  /// `timeout_ms`: of a call that runs a statement for many sets of parameters, all of them together; 0: none.
+  FlightQueries(query::Engine* engine, int64_t timeout_ms);
 
   /// A ticket for the statement, with an id of its own.
   static StatementTicket MakeTicket(std::string sql, std::vector<std::shared_ptr<arrow::RecordBatch>> parameters = {});
+  /// Makes it one that can be redeemed once.
+  void LimitToOnce(StatementTicket* ticket) const { ticket->once_by = self_; }
 
   /// What the rows of a statement of `shape` will be; null where that shows only when it runs.
   Result<std::shared_ptr<arrow::Schema>> SchemaOf(const StatementTicket& ticket, const query::StatementShape& shape);
@@ -71,18 +81,23 @@ class FlightQueries {
   void Cancel(uint64_t id) SHEAF_EXCLUDES(mutex_);
 
  private:
+  class OfCall;
   class Running;
-  Result<std::unique_ptr<query::Query>> Start(const StatementTicket& ticket, int64_t set, const GrpcCall& call);
+  Result<std::shared_ptr<query::Query>> Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call);
+  Status Redeem(const StatementTicket& ticket) SHEAF_EXCLUDES(mutex_);
   Status Enter(uint64_t id, const std::shared_ptr<query::Query>& query) SHEAF_EXCLUDES(mutex_);
   void Leave(uint64_t id) SHEAF_EXCLUDES(mutex_);
-  Status SendSet(const StatementTicket& ticket, int64_t set, const std::shared_ptr<GrpcStreamCall>& call);
-  Result<int64_t> UpdateSet(const StatementTicket& ticket, int64_t set, query::StatementShape::Answer answer,
-                            const std::shared_ptr<GrpcStreamCall>& call);
+  Status SendSet(const StatementTicket& ticket, int64_t set, OfCall* of_call);
+  Result<int64_t> UpdateSet(const StatementTicket& ticket, int64_t set, query::StatementShape::Answer answer, OfCall* of_call);
 
   query::Engine* const engine_;
+  const int64_t timeout_ms_;
+  const uint64_t self_;  // Another one each time that a server starts.
   Mutex mutex_;
   std::multimap<uint64_t, std::weak_ptr<query::Query>> running_ SHEAF_GUARDED_BY(mutex_);
   std::deque<uint64_t> cancelled_ SHEAF_GUARDED_BY(mutex_);  // Before they ran; the oldest are forgotten.
+  std::deque<uint64_t> redeemed_ SHEAF_GUARDED_BY(mutex_);   // Of those that can be once; the oldest are forgotten.
+  std::unordered_set<uint64_t> redeemed_ids_ SHEAF_GUARDED_BY(mutex_);
 };
 
 }  // namespace sheaf::serve

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/memory.h"
 #include "serve/error_codes.h"
 #include "serve/flight_batches.h"
 
@@ -22,12 +23,22 @@ std::string SelectAll(const store::TableInfo& table) {
   return fmt::format("SELECT * FROM {}.{}", Quoted(table.schema_name), Quoted(table.name));
 }
 
+/// Of the batches of all streams of DoPut. Batches on their way to disk may outlive the service.
+TrackingPool& PutMemory() { return NamedPool("flight"); }
+
 Status NotThereYet(const char* what) { return MakeError(ErrorKind::kUnsupported, "{}", what); }
 
 }  // namespace
 
 FlightService::FlightService(query::Engine* engine, store::Database* database, const FlightOptions& options)
-    : engine_(engine), database_(database), options_(options), queries_(engine), metadata_(engine), prepared_(options.prepared) {}
+    : engine_(engine),
+      database_(database),
+      options_(options),
+      queries_(engine, options.query_timeout_ms),
+      metadata_(engine),
+      prepared_(options.prepared) {
+  PutMemory().SetLimit(options.put_memory_of_all_bytes_max);
+}
 
 void FlightService::Register(Transport* transport, const std::string& listener) {
   const auto path = [](const char* method) { return std::string(kService) + method; };
@@ -108,6 +119,7 @@ Result<FlightService::Plan> FlightService::PlanStatement(StatementTicket ticket,
     plan.schema = ticket.answer->schema();
     plan.rows = ticket.answer->num_rows();
   } else {
+    if (!shape.reads_only) queries_.LimitToOnce(&ticket);
     SHEAF_ASSIGN_OR_RETURN(plan.schema, queries_.SchemaOf(ticket, shape));
   }
   SHEAF_ASSIGN_OR_RETURN(const std::string encoded, EncodeTicket(ticket));
@@ -180,7 +192,9 @@ std::shared_ptr<GrpcReceiver> FlightService::DoPut(std::shared_ptr<GrpcStreamCal
                            .queries = &queries_,
                            .prepared = &prepared_,
                            .retry_after_ms = options_.retry_after_ms,
-                           .memory_bytes_max = options_.put_memory_bytes_max};
+                           .memory_bytes_max = options_.put_memory_bytes_max,
+                           .memory = &PutMemory(),
+                           .relieve = [this] { EndLargestPut(); }};
   auto put = std::make_shared<FlightPut>(context, call, [this](FlightPut* gone) {
     MutexLock lock(&mutex_);
     puts_.erase(gone);
@@ -194,6 +208,28 @@ std::shared_ptr<GrpcReceiver> FlightService::DoPut(std::shared_ptr<GrpcStreamCal
   }
   put->Stop();
   return nullptr;
+}
+
+void FlightService::EndLargestPut() {
+  std::shared_ptr<FlightPut> largest;
+  int64_t most = 0;
+  std::vector<std::shared_ptr<FlightPut>> puts;  // Kept until the lock is gone: the last reference takes it.
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [key, each] : puts_) {
+      if (auto put = each.lock()) puts.push_back(std::move(put));
+    }
+  }
+  for (const auto& put : puts) {
+    if (const int64_t bytes = put->memory_bytes(); bytes > most) {
+      most = bytes;
+      largest = put;
+    }
+  }
+  if (largest == nullptr) return;
+  largest->Stop(MakeError(ErrorKind::kThrottled,
+                          "the streams of all clients hold as much as they may, and this one most of it: {} bytes; go on later",
+                          most));
 }
 
 void FlightService::EndStreams() {

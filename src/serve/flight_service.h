@@ -25,7 +25,9 @@ namespace sheaf::serve {
 struct FlightOptions {
   PreparedLimits prepared;
   int64_t retry_after_ms = 1000;
-  int64_t put_memory_bytes_max = int64_t{256} << 20;
+  int64_t put_memory_bytes_max = int64_t{256} << 20;         // Batches of one stream of DoPut.
+  int64_t put_memory_of_all_bytes_max = int64_t{512} << 20;  // Of all streams together.
+  int64_t query_timeout_ms = 0;                              // Of a call that runs a statement many times, in all; 0: none.
 };
 
 /// Thread-safe. Must outlive the transport it is registered with. Borrows engine and database.
@@ -68,6 +70,9 @@ class FlightService {
   Result<std::string> SetSession(std::string_view body);
   Result<std::string> MakeSnapshot(std::string_view body);
   Result<std::string> TellHealth();
+
+  /// Ends the stream of DoPut that holds most memory.
+  void EndLargestPut() SHEAF_EXCLUDES(mutex_);
 
   query::Engine* const engine_;
   store::Database* const database_;

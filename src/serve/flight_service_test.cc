@@ -42,6 +42,27 @@ std::string Data(std::string_view descriptor, std::string_view data) {
   return message.append(data);
 }
 
+/// Describes statements as it is told.
+class ShapedEngine : public FakeEngine {
+ public:
+  Result<query::StatementShape> Describe(const std::string& sql) override {
+    SHEAF_ASSIGN_OR_RETURN(auto shape, FakeEngine::Describe(sql));
+    shape.reads_only = reads_only;
+    shape.answer = answer;
+    if (parameters != nullptr) shape.parameters = parameters;
+    return shape;
+  }
+  Result<std::unique_ptr<query::Query>> Start(const query::QueryRequest& request) override {
+    ++started;
+    return FakeEngine::Start(request);
+  }
+
+  bool reads_only = true;
+  query::StatementShape::Answer answer = query::StatementShape::Answer::kRows;
+  std::shared_ptr<arrow::Schema> parameters;
+  int started = 0;
+};
+
 class FlightServiceTest : public testing::Test {
  protected:
   FlightServiceTest() {
@@ -75,8 +96,14 @@ class FlightServiceTest : public testing::Test {
     return call;
   }
 
+  /// A batch for a path: its schema, then itself.
+  std::vector<std::string> BatchFor(const std::vector<std::string>& path, const arrow::RecordBatch& batch) {
+    return {Data(wire::EncodeFlightPath(path), EncodeSchemaData(*batch.schema()).ValueOrDie()),
+            EncodeBatchData(batch).ValueOrDie()};
+  }
+
   FakeTransport transport_;
-  FakeEngine engine_;
+  ShapedEngine engine_;
   FakeDatabase database_;
   FlightService service_{&engine_, &database_, {}};
   std::shared_ptr<arrow::RecordBatch> batch_;
@@ -132,9 +159,7 @@ TEST_F(FlightServiceTest, ATicketThatWasCancelledDoesNotRun) {
   EXPECT_EQ(Get(wire::ReadFlightTickets(info).ValueOrDie().front())->status->code, GrpcCode::kCancelled);
 }
 
-TEST_F(FlightServiceTest, ACallCanStopTheStatementThatRunsForIt) {
-  EXPECT_TRUE(Get("SELECT 1")->on_cancel);
-}
+TEST_F(FlightServiceTest, ACallCanStopTheStatementThatRunsForIt) { EXPECT_TRUE(Get("SELECT 1")->on_cancel); }
 
 TEST_F(FlightServiceTest, PreparedStatementsAreMadeRunAndClosed) {
   const std::string request =
@@ -158,6 +183,90 @@ TEST_F(FlightServiceTest, UnknownAndUnsupportedThingsSaySo) {
   EXPECT_EQ(transport_.GrpcDuplex(Path("Handshake")).first->status->code, GrpcCode::kUnimplemented);
   const auto substrait = transport_.GrpcStream(Path("GetFlightInfo"), Command("CommandStatementSubstraitPlan", ""));
   EXPECT_EQ(substrait->status->code, GrpcCode::kUnimplemented);
+}
+
+TEST_F(FlightServiceTest, TelemetryTakesNoRowsAsTheyAre) {
+  for (const char* schema : {"otel", "otlp"}) {
+    const auto refused = Put(BatchFor({schema, "logs"}, *batch_));
+    EXPECT_EQ(refused->status->code, GrpcCode::kPermissionDenied);
+    EXPECT_THAT(refused->status->message, HasSubstr("send them as OTLP"));
+  }
+  EXPECT_EQ(database_.appends, 0);
+}
+
+TEST_F(FlightServiceTest, AStatementThatWritesAndGivesRowsRunsOnceForItsTicket) {
+  engine_.reads_only = false;
+  const std::string ticket = TicketOf(Command("CommandStatementQuery", "INSERT INTO t VALUES (1) RETURNING *"));
+  EXPECT_EQ(engine_.started, 0);
+  EXPECT_EQ(Get(ticket)->status->code, GrpcCode::kOk);
+  EXPECT_THAT(Get(ticket)->status->message, HasSubstr("redeemed already"));
+  EXPECT_EQ(engine_.started, 1);
+  FlightService other(&engine_, &database_, {});
+  FakeTransport transport;
+  other.Register(&transport, "flight");
+  EXPECT_THAT(transport.GrpcStream(Path("DoGet"), wire::EncodeFirstBytes(ticket))->status->message, HasSubstr("started anew"));
+  EXPECT_EQ(engine_.started, 1);
+}
+
+TEST_F(FlightServiceTest, SetsOfParametersHaveALimit) {
+  engine_.answer = query::StatementShape::Answer::kChangedRows;
+  engine_.parameters = arrow::schema({arrow::field("1", arrow::null())});
+  const auto sets = [](int64_t rows) {
+    return arrow::RecordBatch::Make(arrow::schema({arrow::field("1", arrow::null())}), rows,
+                                    {std::make_shared<arrow::NullArray>(rows)});
+  };
+  const auto put = [&](const std::vector<int64_t>& batches) {
+    std::vector<std::string> messages = {
+        Data(Command("CommandStatementUpdate", "DELETE FROM t WHERE v = ?"), EncodeSchemaData(*sets(0)->schema()).ValueOrDie())};
+    for (const int64_t rows : batches) messages.push_back(EncodeBatchData(*sets(rows)).ValueOrDie());
+    return Put(messages);
+  };
+  EXPECT_EQ(put({2, 0, 1})->status->code, GrpcCode::kOk);
+  EXPECT_EQ(engine_.started, 3);
+  EXPECT_THAT(put({kParameterSetsMax, 1})->status->message, HasSubstr("sets of parameters"));
+  EXPECT_EQ(engine_.started, 3) << "nothing of it ran";
+}
+
+TEST_F(FlightServiceTest, ACallThatIsOverRunsNoMoreSets) {
+  engine_.answer = query::StatementShape::Answer::kChangedRows;
+  engine_.parameters = batch_->schema();
+  auto [call, receiver] = transport_.GrpcDuplex(Path("DoPut"));
+  const auto ignore = [] {};
+  receiver->OnMessage(MakeBody(Data(Command("CommandStatementUpdate", "x"), EncodeSchemaData(*batch_->schema()).ValueOrDie())),
+                      ignore);
+  receiver->OnMessage(MakeBody(EncodeBatchData(*batch_).ValueOrDie()), ignore);
+  engine_.before_next = [&call = call] {
+    call->is_cancelled = true;
+    if (const auto cancel = std::exchange(call->on_cancel, nullptr)) cancel();
+  };
+  receiver->OnEnd();
+  EXPECT_EQ(engine_.started, 1);
+  EXPECT_EQ(engine_.cancelled, 1);
+}
+
+TEST_F(FlightServiceTest, AStatementThatRunsIsAnsweredWithWhatItDid) {
+  engine_.answer = query::StatementShape::Answer::kChangedRows;
+  auto [call, receiver] = transport_.GrpcDuplex(Path("DoPut"));
+  receiver->OnMessage(MakeBody(Data(Command("CommandStatementUpdate", "x"), "")), [] {});
+  bool ran = false;
+  engine_.before_next = [&, call = call] {
+    service_.EndStreams();
+    EXPECT_FALSE(call->status) << "it may be committed yet";
+    ran = true;
+  };
+  receiver->OnEnd();
+  ASSERT_TRUE(ran);
+  EXPECT_EQ(call->status->code, GrpcCode::kOk);
+}
+
+TEST_F(FlightServiceTest, AStatementThatDidNotBeginWhenTheServerStopsDoesNotRun) {
+  engine_.answer = query::StatementShape::Answer::kChangedRows;
+  auto [call, receiver] = transport_.GrpcDuplex(Path("DoPut"));
+  receiver->OnMessage(MakeBody(Data(Command("CommandStatementUpdate", "x"), "")), [] {});
+  service_.EndStreams();
+  EXPECT_EQ(call->status->code, GrpcCode::kUnavailable);
+  receiver->OnEnd();
+  EXPECT_EQ(engine_.started, 0);
 }
 
 TEST_F(FlightServiceTest, StreamsEndWhenTheServerStops) {

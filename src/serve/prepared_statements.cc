@@ -11,8 +11,27 @@ namespace {
 /// A statement's own objects, roughly.
 constexpr int64_t kStatementBytes = 1024;
 
+/// Of a field's objects without what its name holds, roughly.
+constexpr int64_t kFieldBytes = 512;
+/// How often those that nobody uses are looked for.
+constexpr std::chrono::seconds kSweepInterval{60};
+
+int64_t BytesOf(const arrow::Field& field) {
+  int64_t bytes = kFieldBytes + static_cast<int64_t>(field.name().size());
+  for (const auto& inner : field.type()->fields()) bytes += BytesOf(*inner);
+  return bytes;
+}
+
+int64_t BytesOf(const std::shared_ptr<arrow::Schema>& schema) {
+  int64_t bytes = 0;
+  if (schema == nullptr) return bytes;
+  for (const auto& field : schema->fields()) bytes += BytesOf(*field);
+  return bytes;
+}
+
 int64_t BytesOf(const PreparedStatement& statement) {
   int64_t bytes = kStatementBytes + static_cast<int64_t>(statement.sql.size());
+  bytes += BytesOf(statement.shape.result) + BytesOf(statement.shape.parameters);
   for (const auto& batch : statement.parameters) bytes += arrow::util::TotalBufferSize(*batch);
   return bytes;
 }
@@ -32,6 +51,7 @@ void PreparedStatements::Forget(All::iterator which) {
 }
 
 void PreparedStatements::ForgetIdle(Clock::time_point now) {
+  swept_ = now;
   for (auto it = all_.begin(); it != all_.end();) {
     const auto next = std::next(it);
     if (now - it->second.used > limits_.idle_max) Forget(it);
@@ -57,7 +77,8 @@ Result<std::string> PreparedStatements::Add(PreparedStatement statement, Clock::
   const int64_t bytes = BytesOf(statement);
   std::string handle = MakeHandle();
   MutexLock lock(&mutex_);
-  if (static_cast<int64_t>(all_.size()) >= limits_.count_max || bytes_ + bytes > limits_.bytes_max) ForgetIdle(now);
+  const bool full = static_cast<int64_t>(all_.size()) >= limits_.count_max || bytes_ + bytes > limits_.bytes_max;
+  if (full || now - swept_ > kSweepInterval) ForgetIdle(now);
   SHEAF_RETURN_NOT_OK(CheckRoom(static_cast<int64_t>(all_.size()) + 1, bytes_ + bytes));
   all_[handle] = {std::make_shared<const PreparedStatement>(std::move(statement)), bytes, now};
   bytes_ += bytes;

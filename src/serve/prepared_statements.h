@@ -26,7 +26,7 @@ struct PreparedStatement {
 
 struct PreparedLimits {
   int64_t count_max = 10'000;
-  int64_t bytes_max = int64_t{64} << 20;          // Text and parameters of all.
+  int64_t bytes_max = int64_t{64} << 20;          // Text, columns and parameters of all.
   std::chrono::milliseconds idle_max{3'600'000};  // One that nobody used for this long is forgotten.
 };
 
@@ -67,6 +67,7 @@ class PreparedStatements {
   mutable Mutex mutex_;
   All all_ SHEAF_GUARDED_BY(mutex_);
   int64_t bytes_ SHEAF_GUARDED_BY(mutex_) = 0;
+  Clock::time_point swept_ SHEAF_GUARDED_BY(mutex_);  // When the idle ones were last looked for.
 };
 
 }  // namespace sheaf::serve

@@ -67,5 +67,26 @@ TEST(PreparedStatementsTest, TakeNoMoreMemoryThanTheyMay) {
   EXPECT_TRUE(prepared.Add(Statement(std::string(8 << 10, 'x'))).ok()) << "what was bound before counts no more";
 }
 
+TEST(PreparedStatementsTest, TheirColumnsCount) {
+  PreparedStatements prepared({.bytes_max = 64 << 10});
+  PreparedStatement wide{.sql = "SELECT *"};
+  arrow::FieldVector inner;
+  for (int i = 0; i < 200; ++i) inner.push_back(arrow::field("n", arrow::int64()));
+  wide.shape.result = arrow::schema({arrow::field("s", arrow::struct_(inner))});
+  EXPECT_EQ(KindOf(prepared.Add(wide).status()), ErrorKind::kTooLarge);
+  wide.shape.result = arrow::schema({arrow::field(std::string(64 << 10, 'x'), arrow::int64())});
+  EXPECT_EQ(KindOf(prepared.Add(wide).status()), ErrorKind::kTooLarge);
+  wide.shape.result = arrow::schema({arrow::field("n", arrow::int64())});
+  EXPECT_TRUE(prepared.Add(wide).ok());
+}
+
+TEST(PreparedStatementsTest, IdleOnesGoWithoutAnyoneAskingForThem) {
+  PreparedStatements prepared({.idle_max = seconds(10)});
+  const auto start = PreparedStatements::Clock::now();
+  ASSERT_TRUE(prepared.Add(Statement("a"), start).ok());
+  ASSERT_TRUE(prepared.Add(Statement("b"), start + seconds(70)).ok());
+  EXPECT_EQ(prepared.count(), 1);
+}
+
 }  // namespace
 }  // namespace sheaf::serve

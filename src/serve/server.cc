@@ -206,7 +206,8 @@ Status Server::StartServices() {
   otap_ = std::make_unique<OtapService>(otlp_.get(), OtapOptionsOf(config_));
   http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
   tables_ = std::make_unique<TableApi>(database_.get(), HttpApiOptionsOf(config_).retry_after_ms);
-  flight_ = std::make_unique<FlightService>(engine_.get(), database_.get(), FlightOptions{.retry_after_ms = config_.limits.retry_after_ms});
+  flight_ = std::make_unique<FlightService>(engine_.get(), database_.get(), FlightOptions{.retry_after_ms = config_.limits.retry_after_ms,
+                                                          .query_timeout_ms = config_.query.timeout_ms});
   TransportOptions transport = TransportOptionsOf(config_);
   FitConnections(io::RaiseDescriptorLimit(), &transport);
   SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(transport));

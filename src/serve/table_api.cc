@@ -11,6 +11,7 @@
 #include "query/formats.h"
 #include "query/row_reader.h"
 #include "serve/error_codes.h"
+#include "serve/flight_put.h"
 #include "serve/http_api.h"
 #include "serve/json_text.h"
 
@@ -75,6 +76,7 @@ void TableApi::GetRow(const std::shared_ptr<HttpExchange>& exchange) { Answer(ex
 
 Result<std::string> TableApi::AddRowsNow(const HttpRequest& request) {
   SHEAF_ASSIGN_OR_RETURN(const auto table, FindTable(*database_, std::string_view(request.path).substr(kTables.size())));
+  SHEAF_RETURN_NOT_OK(CheckTakesRows(*table));
   SHEAF_ASSIGN_OR_RETURN(const query::Format format, FormatOf(request));
   const std::string_view body = request.body->view();
   const auto bytes =

@@ -196,6 +196,10 @@ Result<SessionOptions> ReadSessionOptions(std::string_view message) {
       continue;
     }
     const auto [name, value] = ReadEntry(reader.Bytes(), &ok);
+    if (options.size() == kSessionOptionsMax || name.size() > kSessionOptionBytesMax || value.size() > kSessionOptionBytesMax) {
+      return MakeError(ErrorKind::kTooLarge, "a SetSessionOptionsRequest has at most {} options, with names and values of {} bytes",
+                       kSessionOptionsMax, kSessionOptionBytesMax);
+    }
     options.emplace_back(name, OptionText(value, &ok));
   }
   if (!ok || !reader.ok()) return Malformed("SetSessionOptionsRequest");

@@ -67,10 +67,11 @@ std::string EncodeActionType(std::string_view type, std::string_view description
 /// Begins a FlightData in `out`: everything but the bytes of its body, of which `body_bytes` must follow.
 void BeginFlightData(std::string_view header, std::string_view metadata, size_t body_bytes, std::string* out);
 
+inline constexpr size_t kSessionOptionsMax = 256, kSessionOptionBytesMax = 1024;  // The latter of a name, and of a value.
 /// A value of a session's option: Flight has booleans, numbers and lists besides; here all are texts.
 using SessionOptions = std::vector<std::pair<std::string, std::string>>;
 /// Of a SetSessionOptionsRequest: names and values; numbers and booleans as their text, an empty value where the option is unset.
-/// Errors: Invalid.
+/// Errors: Invalid, TooLarge.
 Result<SessionOptions> ReadSessionOptions(std::string_view message);
 std::string EncodeSessionOptions(const SessionOptions& options);
 enum class SessionOptionError : uint8_t { kInvalidName = 1, kInvalidValue = 2 };

@@ -88,6 +88,14 @@ TEST(FlightMessagesTest, SessionOptionsOfEveryTypeAreTexts) {
   EXPECT_THAT(ReadSessionOptions(EncodeSessionOptions({{"catalog", "c"}})).ValueOrDie(), ElementsAre(Pair("catalog", "c")));
 }
 
+TEST(FlightMessagesTest, SessionOptionsHaveLimits) {
+  EXPECT_TRUE(ReadSessionOptions(EncodeSessionOptions(SessionOptions(kSessionOptionsMax))).ok());
+  EXPECT_EQ(KindOf(ReadSessionOptions(EncodeSessionOptions(SessionOptions(kSessionOptionsMax + 1))).status()), ErrorKind::kTooLarge);
+  const std::string large(kSessionOptionBytesMax + 1, 'x');
+  EXPECT_EQ(KindOf(ReadSessionOptions(EncodeSessionOptions({{large, ""}})).status()), ErrorKind::kTooLarge);
+  EXPECT_EQ(KindOf(ReadSessionOptions(EncodeSessionOptions({{"schema", large}})).status()), ErrorKind::kTooLarge);
+}
+
 TEST(FlightSqlMessagesTest, AnyNamesWhatItHolds) {
   const std::string any = EncodeFlightSqlAny("CommandStatementQuery", std::string(Message().Bytes(1, "SELECT 1")));
   const auto message = ReadFlightSqlAny(any);

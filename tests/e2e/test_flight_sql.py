@@ -434,6 +434,58 @@ def test_wrong_puts_are_refused_with_reasons(client, connection):
     assert value(connection, "SELECT count(*) FROM strict") == 0
 
 
+def test_telemetry_takes_no_rows_as_they_are(server, client, connection):
+    """Only OTLP knows how they are made: an index of a NULL that points anywhere once stopped every reader."""
+    schema = ask(connection, "SELECT service_name, body FROM otel.logs").schema
+    with pytest.raises(pa.ArrowException, match="send them as OTLP"):
+        writer, _ = client.do_put(flight.FlightDescriptor.for_path("otel", "logs"), schema)
+        writer.write_batch(pa.RecordBatch.from_pylist([{"service_name": "a", "body": "b"}], schema=schema))
+        writer.close()
+    with pytest.raises(adbc_driver_manager.Error, match="send them as OTLP"), connection.cursor() as cursor:
+        cursor.adbc_ingest("logs", pa.table({"body": ["x"]}), mode="append", db_schema_name="otel")
+    answer = server.session.post(server.url(path="/v1/tables/otel.logs"), data=b"body\nx\n", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 403 and "OTLP" in answer.text
+    assert value(connection, "SELECT count(*) FROM otel.logs") == 0
+
+
+def test_columns_that_come_twice_are_refused(client, connection):
+    ask(connection, "CREATE TABLE once (v BIGINT)")
+    batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2])], names=["v", "v"])
+    with pytest.raises(pa.ArrowInvalid, match="batch 1: .*several columns 'v'"):
+        writer, _ = client.do_put(flight.FlightDescriptor.for_path("once"), batch.schema)
+        writer.write_batch(batch)
+        writer.close()
+    assert value(connection, "SELECT count(*) FROM once") == 0
+
+
+def test_bulk_ingest_minds_views_and_what_it_replaces(connection):
+    ask(connection, "CREATE VIEW seen AS SELECT 1 AS one")
+    code = adbc_driver_manager.AdbcStatusCode
+    for schema, name in (("main", "SEEN"), ("otel", "metrics")):
+        with pytest.raises(adbc_driver_manager.Error, match="is a view") as view, connection.cursor() as cursor:
+            cursor.adbc_ingest(name, pa.table({"id": [1]}), mode="create", db_schema_name=schema)
+        assert view.value.status_code == code.ALREADY_EXISTS
+    with connection.cursor() as cursor:
+        assert cursor.adbc_ingest("kept", pa.table({"id": [1, 2]}), mode="create") == 2
+        with pytest.raises(adbc_driver_manager.Error):
+            cursor.adbc_ingest("kept", pa.table({"d": pa.array([1], pa.duration("s"))}), mode="replace")
+        assert value(connection, "SELECT count(*) FROM kept") == 2
+        assert cursor.adbc_ingest("kept", pa.table({"other": [7]}), mode="replace") == 1
+    assert ask(connection, "SELECT * FROM kept").schema.names == ["other"]
+
+
+def test_a_ticket_that_writes_and_gives_rows_works_once(client, connection):
+    ask(connection, "CREATE TABLE written (id BIGINT, PRIMARY KEY (id))")
+    text = b"INSERT INTO written SELECT count(*) FROM written RETURNING id"
+    command = sql_command("CommandStatementQuery", b"\x0a" + bytes([len(text)]) + text)
+    info = client.get_flight_info(flight.FlightDescriptor.for_command(command))
+    assert value(connection, "SELECT count(*) FROM written") == 0
+    assert client.do_get(info.endpoints[0].ticket).read_all().to_pylist() == [{"id": 0}]
+    with pytest.raises(pa.ArrowInvalid, match="redeemed already"):
+        client.do_get(info.endpoints[0].ticket).read_all()
+    assert value(connection, "SELECT count(*) FROM written") == 1
+
+
 # Many and long.
 
 
