@@ -33,7 +33,8 @@ struct ColumnAnalysis {
   int64_t plain_bytes = -1;       // Each value for itself: its width, a text its length and 4, a boolean a bit.
   int64_t dictionary_bytes = -1;  // Each distinct value once, and indexes of as few bits as do, runs of 8 and more as runs.
   int64_t run_end_bytes = -1;     // The first value of each run, and where it ends, 4 bytes.
-  int64_t delta_bytes = -1;  // Numbers and times: differences in blocks (packed_numbers.h), less the least of them, packed in 32s. Texts:
+  int64_t delta_bytes = -1;  // Numbers and times: differences in blocks (packed_numbers.h), less the least of them, packed in 32s,
+                             // or in 64s where they have 64 bits. Texts:
                              // what follows the beginning shared with the text before, and both lengths as such numbers.
   int64_t frame_bytes = -1;  // Numbers and times: of blocks of 128 the lowest, and the differences from it, packed.
 
