@@ -28,6 +28,9 @@ class ColumnReportSource {
 
   /// In the order of the columns. What is not known is left at what a ColumnReport has by itself. Error: Corruption.
   virtual Result<std::vector<ColumnReport>> ReportColumns() const = 0;
+  /// About how many values of a column (position in schema()) differ, NULL not counted; -1: not known, as of lists, or where reports
+  /// cannot be read. Kept once it was read, for those who plan statements.
+  virtual int64_t DistinctValues(int column) const = 0;
 };
 
 }  // namespace sheaf::columns

@@ -220,6 +220,25 @@ TEST_P(ReportsOf, AnOlderSchemaHasTheNamesOfNow) {
   EXPECT_EQ(reports[0].analysis.values, 20);
 }
 
+TEST_P(ReportsOf, CountsOfDistinctValuesAreKeptForPlanning) {
+  const auto id = arrow::key_value_metadata({kColumnIdKey}, {"1"});
+  const auto lists = arrow::field("lists", arrow::list(arrow::int32()));
+  const auto before = arrow::schema({arrow::field("old", arrow::int32(), false, id), lists});
+  arrow::Int32Builder builder;
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(builder.Append(i % 7).ok());
+  columns::Random random(columns::TestSeed());
+  const auto items = columns::RandomBatch(arrow::schema({lists}), 60, &random)->column(0);
+  const auto part = Write(before, {}, {arrow::RecordBatch::Make(before, 60, {builder.Finish().ValueOrDie(), items})});
+  EXPECT_EQ(part->DistinctValues(0), 7);
+  EXPECT_EQ(part->DistinctValues(1), -1) << "lists are not counted, only what is in them";
+
+  const auto now = arrow::schema({arrow::field("late", arrow::utf8()), arrow::field("new", arrow::int64(), false, id)});
+  const auto conformed = ConformSource(part, now, {}).ValueOrDie();
+  const auto& reports = dynamic_cast<const columns::ColumnReportSource&>(*conformed);
+  EXPECT_EQ(reports.DistinctValues(0), -1);
+  EXPECT_EQ(reports.DistinctValues(1), 7);
+}
+
 std::vector<ColumnReport> SoundReports() {
   ColumnReport one{.column = 1,
                    .path = "attributes.key",

@@ -88,7 +88,8 @@ struct Column {
 class Conformed : public GranuleSource, public columns::ColumnReportSource {
  public:
   Conformed(std::shared_ptr<const GranuleSource> source, std::shared_ptr<arrow::Schema> schema, std::vector<Column> columns)
-      : source_(std::move(source)), schema_(std::move(schema)), columns_(std::move(columns)), all_columns_(schema_) {
+      : source_(std::move(source)), reports_(dynamic_cast<const columns::ColumnReportSource*>(source_.get())),
+        schema_(std::move(schema)), columns_(std::move(columns)), all_columns_(schema_) {
     if (source_->attributes() != nullptr) ConformAttributes(*source_->attributes());
   }
 
@@ -125,9 +126,8 @@ class Conformed : public GranuleSource, public columns::ColumnReportSource {
 
   /// Of the columns as stored, under the names that they have now; those that are gone keep theirs.
   Result<std::vector<columns::ColumnReport>> ReportColumns() const override {
-    const auto* source = dynamic_cast<const columns::ColumnReportSource*>(source_.get());
-    if (source == nullptr) return std::vector<columns::ColumnReport>();
-    SHEAF_ASSIGN_OR_RETURN(auto reports, source->ReportColumns());
+    if (reports_ == nullptr) return std::vector<columns::ColumnReport>();
+    SHEAF_ASSIGN_OR_RETURN(auto reports, reports_->ReportColumns());
     for (columns::ColumnReport& report : reports) {
       const auto now = std::find_if(columns_.begin(), columns_.begin() + schema_->num_fields(),
                                     [&](const Column& column) { return column.from == report.column; });
@@ -137,6 +137,10 @@ class Conformed : public GranuleSource, public columns::ColumnReportSource {
       if (report.path.starts_with(before)) report.path.replace(0, before.size(), name);
     }
     return reports;
+  }
+
+  int64_t DistinctValues(int column) const override {
+    return reports_ == nullptr || at(column).from < 0 ? -1 : reports_->DistinctValues(at(column).from);
   }
 
   Result<std::shared_ptr<arrow::RecordBatch>> Read(int granule, const std::vector<int>& columns) const override {
@@ -198,6 +202,7 @@ class Conformed : public GranuleSource, public columns::ColumnReportSource {
   }
 
   const std::shared_ptr<const GranuleSource> source_;
+  const columns::ColumnReportSource* const reports_;   // Of source_; null: it has none.
   const std::shared_ptr<arrow::Schema> schema_;
   std::vector<Column> columns_;                        // Of all_columns_.
   std::shared_ptr<arrow::Schema> all_columns_;         // Those of attributes, too.

@@ -48,4 +48,18 @@ Result<std::vector<columns::ColumnReport>> PartSource::ReportColumns() const {
   return out;
 }
 
+int64_t PartSource::DistinctValues(int column) const {
+  std::call_once(distinct_values_once_, [this] {
+    distinct_values_.assign(static_cast<size_t>(table_schema_->num_fields()), -1);
+    const auto reports = ReportColumns();
+    if (!reports.ok()) return;
+    for (const columns::ColumnReport& report : *reports) {
+      if (report.column >= table_schema_->num_fields()) continue;  // Of attributes.
+      if (arrow::is_nested(table_schema_->field(report.column)->type()->storage_id())) continue;  // It tells of items.
+      distinct_values_[static_cast<size_t>(report.column)] = report.analysis.cardinality;
+    }
+  });
+  return distinct_values_[static_cast<size_t>(column)];
+}
+
 }  // namespace sheaf::parts

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,6 +52,7 @@ class PartSource : public columns::GranuleSource, public columns::ColumnReportSo
   void ReadAhead(int granule, const std::vector<int>& columns) const override;
   /// Of a part that was written without reports: what zones and the bytes of columns tell.
   Result<std::vector<columns::ColumnReport>> ReportColumns() const override;
+  int64_t DistinctValues(int column) const override;
 
   const PartIndex& index() const { return *index_; }
 
@@ -64,6 +66,10 @@ class PartSource : public columns::GranuleSource, public columns::ColumnReportSo
   const std::shared_ptr<arrow::Schema> schema_;  // As stored.
   const std::unique_ptr<PartIndex> index_;
   const std::unique_ptr<CheckedBytes> data_;
+
+ private:
+  mutable std::once_flag distinct_values_once_;
+  mutable std::vector<int64_t> distinct_values_;  // By column.
 };
 
 /// OpenPart() for those in this module who ask the index more.

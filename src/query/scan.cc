@@ -10,6 +10,7 @@
 #include "columns/zones.h"
 #include "query/alive_rows.h"
 #include "query/column_reader.h"
+#include "query/distinct_estimate.h"
 #include "query/error_map.h"
 #include "query/granule_plan.h"
 #include "query/key_lookup.h"
@@ -421,16 +422,12 @@ duckdb::unique_ptr<duckdb::NodeStatistics> Cardinality(ClientContext&, const duc
 
 /// The range over all sources, where each of them knows its own; dead rows may make it wider than what is alive. Too narrow
 /// ranges would give wrong answers: the optimizer leaves filters away that they make certain.
-duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duckdb::FunctionData* data, column_t id) {
-  const auto& bind = data->Cast<ScanBind>();
-  const LogicalColumn* column = bind.few_rows ? nullptr : bind.Find(id);
-  if (column == nullptr || column->field != Field::kWhole || column->form != Form::kPlain) return nullptr;
-  const LogicalType type = ColumnType(bind, id, column);
-  if (type.InternalType() == duckdb::PhysicalType::VARCHAR || type.IsNested()) return nullptr;
+duckdb::unique_ptr<duckdb::BaseStatistics> Range(const ScanBind& bind, const LogicalColumn& column, const LogicalType& type) {
+  if (type.InternalType() == duckdb::PhysicalType::VARCHAR) return nullptr;
   columns::Zone merged;  // Converted once: statistics of DuckDB take long to make, and there may be thousands of sources.
   int64_t rows = 0;
   for (const auto& [source, dead] : bind.table.sources) {
-    const columns::Zone* zone = source->source_zone(column->physical);
+    const columns::Zone* zone = source->source_zone(column.physical);
     if (zone == nullptr || zone->kind == columns::Zone::Kind::kNone || zone->null_count >= source->rows()) return nullptr;
     if (rows == 0) {
       merged = *zone;
@@ -442,6 +439,21 @@ duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duck
   if (rows == 0) return nullptr;
   const auto statistics = ZoneStatistics(type, merged, rows);
   return statistics ? statistics->ToUnique() : nullptr;
+}
+
+/// For the optimizer: the range of a column and how many of its values differ, as far as they are known.
+duckdb::unique_ptr<duckdb::BaseStatistics> Statistics(ClientContext&, const duckdb::FunctionData* data, column_t id) {
+  const auto& bind = data->Cast<ScanBind>();
+  const LogicalColumn* column = bind.few_rows ? nullptr : bind.Find(id);
+  if (column == nullptr || column->field != Field::kWhole || column->form != Form::kPlain) return nullptr;
+  const LogicalType type = ColumnType(bind, id, column);
+  if (type.IsNested()) return nullptr;
+  auto statistics = Range(bind, *column, type);
+  const int64_t distinct = EstimateDistinct(bind.table, column->physical);
+  if (distinct < 0) return statistics;
+  if (!statistics) statistics = duckdb::BaseStatistics::CreateUnknown(type).ToUnique();
+  statistics->SetDistinctCount(static_cast<idx_t>(distinct));
+  return statistics;
 }
 
 /// The ranges of a source's columns, for min() and max() of a whole table without a scan. They are exact for integers and times
