@@ -107,18 +107,20 @@ Status OtlpService::TryTogether(OtlpRequest kind, std::vector<WaitingRequest>* r
   return Status::OK();
 }
 
-Result<std::shared_ptr<const TailSampler::Taken>> OtlpService::Sample(std::vector<decode::TableBatch>* spans) {
-  if (options_.sampling.empty() || spans->empty()) return nullptr;
+Result<OtlpService::Sampled> OtlpService::Sample(std::vector<decode::TableBatch>* spans) {
+  Sampled out;
+  if (options_.sampling.empty() || spans->empty()) return out;
   const std::shared_ptr<arrow::RecordBatch> all = std::move(spans->front().batch);  // Of traces there is one.
   spans->clear();
   const SpanDecisions decisions = DecideSpans(options_.sampling, *all);
   SHEAF_ASSIGN_OR_RETURN(auto kept, TakeKept(decisions, all, &NamedPool("decode")));
   if (kept) spans->push_back({.signal = decode::Signal::kTraces, .batch = std::move(kept)});
-  metrics_[OtlpRequest::kTraces].sampled_out->Add(static_cast<uint64_t>(all->num_rows() - decisions.kept_count));
-  if (options_.tail.empty()) return nullptr;
+  out.left_out = all->num_rows() - decisions.kept_count;
+  if (options_.tail.empty()) return out;
   SHEAF_ASSIGN_OR_RETURN(auto taken, tail_.Take(decisions, all));
   if (taken.spans) spans->push_back({.signal = decode::Signal::kTraces, .batch = taken.spans});
-  return std::make_shared<const TailSampler::Taken>(std::move(taken));
+  out.taken = std::make_shared<const TailSampler::Taken>(std::move(taken));
+  return out;
 }
 
 Status OtlpService::Admit() const {
@@ -134,16 +136,18 @@ void OtlpService::Append(OtlpRequest kind, decode::DecodeResult decoded, Answer 
 Status OtlpService::Log(OtlpRequest kind, decode::DecodeResult decoded, const Answer& answer) {
   const IngestOutcome outcome{
       .accepted = decoded.accepted, .rejected = decoded.rejected, .rejected_reason = std::move(decoded.rejected_reason)};
-  std::shared_ptr<const TailSampler::Taken> taken;
+  Sampled sampled;
   if (kind == OtlpRequest::kTraces) {
-    SHEAF_ASSIGN_OR_RETURN(taken, Sample(&decoded.batches));
+    SHEAF_ASSIGN_OR_RETURN(sampled, Sample(&decoded.batches));
   }
   if (decoded.batches.empty()) {
     answer(outcome);
-  } else if (Status refused = TryAppend(kind, outcome, std::move(decoded.batches), taken, answer); !refused.ok()) {
-    if (taken) tail_.GiveBack(*taken);
+  } else if (Status refused = TryAppend(kind, outcome, std::move(decoded.batches), sampled.taken, answer);
+             !refused.ok()) {
+    if (sampled.taken) tail_.GiveBack(*sampled.taken);
     return refused;
   }
+  metrics_[kind].sampled_out->Add(static_cast<uint64_t>(sampled.left_out));
   metrics_[kind].rejected->Add(static_cast<uint64_t>(outcome.rejected));
   return Status::OK();
 }

@@ -66,8 +66,12 @@ class OtlpService {
  private:
   OtlpService(store::Database* database, const OtlpOptions& options);
 
-  /// Leaves of spans those that are kept, and adds what tail sampling takes, which is null where it takes part in nothing.
-  Result<std::shared_ptr<const TailSampler::Taken>> Sample(std::vector<decode::TableBatch>* spans);
+  struct Sampled {
+    std::shared_ptr<const TailSampler::Taken> taken;  // Null where tail sampling takes part in nothing.
+    int64_t left_out = 0;                             // Spans, by head sampling. To be counted once the others are in the log.
+  };
+  /// Leaves of spans those that are kept, and adds what tail sampling takes.
+  Result<Sampled> Sample(std::vector<decode::TableBatch>* spans);
   void IngestAlone(wire::OtlpRequest kind, WaitingRequest* request, decode::Decoder* decoder);
   /// Of requests of several senders. Not OK, and nothing done, where they do not go together.
   Status TryTogether(wire::OtlpRequest kind, std::vector<WaitingRequest>* requests, decode::Decoder* decoder);

@@ -353,6 +353,9 @@ TEST(OtlpServiceSampling, TracesWithAnErrorAreKeptWholeAlsoWhereTheLogRefusesAtF
       OtlpService::Make(&database, {.sampling = *SamplingRules::Parse("* = 0", 4), .tail = {.errors = true}}).ValueOrDie();
   std::vector<Result<IngestOutcome>> outcomes;
   const auto answer = [&](Result<IngestOutcome> outcome) { outcomes.push_back(std::move(outcome)); };
+  Counter& left_out =
+      Metrics().AddCounter("sheaf_ingest_sampled_out_rows_total", "Records that sampling left out.", {{"signal", "traces"}});
+  const uint64_t left_out_before = left_out.value();
   const std::string before = Protobuf(OtlpRequest::kTraces, Spans(2, 0));
   const std::string error = Protobuf(OtlpRequest::kTraces, R"({"resourceSpans":[{"scopeSpans":[{"spans":[
       {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"0000000000000001","status":{"code":2}}]}]}]})");
@@ -370,6 +373,7 @@ TEST(OtlpServiceSampling, TracesWithAnErrorAreKeptWholeAlsoWhereTheLogRefusesAtF
   ASSERT_EQ(outcomes.size(), 4u);
   EXPECT_TRUE(outcomes[0].ok());
   EXPECT_EQ(KindOf(outcomes[1].status()), ErrorKind::kThrottled);
+  EXPECT_EQ(left_out.value() - left_out_before, 2u + 2u) << "not where the request was refused, and will be sent again";
   EXPECT_EQ(KindOf(outcomes[2].status()), ErrorKind::kUnavailable);
   EXPECT_EQ(outcomes[3]->accepted, 1);
 }
