@@ -5,8 +5,8 @@
 /// then does its work once; the answer is a line {"ms": by the wall, "cpu_ms": by all threads, "check": what was found, as the
 /// peers have it}.
 ///
-///   sort          the order by (trace_id, start_time, span_id) and all rows gathered in it, as parts are sealed
-///   sort_order    the order alone
+///   sort          the order by (trace_id, start_time, span_id) and all rows gathered in it, on two threads
+///   sort_order    the order alone; sort_1 and sort_order_1 are the same on one thread
 ///   group         the groups of k, and of each the count, sum, least and greatest v
 ///   group_traces  the groups of trace_id alone, as sealing finds traces
 ///   find          the rows with one trace id (columns::IdSearch)
@@ -91,18 +91,18 @@ class Million {
   /// The name of the id that `find` looks for.
   const std::string& wanted() const { return wanted_; }
 
-  std::string Sort() const {
-    const auto order = Must(columns::SortRows(*rows_, {1, 0, 2}));
+  std::string Sort(int threads) const {
+    const auto order = Must(columns::SortRows(*rows_, {1, 0, 2}, threads));
     arrow::RecordBatchVector sorted;
     constexpr size_t kStep = 8 * kGranuleRows;  // As WritePart() does.
     for (size_t at = 0; at < order.size(); at += kStep) {
-      auto granules = Must(rows_->Gather(std::span(order).subspan(at, std::min(kStep, order.size() - at)), kGranuleRows));
+      auto granules = Must(rows_->Gather(std::span(order).subspan(at, std::min(kStep, order.size() - at)), kGranuleRows, threads));
       std::move(granules.begin(), granules.end(), std::back_inserter(sorted));
     }
     const auto& last = *sorted.back()->column(0);
     return fmt::format("{}", last.data()->GetValues<int64_t>(1)[last.length() - 1]);
   }
-  std::string SortOrder() const { return fmt::format("{}", Must(columns::SortRows(*rows_, {1, 0, 2})).back()); }
+  std::string SortOrder(int threads) const { return fmt::format("{}", Must(columns::SortRows(*rows_, {1, 0, 2}, threads)).back()); }
 
   std::string Group() const {
     const auto groups = Must(columns::GroupRows(rows_->column(3), kRows));
@@ -110,7 +110,7 @@ class Million {
       int64_t count = 0, sum = 0, least = std::numeric_limits<int64_t>::max(), greatest = std::numeric_limits<int64_t>::min();
     };
     std::vector<Sums> sums(size_t{groups.groups} + 1);
-    constexpr size_t kAhead = 16;
+    constexpr size_t kAhead = 64;
     size_t row = 0;
     for (const auto& batch : batches_) {
       const auto* values = batch->column(4)->data()->GetValues<int64_t>(1);
@@ -210,7 +210,10 @@ int main(int argc, char** argv) {
   sheaf::bench::Million million;
   million.Write(argv[1]);
   const std::map<std::string, std::function<std::string()>> contenders = {
-      {"sort", [&] { return million.Sort(); }},    {"sort_order", [&] { return million.SortOrder(); }},
+      {"sort", [&] { return million.Sort(2); }},
+      {"sort_1", [&] { return million.Sort(1); }},
+      {"sort_order", [&] { return million.SortOrder(2); }},
+      {"sort_order_1", [&] { return million.SortOrder(1); }},
       {"group", [&] { return million.Group(); }},  {"group_traces", [&] { return million.GroupTraces(); }},
       {"find", [&] { return million.Find(); }},    {"plain_read", [&] { return million.PlainRead(); }},
       {"sample", [&] { return million.Sample(); }}};

@@ -56,9 +56,17 @@ inline void CopyRun(uint8_t* to, const uint8_t* from, size_t n, const uint8_t* e
   }
 }
 
+/// So many runs ahead values are asked for: more misses are under way than the processor sees by itself.
+constexpr size_t kPrefetchedRuns = 64;
+
 template <size_t kWidth>
 void CopyFixed(const std::vector<Piece>& pieces, const std::vector<RowRun>& runs, uint8_t* out) {
-  for (const RowRun& run : runs) {
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (i + kPrefetchedRuns < runs.size()) {
+      const RowRun& later = runs[i + kPrefetchedRuns];
+      __builtin_prefetch(pieces[later.batch].values + later.start * static_cast<int64_t>(kWidth), /*rw=*/0, /*locality=*/2);
+    }
+    const RowRun& run = runs[i];
     const Piece& piece = pieces[run.batch];
     const uint8_t* from = piece.values + run.start * static_cast<int64_t>(kWidth);
     if (run.length == 1) {

@@ -90,8 +90,8 @@ void SortByTime(const Keys& times, std::span<uint32_t> rows) {
 
 }  // namespace
 
-Result<std::vector<uint32_t>> SortRows(const RowUnion& rows, const std::vector<int>& columns) {
-  WordSorter sorter(rows.rows());
+Result<std::vector<uint32_t>> SortRows(const RowUnion& rows, const std::vector<int>& columns, int threads) {
+  WordSorter sorter(rows.rows(), threads);
   for (const int column : columns) {
     const auto named = [&](const Status& status) { return WithContext(status, "column '" + rows.schema()->field(column)->name() + "'"); };
     if (!sorter.has_ties()) {  // What is left cannot change the order, but it must be something to sort by.
@@ -99,7 +99,7 @@ Result<std::vector<uint32_t>> SortRows(const RowUnion& rows, const std::vector<i
       if (!sortable.ok()) return named(sortable);
       continue;
     }
-    const auto keys = KeysOf(rows.column(column), rows.rows());
+    const auto keys = KeysOf(rows.column(column), rows.rows(), threads);
     if (!keys.ok()) return named(keys.status());
     for (const Keys& word : keys->words) {
       if (sorter.has_ties()) sorter.Add(word);

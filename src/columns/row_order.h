@@ -11,8 +11,8 @@
 namespace sheaf::columns {
 
 /// Sorts by the columns, the first counting most, ascending, NULLs first. Text and bytes compare bytewise,
-/// NaN after all other numbers. Error: Unsupported (lists, structs and the like have no order).
-Result<std::vector<uint32_t>> SortRows(const RowUnion& rows, const std::vector<int>& columns);
+/// NaN after all other numbers. Works on up to `threads` threads. Error: Unsupported (lists, structs and the like have no order).
+Result<std::vector<uint32_t>> SortRows(const RowUnion& rows, const std::vector<int>& columns, int threads = 1);
 
 /// Which columns make a trace, as positions in the schema.
 struct TraceColumns {

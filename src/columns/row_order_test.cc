@@ -95,6 +95,20 @@ TEST(RowOrder, RefusesToSortByLists) {
   EXPECT_EQ(KindOf(SortRows(*one, {schema->GetFieldIndex("time"), schema->GetFieldIndex("numbers")}).status()), ErrorKind::kUnsupported);
 }
 
+TEST(RowOrder, SortsManyRowsOnThreadsAsOnOne) {
+  Random random(TestSeed());
+  const auto schema = EveryType();
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  for (int b = 0; b < 5; ++b) batches.push_back(RandomBatch(schema, 15'000 + b, &random));
+  const auto rows = RowUnion::Make(schema, batches).ValueOrDie();
+  const std::vector<std::vector<const char*>> keys = {{"id16", "time"}, {"i8", "u64", "id8"}, {"f64", "half"}, {"price", "i32"}};
+  for (const auto& names : keys) {
+    std::vector<int> columns;
+    for (const char* name : names) columns.push_back(schema->GetFieldIndex(name));
+    EXPECT_EQ(SortRows(*rows, columns, 3).ValueOrDie(), SortRows(*rows, columns).ValueOrDie()) << names[0];
+  }
+}
+
 /// A word of a key; each kind makes another part of the sorter work.
 uint64_t KeyOf(int kind, Random* random) {
   switch (kind) {
@@ -115,6 +129,7 @@ TEST(RowOrder, SorterOfWordsAgreesWithAStableSortWhateverTheKeys) {
     for (Keys& word : words) {
       const int kind = static_cast<int>(random() % 6);
       for (uint64_t& key : word) key = KeyOf(kind, &random);
+      if (random() % 8 == 0) std::sort(word.begin(), word.end());
     }
     std::vector<uint32_t> want(n);
     std::iota(want.begin(), want.end(), 0u);
@@ -124,7 +139,7 @@ TEST(RowOrder, SorterOfWordsAgreesWithAStableSortWhateverTheKeys) {
       }
       return false;
     });
-    WordSorter sorter(static_cast<int64_t>(n));
+    WordSorter sorter(static_cast<int64_t>(n), /*threads=*/1 + round % 3);
     for (const Keys& word : words) sorter.Add(word);
     ASSERT_EQ(sorter.Order(), want) << n << " rows, " << words.size() << " words";
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/parallel.h"
 
 namespace sheaf::columns {
 
@@ -54,28 +55,49 @@ int64_t RowUnion::bytes() const {
 }
 
 RowRuns RowUnion::RunsOf(std::span<const uint32_t> rows) const {
+  constexpr size_t kAhead = 32;  // Rows in no order: their cache misses are to overlap.
   RowRuns out;
+  out.rows = static_cast<int64_t>(rows.size());
   out.runs.reserve(rows.size());
-  for (const uint32_t row : rows) {
+  RowRun run;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const uint32_t row = rows[i];
+    if (i + kAhead < rows.size()) __builtin_prefetch(batch_of_row_.data() + rows[i + kAhead]);
     SHEAF_CHECK(row < rows_);
     const uint32_t batch = batch_of_row_[row];
-    out.Append(batch, row - first_row_[batch], 1);
+    const int64_t start = row - first_row_[batch];
+    if (batch == run.batch && start == run.start + run.length) {
+      ++run.length;
+      continue;
+    }
+    if (run.length > 0) out.runs.push_back(run);
+    run = {batch, 1, start};
   }
+  if (run.length > 0) out.runs.push_back(run);
   return out;
 }
 
-Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> RowUnion::Gather(std::span<const uint32_t> rows, int64_t granule_rows) const {
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> RowUnion::Gather(std::span<const uint32_t> rows, int64_t granule_rows,
+                                                                          int threads) const {
   SHEAF_CHECK(granule_rows > 0);
-  std::vector<RowRuns> granules;
-  for (size_t at = 0; at < rows.size(); at += static_cast<size_t>(granule_rows)) {
-    granules.push_back(RunsOf(rows.subspan(at, std::min(static_cast<size_t>(granule_rows), rows.size() - at))));
-  }
+  const auto step = static_cast<size_t>(granule_rows);
+  std::vector<RowRuns> granules((rows.size() + step - 1) / step);
+  RunPieces(threads, granules.size(),
+            [&](size_t g) { granules[g] = RunsOf(rows.subspan(g * step, std::min(step, rows.size() - g * step))); });
+
+  // A column's values stay in the cache from one granule to the next, so that one thread has several granules of it.
+  const size_t slices = std::min(static_cast<size_t>(std::max(threads, 1)), granules.size());
   std::vector<std::vector<std::shared_ptr<arrow::ArrayData>>> columns(granules.size());
-  for (size_t c = 0; c < columns_.size(); ++c) {
-    auto column = columns_[c]->Gather(granules, pool_);
-    if (!column.ok()) return WithContext(column.status(), "column '" + schema_->field(static_cast<int>(c))->name() + "'");
-    for (size_t g = 0; g < granules.size(); ++g) columns[g].push_back(std::move((*column)[g]));
-  }
+  for (auto& granule : columns) granule.resize(columns_.size());
+  std::vector<Status> done(columns_.size() * slices);
+  RunPieces(threads, done.size(), [&](size_t piece) {
+    const size_t c = piece / slices, slice = piece % slices;
+    const size_t begin = granules.size() * slice / slices, end = granules.size() * (slice + 1) / slices;
+    auto column = columns_[c]->Gather(std::span(granules).subspan(begin, end - begin), pool_);
+    done[piece] = column.ok() ? Status::OK() : WithContext(column.status(), "column '" + schema_->field(static_cast<int>(c))->name() + "'");
+    for (size_t g = begin; column.ok() && g < end; ++g) columns[g][c] = std::move((*column)[g - begin]);
+  });
+  for (const Status& status : done) SHEAF_RETURN_NOT_OK(status);
   std::vector<std::shared_ptr<arrow::RecordBatch>> out;
   for (size_t g = 0; g < granules.size(); ++g) out.push_back(arrow::RecordBatch::Make(schema_, granules[g].rows, std::move(columns[g])));
   return out;

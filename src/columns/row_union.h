@@ -27,9 +27,10 @@ class RowUnion {
                                                 arrow::MemoryPool* pool = arrow::default_memory_pool());
 
   /// Returns the rows with these numbers, in this order, as batches of `granule_rows` rows; the last may have
-  /// fewer. Rows are numbered batch by batch from 0. All is in memory at once: see bytes().
+  /// fewer. Rows are numbered batch by batch from 0. All is in memory at once: see bytes(). Works on up to `threads` threads.
   /// Error: TooLarge (a granule has over 2^31 bytes of text or list elements in one column).
-  Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> Gather(std::span<const uint32_t> rows, int64_t granule_rows) const;
+  Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> Gather(std::span<const uint32_t> rows, int64_t granule_rows,
+                                                                  int threads = 1) const;
 
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
   int64_t rows() const { return rows_; }

@@ -31,7 +31,7 @@ TEST(RowUnion, GathersEveryTypeInAnyOrder) {
 
     const int64_t granule_rows = round % 3 == 0 ? 1000 : 1 + static_cast<int64_t>(random() % 100);
     size_t row = 0;
-    for (const auto& got : rows->Gather(order, granule_rows).ValueOrDie()) {
+    for (const auto& got : rows->Gather(order, granule_rows, /*threads=*/1 + round % 3).ValueOrDie()) {
       ASSERT_TRUE(got->ValidateFull().ok()) << got->ValidateFull().ToString();
       ASSERT_EQ(got->num_rows(), std::min(granule_rows, static_cast<int64_t>(order.size() - row)));
       for (int64_t i = 0; i < got->num_rows(); ++i, ++row) ASSERT_EQ(RowText(*got, i), want[order[row]]) << "row " << row;
