@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <random>
 
@@ -28,27 +29,36 @@ using Value = std::array<uint64_t, kWords>;
 template <size_t kWords>
 class ValueNumbers {
  public:
-  ValueNumbers() : slots_(kSlotsMin) {}
+  /// For values of `rows` rows.
+  explicit ValueNumbers(size_t rows) : slots_(std::bit_ceil(std::max(rows / kRowsASlot, kSlotsMin))) {}
 
-  /// Appends the number of every row of `piece`; 0 for NULL.
-  void Add(const ColumnUnion::Piece& piece, std::vector<uint32_t>* numbers) {
-    constexpr int64_t kBlock = 32;  // Rows whose slots are on their way at once.
+  /// Sets the number of every row of `piece`; 0 for NULL.
+  void Add(const ColumnUnion::Piece& piece, uint32_t* numbers) {
+    constexpr size_t kBlock = 64;  // Rows whose slots are on their way at once.
     std::array<Value<kWords>, kBlock> values;
     std::array<uint64_t, kBlock> hashes;
+    std::array<uint8_t, kBlock> missed;  // Rows whose value does not stand where it is looked for first.
     const bool nulls = piece.validity != nullptr;
-    const size_t first = numbers->size();
-    numbers->resize(first + static_cast<size_t>(piece.length));
-    uint32_t* number = numbers->data() + first;
     for (int64_t begin = 0; begin < piece.length; begin += kBlock) {
-      const auto n = static_cast<size_t>(std::min(kBlock, piece.length - begin));
+      uint32_t* const number = numbers + begin;
+      const auto n = static_cast<size_t>(std::min<int64_t>(kBlock, piece.length - begin));
       for (size_t i = 0; i < n; ++i) {
         std::memcpy(&values[i], piece.values + (begin + static_cast<int64_t>(i)) * kWidth, kWidth);
         hashes[i] = HashOf(values[i]);
         __builtin_prefetch(&slots_[hashes[i] & (slots_.size() - 1)]);
       }
-      for (size_t i = 0; i < n; ++i) {
-        *number++ = nulls && piece.IsNull(begin + static_cast<int64_t>(i)) ? 0 : NumberOf(values[i], hashes[i]);
+      size_t misses = 0;
+      for (size_t i = 0; i < n; ++i) {  // No branch depends on what is found.
+        const Slot& slot = slots_[hashes[i] & (slots_.size() - 1)];
+        number[i] = slot.number;
+        missed[misses] = static_cast<uint8_t>(i);
+        misses += slot.number != 0 && Same(slot.value, values[i]) ? 0 : 1;
       }
+      for (size_t m = 0; m < misses; ++m) {
+        const size_t i = missed[m];
+        if (!nulls || !piece.IsNull(begin + static_cast<int64_t>(i))) number[i] = NumberOf(values[i], hashes[i]);
+      }
+      for (size_t i = 0; nulls && i < n; ++i) number[i] = piece.IsNull(begin + static_cast<int64_t>(i)) ? 0 : number[i];
     }
   }
   uint32_t size() const { return size_; }
@@ -56,6 +66,7 @@ class ValueNumbers {
  private:
   static constexpr int64_t kWidth = static_cast<int64_t>(kWords) * 8;
   static constexpr size_t kSlotsMin = 1024;
+  static constexpr size_t kRowsASlot = 4;  // So that it seldom grows.
   struct Slot {
     Value<kWords> value;
     uint32_t number = 0;  // 0: free.
@@ -102,9 +113,13 @@ class ValueNumbers {
 template <size_t kWords>
 RowGroups GroupWords(const ColumnUnion& column, int64_t rows) {
   RowGroups out;
-  out.of_row.reserve(static_cast<size_t>(rows));
-  ValueNumbers<kWords> values;
-  for (const ColumnUnion::Piece& piece : column.pieces()) values.Add(piece, &out.of_row);
+  out.of_row.resize(static_cast<size_t>(rows));
+  ValueNumbers<kWords> values(out.of_row.size());
+  uint32_t* numbers = out.of_row.data();
+  for (const ColumnUnion::Piece& piece : column.pieces()) {
+    values.Add(piece, numbers);
+    numbers += piece.length;
+  }
   out.groups = values.size();
   return out;
 }

@@ -56,7 +56,7 @@ TEST(GroupRows, GrowsWithTheGroupsAndKeepsTheirNumbers) {
   Random random(TestSeed());
   arrow::Int64Builder builder;
   std::map<int64_t, uint32_t> numbers;
-  std::vector<uint32_t> want;
+  UninitializedVector<uint32_t> want;
   for (int i = 0; i < 100'000; ++i) {
     const auto value = static_cast<int64_t>(random() % 40'000) << (random() % 2 * 20);
     ASSERT_TRUE(builder.Append(value).ok());
