@@ -4,7 +4,10 @@
 #include <chrono>
 #include <utility>
 
+#include <arrow/array/data.h>
 #include <arrow/stl_allocator.h>
+#include <arrow/type.h>
+#include <arrow/util/bit_util.h>
 
 #include "core/check.h"
 #include "core/log.h"
@@ -45,12 +48,57 @@ Status CheckConditional(const std::vector<TableRows>& rows) {
   return Status::OK();
 }
 
+/// How many values of `inner`, a child of `outer` that belongs to a row where that is not NULL, are missing. Lists may leave stretches
+/// of their values unused, so that what they do not reach is not counted.
+int64_t MissingInside(const arrow::ArrayData& outer, const arrow::ArrayData& inner) {
+  if (inner.GetNullCount() == 0) return 0;
+  const auto valid = [](const arrow::ArrayData& data, int64_t i) {
+    return data.buffers[0] == nullptr || arrow::bit_util::GetBit(data.buffers[0]->data(), data.offset + i);
+  };
+  int64_t missing = 0;
+  const auto count = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) missing += valid(inner, i) ? 0 : 1;
+  };
+  const arrow::Type::type id = outer.type->id();
+  const int32_t* const offsets = id == arrow::Type::LIST || id == arrow::Type::MAP ? outer.GetValues<int32_t>(1) : nullptr;
+  const int64_t width = id == arrow::Type::FIXED_SIZE_LIST ? static_cast<const arrow::FixedSizeListType&>(*outer.type).list_size() : 1;
+  // A struct's child has the struct's offset besides its own.
+  const int64_t base = id == arrow::Type::STRUCT || id == arrow::Type::FIXED_SIZE_LIST ? outer.offset * width : 0;
+  for (int64_t row = 0; row < outer.length; ++row) {
+    if (!valid(outer, row)) continue;
+    if (offsets != nullptr) count(offsets[row], offsets[row + 1]);
+    else count(base + row * width, base + (row + 1) * width);
+  }
+  return missing;
+}
+
+/// Invalid: a NULL inside `data`, of `field`, whose type does not allow it.
+Status CheckNotNullInside(const std::string& path, const arrow::Field& field, const arrow::ArrayData& data) {
+  if (data.dictionary != nullptr) return Status::OK();  // Dictionaries of nested values are none of ours.
+  for (size_t i = 0; i < data.child_data.size(); ++i) {
+    const arrow::Field& inner = *field.type()->field(static_cast<int>(i));
+    if (!inner.nullable()) {
+      if (const int64_t missing = MissingInside(data, *data.child_data[i]); missing > 0) {
+        return MakeError(ErrorKind::kInvalid, "{}.{} is NOT NULL, and {} values of it are missing", path, inner.name(), missing);
+      }
+    }
+    if (!data.child_data[i]->child_data.empty()) {
+      SHEAF_RETURN_NOT_OK(CheckNotNullInside(path + "." + inner.name(), inner, *data.child_data[i]));
+    }
+  }
+  return Status::OK();
+}
+
 Status CheckNotNull(const TableInfo& info, const arrow::RecordBatch& batch) {
+  const auto path = [&info](const arrow::Field& field) { return info.schema_name + "." + info.name + "." + field.name(); };
   for (int i = 0; i < info.schema->num_fields(); ++i) {
     const arrow::Field& field = *info.schema->field(i);
-    if (field.nullable() || batch.column_data(i)->GetNullCount() == 0) continue;
-    return MakeError(ErrorKind::kInvalid, "{}.{}.{} is NOT NULL, and {} of {} rows have no value for it", info.schema_name, info.name,
-                     field.name(), batch.column_data(i)->GetNullCount(), batch.num_rows());
+    const arrow::ArrayData& data = *batch.column_data(i);
+    if (!field.nullable() && data.GetNullCount() != 0) {
+      return MakeError(ErrorKind::kInvalid, "{} is NOT NULL, and {} of {} rows have no value for it", path(field), data.GetNullCount(),
+                       batch.num_rows());
+    }
+    if (!data.child_data.empty()) SHEAF_RETURN_NOT_OK(CheckNotNullInside(path(field), field, data));
   }
   return Status::OK();
 }

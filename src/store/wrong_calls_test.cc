@@ -128,6 +128,37 @@ TEST_F(WrongCalls, Appends) {
   EXPECT_FALSE(database_->Append({{k, null_key, RowOp::kDelete}}).ok());
 }
 
+TEST_F(WrongCalls, NullsInsideOfNestedValues) {
+  const auto required = arrow::field("a", arrow::int64(), false);
+  NewTable table{.schema_name = "main", .name = "inside"};
+  table.schema = arrow::schema({arrow::field("s", arrow::struct_({required})), arrow::field("l", arrow::list(required))});
+  const TableId id = database_->CreateTable(table).ValueOrDie()->id;
+  const auto numbers = [](const std::vector<std::optional<int64_t>>& values) {
+    arrow::Int64Builder builder;
+    for (const auto& value : values) EXPECT_TRUE((value ? builder.Append(*value) : builder.AppendNull()).ok());
+    return builder.Finish().ValueOrDie();
+  };
+  arrow::TypedBufferBuilder<bool> second_is_null;
+  for (const bool valid : {true, false, true}) ASSERT_TRUE(second_is_null.Append(valid).ok());
+  const auto validity = second_is_null.Finish().ValueOrDie();
+  const auto offsets = [](const std::vector<int32_t>& values) { return arrow::Buffer::FromVector(values); };
+  const auto append = [&](const std::shared_ptr<arrow::Array>& in_struct, const std::vector<int32_t>& ends,
+                          const std::shared_ptr<arrow::Array>& in_list, int64_t from = 0) {
+    const auto s = std::make_shared<arrow::StructArray>(table.schema->field(0)->type(), 3, arrow::ArrayVector{in_struct}, validity);
+    const auto l = std::make_shared<arrow::ListArray>(table.schema->field(1)->type(), 3, offsets(ends), in_list, validity);
+    return database_->Append({{id, arrow::RecordBatch::Make(table.schema, 3, {s, l})->Slice(from)}});
+  };
+  const auto whole = numbers({1, 2, 3}), hole = numbers({1, std::nullopt, 3}), end = numbers({1, 2, std::nullopt});
+  EXPECT_TRUE(append(whole, {0, 1, 2, 3}, whole).ok());
+  EXPECT_TRUE(append(hole, {0, 1, 2, 3}, hole).ok()) << "what the NULL covers is no value";
+  EXPECT_TRUE(append(whole, {0, 1, 1, 2}, end).ok()) << "nor what no list reaches";
+  ExpectRefused(append(end, {0, 1, 2, 3}, whole), ErrorKind::kInvalid, "main.inside.s.a is NOT NULL, and 1 values");
+  ExpectRefused(append(whole, {0, 1, 2, 3}, end), ErrorKind::kInvalid, "main.inside.l.a is NOT NULL");
+  EXPECT_TRUE(append(numbers({std::nullopt, 2, 3}), {0, 1, 2, 3}, numbers({std::nullopt, 2, 3}), 1).ok()) << "cut off";
+  ExpectRefused(append(end, {0, 1, 2, 3}, whole, 2), ErrorKind::kInvalid, "s.a");
+  before_ = Contents();  // With what was taken.
+}
+
 TEST_F(WrongCalls, SingleRows) {
   const TableId k = Id("k"), p = Id("p"), nested = Id("nested");
   const std::string row = Row(7), key = Key(7);
