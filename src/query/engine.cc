@@ -331,10 +331,28 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
 
 Result<StatementShape> EngineOverDuckDb::Describe(const std::string& sql) {
   SHEAF_RETURN_NOT_OK(CheckSize(sql));
-  SHEAF_ASSIGN_OR_RETURN(auto session, clients_->Borrow());
-  auto shape = WithoutExceptions([&] { return DescribeStatement(session.get(), sql, *kept_.Get()); }, sql);
-  clients_->GiveBack(std::move(session));
-  return shape;
+  Claim claim;
+  claim.timeout_ms = options_.timeout_ms;
+  SHEAF_ASSIGN_OR_RETURN(claim.session, clients_->Borrow());
+  claim.log_id = log_.Started(sql, claim.record);  // Seen while it is planned; kept only where that went wrong.
+  claim.interrupter = std::make_shared<Interrupter>(claim.session->connection.get());
+  if (claim.timeout_ms > 0) {
+    claim.deadline = deadlines_.Add(Clock::now() + std::chrono::milliseconds(claim.timeout_ms), [interrupter = claim.interrupter] {
+      interrupter->Interrupt(Interrupter::Reason::kTimeout);
+    });
+  }
+  // Without a turn, as a SELECT is planned before it waits for its own: whoever asks runs the statement next, and waits then.
+  auto shape = WithoutExceptions([&] { return DescribeStatement(claim.session.get(), sql, *kept_.Get()); }, sql);
+  if (claim.deadline) deadlines_.Remove(*claim.deadline);
+  claim.interrupter->Detach();
+  if (shape.ok()) {
+    log_.Forget(claim.log_id);
+    clients_->GiveBack(std::move(claim.session));
+    return shape;
+  }
+  const Status error = ExplainFailure(shape.status(), *claim.interrupter, *claim.record, LimitsOf(claim));
+  Return({.instance = clients_.get(), .log_id = claim.log_id}, std::move(claim.session), error);
+  return error;
 }
 
 }  // namespace

@@ -94,6 +94,11 @@ std::shared_ptr<const LoggedQuery> QueryLog::Ended(uint64_t id, const Status& ou
   return query;
 }
 
+void QueryLog::Forget(uint64_t id) {
+  MutexLock lock(&mutex_);
+  running_.erase(id);
+}
+
 std::vector<LoggedQuery> QueryLog::All() const {
   MutexLock lock(&mutex_);
   std::vector<LoggedQuery> all;

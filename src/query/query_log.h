@@ -50,6 +50,8 @@ class QueryLog {
   uint64_t Started(const std::string& sql, std::shared_ptr<const StatementRecord> record) SHEAF_EXCLUDES(mutex_);
   /// Returns what is kept of it, for figures and the log.
   std::shared_ptr<const LoggedQuery> Ended(uint64_t id, const Status& outcome) SHEAF_EXCLUDES(mutex_);
+  /// Of one that was planned to tell its shape, and did not run: nothing of it is kept.
+  void Forget(uint64_t id) SHEAF_EXCLUDES(mutex_);
   /// The newest first.
   std::vector<LoggedQuery> All() const SHEAF_EXCLUDES(mutex_);
 

@@ -78,6 +78,18 @@ TEST_F(StatementShapeTest, ErrorsAreThoseOfRunningIt) {
   EXPECT_EQ(KindOf(engine_->Describe(std::string((1 << 20) + 1, ' ')).status()), ErrorKind::kTooLarge);
 }
 
+TEST_F(StatementShapeTest, WhatWasOnlyDescribedIsLoggedWhereItFailed) {
+  const auto logged = [&](const std::string& text) {
+    return RunToText(engine_.get(),
+                     {.sql = "SELECT state FROM sheaf.queries WHERE sql LIKE '" + text + "%' AND sql NOT LIKE '%queries%'"},
+                     Format::kCsv);
+  };
+  Describe("SELECT 12345");
+  EXPECT_EQ(logged("SELECT 12345").ValueOrDie(), "state\r\n");
+  EXPECT_FALSE(engine_->Describe("SELEC 12345").ok());
+  EXPECT_EQ(logged("SELEC 12345").ValueOrDie(), "state\r\ninvalid\r\n");
+}
+
 TEST_F(StatementShapeTest, ScalarsOfArrowAreParameters) {
   const auto run = [&](const std::shared_ptr<arrow::Scalar>& scalar) {
     return RunToText(engine_.get(), {.sql = "SELECT $1::VARCHAR AS v, typeof($1) AS t", .parameters = {scalar}}, Format::kNdjson);
