@@ -65,6 +65,7 @@ struct Config {
     int64_t header_bytes = 16 << 10, streams = 128, connections = 4096, connections_per_address = 1024;
     int64_t decode_memory_bytes = int64_t{1} << 30;
     int64_t otap_stream_memory_bytes = int64_t{64} << 20, otap_memory_bytes = int64_t{256} << 20;
+    int64_t flight_stream_memory_bytes = int64_t{256} << 20, flight_memory_bytes = int64_t{512} << 20;
     int64_t records = 1'000'000, attributes_per_record = 65'536, attribute_depth = 32, retry_after_ms = 1'000;
   } limits;
   struct Log {

@@ -112,7 +112,7 @@ Result<std::shared_ptr<arrow::Schema>> FlightMetadata::SchemaOf(const wire::Flig
 Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Answer(const wire::FlightSqlMessage& message) const {
   if (message.name == "CommandGetSqlInfo") {
     SHEAF_ASSIGN_OR_RETURN(const auto numbers, wire::ReadSqlInfoNumbers(message.value));
-    return SqlInfoBatch(numbers);
+    return SqlInfoBatch(numbers, limits_);
   }
   if (message.name == "CommandGetXdbcTypeInfo") {
     SHEAF_ASSIGN_OR_RETURN(const auto type, wire::ReadXdbcType(message.value));

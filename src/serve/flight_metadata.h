@@ -19,10 +19,15 @@ namespace sheaf::serve {
 /// The one catalog, as SQL names it.
 inline constexpr const char* kCatalogName = "sheaf_db";
 
+/// What SqlInfo tells of limits; 0: there is none.
+struct SqlInfoLimits {
+  int64_t sql_bytes = 0, prepared_statements = 0;
+};
+
 /// Thread-safe. Borrows the engine.
 class FlightMetadata {
  public:
-  explicit FlightMetadata(query::Engine* engine) : engine_(engine) {}
+  FlightMetadata(query::Engine* engine, const SqlInfoLimits& limits) : engine_(engine), limits_(limits) {}
 
   /// Whether `name` is a question that is answered here: CommandGetCatalogs and its kin.
   static bool Answers(std::string_view name);
@@ -38,10 +43,11 @@ class FlightMetadata {
   Result<std::shared_ptr<arrow::Array>> SchemasOf(const arrow::RecordBatch& tables) const;
 
   query::Engine* const engine_;
+  const SqlInfoLimits limits_;
 };
 
 /// The answer to CommandGetSqlInfo: a row for each of `asked` that is known; empty: all.
-Result<std::shared_ptr<arrow::RecordBatch>> SqlInfoBatch(std::span<const uint32_t> asked);
+Result<std::shared_ptr<arrow::RecordBatch>> SqlInfoBatch(std::span<const uint32_t> asked, const SqlInfoLimits& limits);
 std::shared_ptr<arrow::Schema> SqlInfoSchema();
 
 /// The answer to CommandGetXdbcTypeInfo: the types of SQL, or those of one number.

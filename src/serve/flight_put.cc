@@ -88,15 +88,18 @@ void FlightPut::Fail(const Status& error) {
 
 void FlightPut::OnMessage(std::unique_ptr<Body> message, std::function<void()> next) {
   if (failed_ || stopping()) return;  // Who stopped it has told the client why.
+  SetIdle(std::nullopt);
   const Status taken = Take(message->view());
   message.reset();
   if (!taken.ok()) return Fail(taken);
   if (stopping()) return Stop();  // The sink was not there when it was told.
+  SetIdle(Clock::now());          // Where the sink lets it wait, the log gets on long before a client counts as idle.
   sink()->WhenReady(std::move(next));
 }
 
 void FlightPut::OnEnd() {
   if (failed_) return;
+  SetIdle(std::nullopt);
   const auto made = sink();
   if (made == nullptr) return Fail(MakeError(ErrorKind::kInvalid, "the DoPut ended without a message"));
   made->End();
@@ -105,6 +108,16 @@ void FlightPut::OnEnd() {
 bool FlightPut::stopping() const {
   MutexLock lock(&mutex_);
   return stopping_;
+}
+
+void FlightPut::SetIdle(std::optional<Clock::time_point> since) {
+  MutexLock lock(&mutex_);
+  idle_since_ = since;
+}
+
+std::optional<FlightPut::Clock::time_point> FlightPut::idle_since() const {
+  MutexLock lock(&mutex_);
+  return idle_since_;
 }
 
 void FlightPut::StopWith(GrpcStatus why) {

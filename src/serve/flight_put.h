@@ -2,9 +2,11 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -60,6 +62,8 @@ struct PutContext {
 /// One call of DoPut: finds out what its first message is about, and hands the rest to the sink for it.
 class FlightPut final : public GrpcReceiver {
  public:
+  using Clock = std::chrono::steady_clock;
+
   FlightPut(const PutContext& context, std::shared_ptr<GrpcStreamCall> call, std::function<void(FlightPut*)> gone)
       : context_(context), call_(std::move(call)), gone_(std::move(gone)) {}
   ~FlightPut() override { gone_(this); }
@@ -72,6 +76,8 @@ class FlightPut final : public GrpcReceiver {
   void Stop(const Status& why) SHEAF_EXCLUDES(mutex_);
   /// Bytes of its batches that it holds.
   int64_t memory_bytes() const SHEAF_EXCLUDES(mutex_);
+  /// Since when it waits for the client; nothing where it does not.
+  std::optional<Clock::time_point> idle_since() const SHEAF_EXCLUDES(mutex_);
 
  private:
   Status Begin(std::string_view descriptor);
@@ -79,6 +85,7 @@ class FlightPut final : public GrpcReceiver {
   Status TellSchema();
   void Fail(const Status& error);
   void StopWith(GrpcStatus why) SHEAF_EXCLUDES(mutex_);
+  void SetIdle(std::optional<Clock::time_point> since) SHEAF_EXCLUDES(mutex_);
   bool stopping() const SHEAF_EXCLUDES(mutex_);
   std::shared_ptr<PutSink> sink() const SHEAF_EXCLUDES(mutex_);
 
@@ -89,6 +96,7 @@ class FlightPut final : public GrpcReceiver {
   mutable Mutex mutex_;
   std::shared_ptr<PutSink> sink_ SHEAF_GUARDED_BY(mutex_);
   bool stopping_ SHEAF_GUARDED_BY(mutex_) = false;
+  std::optional<Clock::time_point> idle_since_ SHEAF_GUARDED_BY(mutex_) = Clock::now();
   std::unique_ptr<FlightBatchReader> reader_;  // Goes before the sink, whose memory it uses.
 };
 

@@ -23,6 +23,8 @@ using wire::WireType;
 
 constexpr int64_t kParameterBytesMax = int64_t{128} << 20;
 constexpr size_t kCancelledKept = 1024;
+/// How long after its time a call is ended for its reader's slowness: the statement's own word about its time-out comes first.
+constexpr std::chrono::seconds kOverdueGrace{1};
 constexpr size_t kRedeemedKept = 65'536;
 /// Clients take messages of 4 to 16 MiB unless told otherwise.
 constexpr int64_t kMessageBytesMax = 4 << 20;
@@ -53,6 +55,32 @@ Result<std::vector<query::Parameter>> ParametersOf(const StatementTicket& ticket
 }
 
 Status Cancelled() { return MakeError(ErrorKind::kCancelled, "the statement was cancelled"); }
+
+/// The statement of a call that runs now, for those who would stop it. It is theirs only under the lock: the last reference is the
+/// worker's, since ending a statement may wait and I/O threads must not. Thread-safe.
+class Current {
+ public:
+  /// Null: none runs.
+  void Set(query::Query* query) SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    query_ = query;
+    if (cancelled_ && query != nullptr) query->Cancel();
+  }
+  void Cancel() SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    cancelled_ = true;
+    if (query_ != nullptr) query_->Cancel();
+  }
+  bool cancelled() const SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    return cancelled_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  bool cancelled_ SHEAF_GUARDED_BY(mutex_) = false;
+  query::Query* query_ SHEAF_GUARDED_BY(mutex_) = nullptr;
+};
 
 /// One message, or several where it would be too large. TooLarge: a row that none can hold.
 Status SendRows(const arrow::RecordBatch& batch, GrpcStreamCall* call) {
@@ -134,36 +162,30 @@ Result<StatementTicket> DecodeTicket(std::string_view bytes) {
   return ticket;
 }
 
-/// A statement that runs: known to Cancel() and to the call until it ends.
-class FlightQueries::Running {
- public:
-  Running(FlightQueries* queries, uint64_t id) : queries_(queries), id_(id) {}
-  ~Running() { queries_->Leave(id_); }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-
- private:
-  FlightQueries* const queries_;
-  const uint64_t id_;
-};
-
-/// One call: its cancelling stops whichever of its statements runs, and its time is for all of them.
+/// One call: its cancelling stops whichever of its statements runs, and its time is for all of them. Known to Cancel() and
+/// EndOverdue() between Enter() and its end.
 class FlightQueries::OfCall {
  public:
-  OfCall(std::shared_ptr<GrpcStreamCall> call, int64_t sets, int64_t timeout_ms)
-      : call_(std::move(call)), deadline_(call_->deadline) {
-    if (sets > 1 && timeout_ms > 0) {
-      const auto own = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-      deadline_ = deadline_ ? std::min(*deadline_, own) : own;
+  enum class Kind : uint8_t { kSends, kWrites };
+
+  OfCall(FlightQueries* queries, uint64_t id, std::shared_ptr<GrpcStreamCall> call, int64_t sets, Kind kind)
+      : queries_(queries), id_(id), call_(std::move(call)), deadline_(call_->deadline) {
+    if (queries->timeout_ms_ > 0) {
+      const auto own = std::chrono::steady_clock::now() + std::chrono::milliseconds(queries->timeout_ms_);
+      if (sets > 1) deadline_ = deadline_ ? std::min(*deadline_, own) : own;  // One alone has the engine's time-out.
+      if (kind == Kind::kSends) overdue_ = own + kOverdueGrace;
     }
     call_->OnCancel([current = current_] { current->Cancel(); });
   }
+  ~OfCall() { queries_->Leave(id_, this); }
+  OfCall(const OfCall&) = delete;
+  OfCall& operator=(const OfCall&) = delete;
 
   GrpcStreamCall* call() const { return call_.get(); }
 
   /// Before each statement.
   Status Check() const {
-    if (call_->cancelled()) return Cancelled();
+    if (call_->cancelled() || current_->cancelled()) return Cancelled();
     if (!deadline_ || std::chrono::steady_clock::now() < *deadline_) return Status::OK();
     return MakeError(ErrorKind::kTimeout, "the time for all sets of parameters is over");
   }
@@ -175,32 +197,33 @@ class FlightQueries::OfCall {
     return std::max<int64_t>(1, left.count());
   }
 
-  /// The statement that runs now.
-  void Set(const std::shared_ptr<query::Query>& query) { current_->Set(query); }
+  /// A statement of the call while it runs. Declared after the statement, so that it ends first.
+  class Running {
+   public:
+    Running(const OfCall& of_call, query::Query* query) : current_(of_call.current_.get()) { current_->Set(query); }
+    ~Running() { current_->Set(nullptr); }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
 
- private:
-  struct Current {
-    void Set(const std::shared_ptr<query::Query>& started) {
-      MutexLock lock(&mutex);
-      query = started;
-      if (cancelled) started->Cancel();
-    }
-    void Cancel() {
-      std::shared_ptr<query::Query> stopped;
-      {
-        MutexLock lock(&mutex);
-        cancelled = true;
-        stopped = query.lock();
-      }
-      if (stopped != nullptr) stopped->Cancel();
-    }
-    Mutex mutex;
-    bool cancelled SHEAF_GUARDED_BY(mutex) = false;
-    std::weak_ptr<query::Query> query SHEAF_GUARDED_BY(mutex);
+   private:
+    Current* const current_;
   };
 
+  void Cancel() { current_->Cancel(); }
+  void EndIfOverdue(std::chrono::steady_clock::time_point now, int64_t timeout_ms) {
+    if (!overdue_ || now < *overdue_) return;
+    call_->Finish({GrpcCode::kDeadlineExceeded,
+                   fmt::format("the rows were not taken within the statement's time of {} ms: narrow it down, read faster or ask "
+                               "for more time",
+                               timeout_ms),
+                   {}});
+  }
+
+ private:
+  FlightQueries* const queries_;
+  const uint64_t id_;
   const std::shared_ptr<GrpcStreamCall> call_;
-  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  std::optional<std::chrono::steady_clock::time_point> deadline_, overdue_;
   const std::shared_ptr<Current> current_ = std::make_shared<Current>();
 };
 
@@ -221,12 +244,11 @@ Result<std::shared_ptr<arrow::Schema>> FlightQueries::SchemaOf(const StatementTi
   return started->schema();
 }
 
-Result<std::shared_ptr<query::Query>> FlightQueries::Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call) {
+Result<std::unique_ptr<query::Query>> FlightQueries::Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call) {
   SHEAF_RETURN_NOT_OK(of_call.Check());
   query::QueryRequest request{.sql = ticket.sql, .timeout_ms = of_call.left_ms()};
   SHEAF_ASSIGN_OR_RETURN(request.parameters, ParametersOf(ticket, set));
-  SHEAF_ASSIGN_OR_RETURN(auto started, engine_->Start(request));
-  return std::shared_ptr<query::Query>(std::move(started));
+  return engine_->Start(request);
 }
 
 Status FlightQueries::Redeem(const StatementTicket& ticket) {
@@ -248,37 +270,36 @@ Status FlightQueries::Redeem(const StatementTicket& ticket) {
   return Status::OK();
 }
 
-Status FlightQueries::Enter(uint64_t id, const std::shared_ptr<query::Query>& query) {
+Status FlightQueries::Enter(uint64_t id, OfCall* of_call) {
   MutexLock lock(&mutex_);
   if (std::find(cancelled_.begin(), cancelled_.end(), id) != cancelled_.end()) return Cancelled();
-  running_.emplace(id, query);
+  running_.emplace(id, of_call);
   return Status::OK();
 }
 
-void FlightQueries::Leave(uint64_t id) {
+void FlightQueries::Leave(uint64_t id, const OfCall* of_call) {
   MutexLock lock(&mutex_);
-  if (const auto found = running_.find(id); found != running_.end()) running_.erase(found);
+  const auto [first, last] = running_.equal_range(id);
+  const auto found = std::find_if(first, last, [of_call](const auto& each) { return each.second == of_call; });
+  if (found != last) running_.erase(found);
 }
 
 void FlightQueries::Cancel(uint64_t id) {
-  std::vector<std::shared_ptr<query::Query>> stopped;
-  {
-    MutexLock lock(&mutex_);
-    const auto [first, last] = running_.equal_range(id);
-    for (auto it = first; it != last; ++it) {
-      if (auto query = it->second.lock()) stopped.push_back(std::move(query));
-    }
-    cancelled_.push_back(id);
-    if (cancelled_.size() > kCancelledKept) cancelled_.pop_front();
-  }
-  for (const auto& query : stopped) query->Cancel();
+  MutexLock lock(&mutex_);
+  const auto [first, last] = running_.equal_range(id);
+  for (auto it = first; it != last; ++it) it->second->Cancel();
+  cancelled_.push_back(id);
+  if (cancelled_.size() > kCancelledKept) cancelled_.pop_front();
+}
+
+void FlightQueries::EndOverdue(std::chrono::steady_clock::time_point now) {
+  MutexLock lock(&mutex_);
+  for (const auto& [id, of_call] : running_) of_call->EndIfOverdue(now, timeout_ms_);
 }
 
 Status FlightQueries::SendSet(const StatementTicket& ticket, int64_t set, OfCall* of_call) {
   SHEAF_ASSIGN_OR_RETURN(const auto query, Start(ticket, set, *of_call));
-  SHEAF_RETURN_NOT_OK(Enter(ticket.id, query));
-  const Running running(this, ticket.id);
-  of_call->Set(query);
+  const OfCall::Running running(*of_call, query.get());
   if (set == 0) {
     SHEAF_ASSIGN_OR_RETURN(std::string schema, EncodeSchemaData(*query->schema()));
     if (!of_call->call()->Send(std::move(schema))) return Cancelled();
@@ -294,7 +315,8 @@ Status FlightQueries::Send(const StatementTicket& ticket, const std::shared_ptr<
   if (ticket.answer != nullptr) return SendBatch(*ticket.answer, call);
   SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
   SHEAF_RETURN_NOT_OK(Redeem(ticket));
-  OfCall of_call(call, sets, timeout_ms_);
+  OfCall of_call(this, ticket.id, call, sets, OfCall::Kind::kSends);
+  SHEAF_RETURN_NOT_OK(Enter(ticket.id, &of_call));
   for (int64_t set = 0; set < sets; ++set) SHEAF_RETURN_NOT_OK(SendSet(ticket, set, &of_call));
   return Status::OK();
 }
@@ -307,9 +329,7 @@ Status FlightQueries::SendBatch(const arrow::RecordBatch& batch, const std::shar
 Result<int64_t> FlightQueries::UpdateSet(const StatementTicket& ticket, int64_t set, StatementShape::Answer answer,
                                          OfCall* of_call) {
   SHEAF_ASSIGN_OR_RETURN(const auto query, Start(ticket, set, *of_call));
-  SHEAF_RETURN_NOT_OK(Enter(ticket.id, query));
-  const Running running(this, ticket.id);
-  of_call->Set(query);
+  const OfCall::Running running(*of_call, query.get());
   int64_t rows = 0;
   while (true) {
     SHEAF_ASSIGN_OR_RETURN(const auto batch, query->Next());
@@ -325,7 +345,8 @@ Result<int64_t> FlightQueries::UpdateSet(const StatementTicket& ticket, int64_t 
 Result<int64_t> FlightQueries::Update(const StatementTicket& ticket, StatementShape::Answer answer,
                                       const std::shared_ptr<GrpcStreamCall>& call) {
   SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
-  OfCall of_call(call, sets, timeout_ms_);
+  OfCall of_call(this, ticket.id, call, sets, OfCall::Kind::kWrites);
+  SHEAF_RETURN_NOT_OK(Enter(ticket.id, &of_call));
   int64_t rows = 0;
   for (int64_t set = 0; set < sets; ++set) {
     const Result<int64_t> changed = UpdateSet(ticket, set, answer, &of_call);

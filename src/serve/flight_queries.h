@@ -7,7 +7,7 @@
 
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -51,7 +51,7 @@ enum class CancelOutcome : uint8_t { kCancelled = 1, kCancelling = 2, kNotCancel
 /// Thread-safe. Borrows the engine.
 class FlightQueries {
  public:
-  /// `timeout_ms`: of a call that runs a statement for many sets of parameters, all of them together; 0: none.
+  /// `timeout_ms`: of a call, its sets of parameters and the sending of its rows all together; 0: none.
   FlightQueries(query::Engine* engine, int64_t timeout_ms);
 
   /// A ticket for the statement, with an id of its own.
@@ -80,13 +80,16 @@ class FlightQueries {
   /// Stops it where it runs; where it does not yet, it will not.
   void Cancel(uint64_t id) SHEAF_EXCLUDES(mutex_);
 
+  /// Ends the calls of Send() whose time is over at `now`, and whose peer reads so slowly that the statement itself does not
+  /// notice. To be called now and then.
+  void EndOverdue(std::chrono::steady_clock::time_point now) SHEAF_EXCLUDES(mutex_);
+
  private:
   class OfCall;
-  class Running;
-  Result<std::shared_ptr<query::Query>> Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call);
+  Result<std::unique_ptr<query::Query>> Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call);
   Status Redeem(const StatementTicket& ticket) SHEAF_EXCLUDES(mutex_);
-  Status Enter(uint64_t id, const std::shared_ptr<query::Query>& query) SHEAF_EXCLUDES(mutex_);
-  void Leave(uint64_t id) SHEAF_EXCLUDES(mutex_);
+  Status Enter(uint64_t id, OfCall* of_call) SHEAF_EXCLUDES(mutex_);
+  void Leave(uint64_t id, const OfCall* of_call) SHEAF_EXCLUDES(mutex_);
   Status SendSet(const StatementTicket& ticket, int64_t set, OfCall* of_call);
   Result<int64_t> UpdateSet(const StatementTicket& ticket, int64_t set, query::StatementShape::Answer answer, OfCall* of_call);
 
@@ -94,7 +97,7 @@ class FlightQueries {
   const int64_t timeout_ms_;
   const uint64_t self_;  // Another one each time that a server starts.
   Mutex mutex_;
-  std::multimap<uint64_t, std::weak_ptr<query::Query>> running_ SHEAF_GUARDED_BY(mutex_);
+  std::multimap<uint64_t, OfCall*> running_ SHEAF_GUARDED_BY(mutex_);
   std::deque<uint64_t> cancelled_ SHEAF_GUARDED_BY(mutex_);  // Before they ran; the oldest are forgotten.
   std::deque<uint64_t> redeemed_ SHEAF_GUARDED_BY(mutex_);   // Of those that can be once; the oldest are forgotten.
   std::unordered_set<uint64_t> redeemed_ids_ SHEAF_GUARDED_BY(mutex_);

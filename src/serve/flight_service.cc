@@ -35,7 +35,7 @@ FlightService::FlightService(query::Engine* engine, store::Database* database, c
       database_(database),
       options_(options),
       queries_(engine, options.query_timeout_ms),
-      metadata_(engine),
+      metadata_(engine, {.sql_bytes = options.sql_bytes_max, .prepared_statements = options.prepared.count_max}),
       prepared_(options.prepared) {
   PutMemory().SetLimit(options.put_memory_of_all_bytes_max);
 }
@@ -210,15 +210,38 @@ std::shared_ptr<GrpcReceiver> FlightService::DoPut(std::shared_ptr<GrpcStreamCal
   return nullptr;
 }
 
+/// To be let go of without the lock, which the last reference takes.
+std::vector<std::shared_ptr<FlightPut>> FlightService::Puts() const {
+  std::vector<std::shared_ptr<FlightPut>> puts;
+  for (const auto& [key, each] : puts_) {
+    if (auto put = each.lock()) puts.push_back(std::move(put));
+  }
+  return puts;
+}
+
+void FlightService::EndOverdue(std::chrono::steady_clock::time_point now) {
+  std::vector<std::shared_ptr<FlightPut>> puts;
+  {
+    MutexLock lock(&mutex_);
+    puts = Puts();
+  }
+  for (const auto& put : puts) {
+    const auto idle = put->idle_since();
+    if (!idle || now - *idle < options_.put_idle_max) continue;
+    put->Stop(MakeError(ErrorKind::kTimeout, "nothing came for {} s: send the rest by another DoPut",
+                        options_.put_idle_max.count() / 1000));
+  }
+  queries_.EndOverdue(now);
+  prepared_.ForgetIdle(now);
+}
+
 void FlightService::EndLargestPut() {
   std::shared_ptr<FlightPut> largest;
   int64_t most = 0;
-  std::vector<std::shared_ptr<FlightPut>> puts;  // Kept until the lock is gone: the last reference takes it.
+  std::vector<std::shared_ptr<FlightPut>> puts;
   {
     MutexLock lock(&mutex_);
-    for (const auto& [key, each] : puts_) {
-      if (auto put = each.lock()) puts.push_back(std::move(put));
-    }
+    puts = Puts();
   }
   for (const auto& put : puts) {
     if (const int64_t bytes = put->memory_bytes(); bytes > most) {
@@ -237,9 +260,7 @@ void FlightService::EndStreams() {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
-    for (const auto& [key, each] : puts_) {
-      if (auto put = each.lock()) puts.push_back(std::move(put));
-    }
+    puts = Puts();
   }
   for (const auto& put : puts) put->Stop();
 }

@@ -3,11 +3,13 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/mutex.h"
 #include "core/status.h"
@@ -27,7 +29,9 @@ struct FlightOptions {
   int64_t retry_after_ms = 1000;
   int64_t put_memory_bytes_max = int64_t{256} << 20;         // Batches of one stream of DoPut.
   int64_t put_memory_of_all_bytes_max = int64_t{512} << 20;  // Of all streams together.
-  int64_t query_timeout_ms = 0;                              // Of a call that runs a statement many times, in all; 0: none.
+  std::chrono::milliseconds put_idle_max{600'000};           // A stream that brings nothing for so long is ended.
+  int64_t query_timeout_ms = 0;                              // Of a call: all its statements, and sending their rows; 0: none.
+  int64_t sql_bytes_max = 0;                                 // Of a statement's text, as the engine has it; 0: no limit.
 };
 
 /// Thread-safe. Must outlive the transport it is registered with. Borrows engine and database.
@@ -38,6 +42,9 @@ class FlightService {
   /// Registers the methods of Flight on `listener`.
   void Register(Transport* transport, const std::string& listener);
 
+  /// Ends what has had its time: streams that bring nothing, readers that are too slow, prepared statements that nobody uses. To
+  /// be called about once a second.
+  void EndOverdue(std::chrono::steady_clock::time_point now) SHEAF_EXCLUDES(mutex_);
   /// Ends the streams of DoPut, once what came is answered: the server stops.
   void EndStreams() SHEAF_EXCLUDES(mutex_);
 
@@ -71,6 +78,7 @@ class FlightService {
   Result<std::string> MakeSnapshot(std::string_view body);
   Result<std::string> TellHealth();
 
+  std::vector<std::shared_ptr<FlightPut>> Puts() const SHEAF_REQUIRES(mutex_);
   /// Ends the stream of DoPut that holds most memory.
   void EndLargestPut() SHEAF_EXCLUDES(mutex_);
 
@@ -81,7 +89,7 @@ class FlightService {
   FlightMetadata metadata_;
   PreparedStatements prepared_;
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::map<const FlightPut*, std::weak_ptr<FlightPut>> puts_ SHEAF_GUARDED_BY(mutex_);  // Under way.
   bool stopping_ SHEAF_GUARDED_BY(mutex_) = false;
 };

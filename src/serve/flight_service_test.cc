@@ -269,6 +269,60 @@ TEST_F(FlightServiceTest, AStatementThatDidNotBeginWhenTheServerStopsDoesNotRun)
   EXPECT_EQ(engine_.started, 0);
 }
 
+TEST_F(FlightServiceTest, AStreamThatBringsNothingEnds) {
+  const auto [call, receiver] = transport_.GrpcDuplex(Path("DoPut"));
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::milliseconds idle = FlightOptions().put_idle_max;
+  service_.EndOverdue(now + idle - std::chrono::seconds(1));
+  EXPECT_FALSE(call->status);
+  service_.EndOverdue(now + idle + std::chrono::seconds(1));
+  ASSERT_TRUE(call->status);
+  EXPECT_EQ(call->status->code, GrpcCode::kDeadlineExceeded);
+  EXPECT_THAT(call->status->message, HasSubstr("nothing came for 600 s"));
+}
+
+TEST_F(FlightServiceTest, AStatementThatRunsIsNoIdleStream) {
+  engine_.answer = query::StatementShape::Answer::kChangedRows;
+  auto [call, receiver] = transport_.GrpcDuplex(Path("DoPut"));
+  receiver->OnMessage(MakeBody(Data(Command("CommandStatementUpdate", "x"), "")), [] {});
+  engine_.before_next = [&, call = call] {
+    service_.EndOverdue(std::chrono::steady_clock::now() + std::chrono::hours(1));
+    EXPECT_FALSE(call->status) << "it may be committed yet";
+  };
+  receiver->OnEnd();
+  EXPECT_EQ(call->status->code, GrpcCode::kOk);
+}
+
+TEST_F(FlightServiceTest, AReaderThatIsTooSlowForTheStatementsTimeIsCutOff) {
+  FlightService service(&engine_, &database_, {.query_timeout_ms = 5'000});
+  FakeTransport transport;
+  service.Register(&transport, "flight");
+  // Sending waits for the reader: what is called meanwhile stands for that.
+  bool early = false, late = false;
+  engine_.before_next = [&] {
+    service.EndOverdue(std::chrono::steady_clock::now() + std::chrono::seconds(4));
+    early = true;
+    engine_.before_next = [&] {
+      service.EndOverdue(std::chrono::steady_clock::now() + std::chrono::seconds(7));
+      late = true;
+    };
+  };
+  const auto call = transport.GrpcStream(Path("DoGet"), wire::EncodeFirstBytes("SELECT 1"));
+  ASSERT_TRUE(early && late);
+  EXPECT_EQ(call->status->code, GrpcCode::kDeadlineExceeded);
+  EXPECT_THAT(call->status->message, HasSubstr("5000 ms"));
+}
+
+TEST_F(FlightServiceTest, CancellingReachesTheStatementThatRuns) {
+  const auto info = transport_.GrpcStream(Path("GetFlightInfo"), Command("CommandStatementQuery", "SELECT 1"))->replies.front();
+  engine_.before_next = [&] {
+    transport_.GrpcStream(Path("DoAction"), Action("CancelFlightInfo", wire::EncodeFirstBytes(info)));
+    engine_.before_next = nullptr;
+  };
+  Get(wire::ReadFlightTickets(info).ValueOrDie().front());
+  EXPECT_EQ(engine_.cancelled, 1);
+}
+
 TEST_F(FlightServiceTest, StreamsEndWhenTheServerStops) {
   const auto waiting = Put({}, false);
   EXPECT_FALSE(waiting->status);

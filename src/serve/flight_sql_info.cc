@@ -139,11 +139,10 @@ void AddSyntax(std::vector<Info>* all) {
               });
 }
 
-void AddLimits(std::vector<Info>* all) {
-  const PreparedLimits limits;
+void AddLimits(const SqlInfoLimits& limits, std::vector<Info>* all) {
   for (uint32_t number = 541; number <= 555; ++number) all->push_back(Number(number, 0));  // No limit that could be told.
   all->insert(all->end(), {
-                              Flag(556, true),  Number(557, 0),   Number(558, limits.count_max),
+                              Flag(556, true),  Number(557, limits.sql_bytes), Number(558, limits.prepared_statements),
                               Number(559, 0),   Number(560, 0),   Number(561, 0),
                               Bits(562, 0),     Flag(563, false), Bits(564, 1),
                               Flag(565, false), Flag(566, false),  // No transactions.
@@ -154,15 +153,12 @@ void AddLimits(std::vector<Info>* all) {
                           });
 }
 
-const std::vector<Info>& AllInfos() {
-  static const std::vector<Info>* const all = [] {
-    auto* made = new std::vector<Info>();
-    AddServer(made);
-    AddSyntax(made);
-    AddLimits(made);
-    return made;
-  }();
-  return *all;
+std::vector<Info> AllInfos(const SqlInfoLimits& limits) {
+  std::vector<Info> all;
+  AddServer(&all);
+  AddSyntax(&all);
+  AddLimits(limits, &all);
+  return all;
 }
 
 std::shared_ptr<arrow::DataType> ValueType() {
@@ -211,12 +207,12 @@ std::shared_ptr<arrow::Schema> SqlInfoSchema() {
   return arrow::schema({arrow::field("info_name", arrow::uint32(), false), arrow::field("value", ValueType(), false)});
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> SqlInfoBatch(std::span<const uint32_t> asked) {
+Result<std::shared_ptr<arrow::RecordBatch>> SqlInfoBatch(std::span<const uint32_t> asked, const SqlInfoLimits& limits) {
   arrow::UInt32Builder numbers;
   std::unique_ptr<arrow::ArrayBuilder> made;
   SHEAF_RETURN_NOT_OK(arrow::MakeBuilder(arrow::default_memory_pool(), ValueType(), &made));
   auto* const values = static_cast<arrow::DenseUnionBuilder*>(made.get());
-  for (const Info& info : AllInfos()) {
+  for (const Info& info : AllInfos(limits)) {
     if (!asked.empty() && std::find(asked.begin(), asked.end(), info.number) == asked.end()) continue;
     SHEAF_RETURN_NOT_OK(numbers.Append(info.number));
     SHEAF_RETURN_NOT_OK(values->Append(static_cast<int8_t>(info.value.index())));

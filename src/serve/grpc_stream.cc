@@ -53,7 +53,8 @@ class Call final : public GrpcStreamCall {
 class GrpcStream final : public Http2Stream, public std::enable_shared_from_this<GrpcStream> {
  public:
   GrpcStream(ContextPtr context, Http2Link link, TimePoint now)
-      : context_(std::move(context)), link_(link), start_(now), now_(now), progress_(now), message_(context_->memory), rate_(now) {
+      : context_(std::move(context)), link_(link), start_(now), now_(now), progress_(now), message_(context_->memory), rate_(now),
+        download_(now) {
     context_->listener->metrics.streams.Add(1);
   }
   ~GrpcStream() override {
@@ -141,8 +142,14 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     if (receiving_ && rate_.TooSlow(now, context_->options())) {
       Refuse({GrpcCode::kDeadlineExceeded, "the request message arrives too slowly", {}}, "slow_upload");
     }
-    if (pieces_.empty()) progress_ = now;
-    if (now - progress_ > context_->options().write_timeout) link_.Reset(wire::Http2Error::kCancel);  // Its window stays shut.
+    if (pieces_.empty()) {
+      progress_ = now;
+      download_ = Download(now);
+    }
+    // Its window stays shut, or opens by so little that a handler would wait for ever.
+    if (now - progress_ > context_->options().write_timeout || download_.TooSlow(now, context_->options())) {
+      link_.Reset(wire::Http2Error::kCancel);
+    }
   }
 
   wire::Http2Events::Produced OnProduce(std::span<std::byte> out) override {
@@ -159,6 +166,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     }
     if (produced.bytes != 0) {
       progress_ = now_;
+      download_.bytes += static_cast<int64_t>(produced.bytes);
       answer_->Sent(static_cast<int64_t>(produced.bytes));
     }
     if (pieces_.empty() && finished_) {
@@ -376,6 +384,22 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   size_t unopened_bytes_ = 0;     // Received, and the stream's window not yet opened for them.
   bool running_ = false;          // The receiver has a message and has not asked for the next.
   bool ended_ = false;            // The peer has sent its last one, and the receiver does not know yet.
+
+  /// What the peer takes in one stretch of write_timeout after the other, as long as there is something to send: what it took
+  /// before does not excuse it.
+  struct Download {
+    explicit Download(TimePoint now) : start(now) {}
+    bool TooSlow(TimePoint now, const TransportOptions& options) {
+      if (now - start < options.write_timeout) return false;
+      const double least = std::chrono::duration<double>(now - start).count() * static_cast<double>(options.upload_bytes_per_second_min);
+      const bool slow = static_cast<double>(bytes) < least;
+      *this = Download(now);
+      return slow;
+    }
+    TimePoint start;
+    int64_t bytes = 0;
+  };
+  Download download_;
 
   std::deque<std::string> pieces_;  // To send.
   size_t piece_offset_ = 0;

@@ -50,13 +50,18 @@ void PreparedStatements::Forget(All::iterator which) {
   all_.erase(which);
 }
 
-void PreparedStatements::ForgetIdle(Clock::time_point now) {
+void PreparedStatements::SweepIdle(Clock::time_point now) {
   swept_ = now;
   for (auto it = all_.begin(); it != all_.end();) {
     const auto next = std::next(it);
     if (now - it->second.used > limits_.idle_max) Forget(it);
     it = next;
   }
+}
+
+void PreparedStatements::ForgetIdle(Clock::time_point now) {
+  MutexLock lock(&mutex_);
+  if (now - swept_ > kSweepInterval) SweepIdle(now);
 }
 
 Status PreparedStatements::CheckRoom(int64_t count, int64_t bytes) const {
@@ -78,7 +83,7 @@ Result<std::string> PreparedStatements::Add(PreparedStatement statement, Clock::
   std::string handle = MakeHandle();
   MutexLock lock(&mutex_);
   const bool full = static_cast<int64_t>(all_.size()) >= limits_.count_max || bytes_ + bytes > limits_.bytes_max;
-  if (full || now - swept_ > kSweepInterval) ForgetIdle(now);
+  if (full || now - swept_ > kSweepInterval) SweepIdle(now);
   SHEAF_RETURN_NOT_OK(CheckRoom(static_cast<int64_t>(all_.size()) + 1, bytes_ + bytes));
   all_[handle] = {std::make_shared<const PreparedStatement>(std::move(statement)), bytes, now};
   bytes_ += bytes;

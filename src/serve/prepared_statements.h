@@ -47,6 +47,8 @@ class PreparedStatements {
               Clock::time_point now = Clock::now()) SHEAF_EXCLUDES(mutex_);
   /// Of one that is not there: nothing to do.
   void Close(const std::string& handle) SHEAF_EXCLUDES(mutex_);
+  /// Forgets those that nobody used for long, if it did not look a minute ago.
+  void ForgetIdle(Clock::time_point now) SHEAF_EXCLUDES(mutex_);
 
   int64_t count() const SHEAF_EXCLUDES(mutex_);
   const PreparedLimits& limits() const { return limits_; }
@@ -58,7 +60,7 @@ class PreparedStatements {
     Clock::time_point used;
   };
   using All = std::map<std::string, Kept>;
-  void ForgetIdle(Clock::time_point now) SHEAF_REQUIRES(mutex_);
+  void SweepIdle(Clock::time_point now) SHEAF_REQUIRES(mutex_);
   void Forget(All::iterator which) SHEAF_REQUIRES(mutex_);
   Result<All::iterator> FindKept(const std::string& handle, Clock::time_point now) SHEAF_REQUIRES(mutex_);
   Status CheckRoom(int64_t count, int64_t bytes) const SHEAF_REQUIRES(mutex_);

@@ -86,6 +86,10 @@ TEST(PreparedStatementsTest, IdleOnesGoWithoutAnyoneAskingForThem) {
   ASSERT_TRUE(prepared.Add(Statement("a"), start).ok());
   ASSERT_TRUE(prepared.Add(Statement("b"), start + seconds(70)).ok());
   EXPECT_EQ(prepared.count(), 1);
+  prepared.ForgetIdle(start + seconds(71));
+  EXPECT_EQ(prepared.count(), 1);
+  prepared.ForgetIdle(start + seconds(200));
+  EXPECT_EQ(prepared.count(), 0);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace sheaf::serve {
 namespace {
 
 constexpr std::chrono::milliseconds kWatchInterval{50};
+constexpr std::chrono::seconds kOverdueInterval{1};
 
 /// Descriptors that connections must leave to the log, parts, spilling, and whoever embeds this server.
 constexpr int64_t kDescriptorsReserved = 256;
@@ -130,6 +131,16 @@ HttpApiOptions HttpApiOptionsOf(const Config& config) {
   return options;
 }
 
+FlightOptions FlightOptionsOf(const Config& config) {
+  FlightOptions options;
+  options.retry_after_ms = config.limits.retry_after_ms;
+  options.put_memory_bytes_max = config.limits.flight_stream_memory_bytes;
+  options.put_memory_of_all_bytes_max = config.limits.flight_memory_bytes;
+  options.query_timeout_ms = config.query.timeout_ms;
+  options.sql_bytes_max = config.query.sql_bytes;
+  return options;
+}
+
 /// Without users, whoever can connect can read and write everything.
 Status CheckAddress(const Config& config) {
   if (IsLoopback(config.server.bind) || !config.tls.client_ca.empty()) return Status::OK();
@@ -206,8 +217,7 @@ Status Server::StartServices() {
   otap_ = std::make_unique<OtapService>(otlp_.get(), OtapOptionsOf(config_));
   http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
   tables_ = std::make_unique<TableApi>(database_.get(), HttpApiOptionsOf(config_).retry_after_ms);
-  flight_ = std::make_unique<FlightService>(engine_.get(), database_.get(), FlightOptions{.retry_after_ms = config_.limits.retry_after_ms,
-                                                          .query_timeout_ms = config_.query.timeout_ms});
+  flight_ = std::make_unique<FlightService>(engine_.get(), database_.get(), FlightOptionsOf(config_));
   TransportOptions transport = TransportOptionsOf(config_);
   FitConnections(io::RaiseDescriptorLimit(), &transport);
   SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(transport));
@@ -246,11 +256,16 @@ Status Server::Listen() {
 
 /// Looks at the database now and then, so that valve and health need not ask it for every request.
 void Server::Watch() {
+  auto looked = std::chrono::steady_clock::now();
   MutexLock lock(&mutex_);
   while (!stopping_) {
     if (wake_.WaitFor(&mutex_, kWatchInterval)) continue;
     mutex_.Unlock();
     Observe();
+    if (const auto now = std::chrono::steady_clock::now(); now - looked >= kOverdueInterval) {
+      looked = now;
+      flight_->EndOverdue(now);
+    }
     mutex_.Lock();
   }
 }

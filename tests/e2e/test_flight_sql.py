@@ -261,6 +261,7 @@ def test_sql_info_is_complete_and_true(client, connection):
     info = {row["info_name"]: row["value"] for row in metadata(client, "CommandGetSqlInfo").to_pylist()}
     assert set(info) == {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 100, 101, *range(500, 577)}
     assert info[0] == "Sheaf" and info[3] is False and info[8] == 0 and info[9] is True and info[10] is True and info[563] is False
+    assert info[557] == 1 << 20 and info[558] == 10_000
     known = {name.upper() for name in ask(connection, "SELECT DISTINCT function_name FROM duckdb_functions()").column(0).to_pylist()}
     for number in (509, 510, 511, 512):
         assert set(info[number]) - known - {"CURRENT_DATABASE", "CURRENT_SCHEMA"} == set()
