@@ -41,7 +41,9 @@ class ColumnBuffer {
   /// Gives the memory back once it is over `bytes_max`.
   void Trim(int64_t bytes_max);
   /// The first `bytes` bytes as an immutable buffer that keeps the memory alive.
-  std::shared_ptr<arrow::Buffer> View(int64_t bytes) const { return arrow::SliceBuffer(buffer_, 0, bytes); }
+  std::shared_ptr<arrow::Buffer> View(int64_t bytes) const {  // As SliceBuffer(), which looks up the memory manager anew.
+    return std::make_shared<arrow::Buffer>(data_, bytes, buffer_->memory_manager(), buffer_);
+  }
   uint8_t* data() const { return data_; }
   int64_t capacity() const { return capacity_; }
 

@@ -15,6 +15,17 @@ namespace {
 constexpr ValueType kTypes[] = {ValueType::kEmpty, ValueType::kString, ValueType::kInt,   ValueType::kDouble,
                                 ValueType::kBool,  ValueType::kKvList, ValueType::kArray, ValueType::kBytes};
 
+/// Whether values of the same size are equal. Those that a sender sorted begin alike, but seldom end alike.
+bool SameBytes(const char* a, const char* b, uint32_t size) {
+  if (size >= sizeof(uint64_t)) {
+    uint64_t a_end, b_end;
+    std::memcpy(&a_end, a + size - sizeof(a_end), sizeof(a_end));
+    std::memcpy(&b_end, b + size - sizeof(b_end), sizeof(b_end));
+    if (a_end != b_end) return false;
+  }
+  return std::memcmp(a, b, size) == 0;
+}
+
 /// Comparing shorter values costs no more than what is done with their row anyhow.
 constexpr uint32_t kLongText = 256;
 
@@ -88,15 +99,18 @@ void OtapAttributes::ReadBytes(const OtapColumn* column, int64_t begin, int64_t 
   const auto set = [&](int64_t row, std::string_view value) {
     const Item item{{.data = value.data()}, static_cast<uint32_t>(value.size()), keys[row]};
     same[row] = item.key == before.key && item.size == before.size &&
-                (item.data == before.data || value == std::string_view(before.data, before.size));
+                (item.data == before.data || item.size == 0 || SameBytes(item.data, before.data, item.size));
     items[row] = before = item;
     bytes += item.size;
     if (item.size > kLongText) columns_->Spend(item.size);
   };
   if (column == nullptr) {
     for (int64_t i = begin; i < end; ++i) set(i, {});
-  } else if (column->dictionary == nullptr || column->MayHaveNulls()) {
+  } else if (column->MayHaveNulls(begin, end)) {
     for (int64_t i = begin; i < end; ++i) set(i, column->Bytes(i));
+  } else if (column->dictionary == nullptr) {
+    const OtapColumn plain = *column;  // Of its own, so that it stays in registers.
+    for (int64_t i = begin; i < end; ++i) set(i, plain.PlainBytes(i));
   } else {
     const OtapDictionary& values = *column->dictionary;
     WithIndex(*column, [&](auto index_of) {
@@ -137,7 +151,7 @@ void OtapAttributes::ReadInts(const OtapColumn* column, int64_t begin, int64_t e
     return;
   }
   const uint8_t* values = column->dictionary != nullptr ? column->dictionary->fixed() : column->values;
-  if (!column->MayHaveNulls()) {
+  if (!column->MayHaveNulls(begin, end)) {
     WithIndex(*column, [&](auto index_of) {
       for (int64_t i = begin; i < end; ++i) set(i, LoadAt<int64_t>(values, index_of(i)));
     });
@@ -235,8 +249,11 @@ int64_t OtapAttributes::Gather(const RowOrder& order, int32_t* keys, uint8_t* ty
     } else {
       nums[i] = 0;
       const char* const bytes = NestedOrBytes(type, item).data();
-      if (type == ValueType::kString && item.size - 1 < 32 && reinterpret_cast<uintptr_t>(bytes) + 32 <= str_end) [[likely]] {
-        std::memcpy(heap + used, bytes, 32);  // The buffer has room beyond its end.
+      const bool is_text = type == ValueType::kString;  // Which may be read, and the buffer be written, beyond its end.
+      if (is_text && item.size - 1 < 32 && reinterpret_cast<uintptr_t>(bytes) + 32 <= str_end) [[likely]] {
+        std::memcpy(heap + used, bytes, 32);
+      } else if (is_text && item.size - 1 < 64 && reinterpret_cast<uintptr_t>(bytes) + 64 <= str_end) {
+        std::memcpy(heap + used, bytes, 64);
       } else if (item.size > 0) {
         std::memcpy(heap + used, bytes, item.size);
       }

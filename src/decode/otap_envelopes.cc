@@ -20,6 +20,10 @@ struct HolderColumns {
     const auto same = [&](const auto* column) { return column == nullptr || column[a] == column[b]; };
     return same(present) && same(dropped) && same(schema_url) && same(name) && same(version);
   }
+  /// Whether all rows say the same.
+  bool AllSame() const {
+    return present == nullptr && dropped == nullptr && schema_url == nullptr && name == nullptr && version == nullptr;
+  }
 };
 
 const uint8_t* PresenceOf(const OtapColumn* column, int64_t rows, OtapColumns* columns) {
@@ -59,19 +63,20 @@ void NumberEnvelopes(const HolderColumns& holders, int64_t rows, const IdIndex& 
                      int32_t* out, Make&& make) {
   auto* row_of = columns->Scratch<int32_t>(distinct + 1);  // The last row of an id for which an envelope was made; last: of none.
   std::fill(row_of, row_of + distinct + 1, -1);
-  for (int64_t i = 0; i < rows; ++i) {
-    if (i > 0 && holders.ids[i] == holders.ids[i - 1] && holders.Same(i, i - 1)) {
-      out[i] = out[i - 1];
-      continue;
-    }
-    const int32_t parent = holders.ids[i] == kNoId ? -1 : index.Find(holders.ids[i]);
+  const bool ids_only = holders.AllSame();
+  for (int64_t begin = 0, end = 0; begin < rows; begin = end) {  // Runs of rows that say the same.
+    const uint32_t id = holders.ids[begin];
+    for (end = begin + 1; end < rows && holders.ids[end] == id && (ids_only || holders.Same(begin, end));) ++end;
+    const int32_t parent = id == kNoId ? -1 : index.Find(id);
     int32_t& known = row_of[parent < 0 ? distinct : parent];
-    if (known >= 0 && holders.Same(i, known)) {
-      out[i] = out[known];
-      continue;
+    int32_t number;
+    if (known >= 0 && holders.Same(begin, known)) {
+      number = out[known];
+    } else {
+      known = static_cast<int32_t>(begin);
+      number = make(begin, parent);
     }
-    known = static_cast<int32_t>(i);
-    out[i] = make(i, parent);
+    std::fill(out + begin, out + end, number);
   }
 }
 
@@ -218,7 +223,11 @@ ArrayDataPtr OtapEnvelopes::Column(const TypePtr& type, const Dictionary* values
                                    const RowOrder& root_rows) {
   ColumnBuffer* numbers = columns_->buffers()->Next(root_rows.size * 4, false);
   auto* out = reinterpret_cast<int32_t*>(numbers->data());
-  for (int64_t i = 0; i < root_rows.size; ++i) out[i] = value_of[root_rows[i]];
+  if (root_rows.rows == nullptr) {
+    std::copy(value_of, value_of + root_rows.size, out);
+  } else {
+    for (int64_t i = 0; i < root_rows.size; ++i) out[i] = value_of[root_rows.rows[i]];
+  }
   return values->MakeColumn(type, root_rows.size, numbers->View(root_rows.size * 4));
 }
 

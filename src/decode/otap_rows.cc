@@ -1,6 +1,7 @@
 #include "decode/otap_rows.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace sheaf::decode {
@@ -14,7 +15,7 @@ template <typename T>
 void ReadWidened(const OtapColumn& column, int64_t rows, uint32_t* out) {
   const uint8_t* values = column.dictionary != nullptr ? column.dictionary->fixed() : column.values;
   WithIndex(column, [&](auto index_of) {
-    if (!column.MayHaveNulls()) {
+    if (!column.MayHaveNulls(0, rows)) {
       for (int64_t i = 0; i < rows; ++i) out[i] = static_cast<uint32_t>(LoadAt<T>(values, index_of(i)));
       return;
     }
@@ -66,15 +67,19 @@ void ReadBools(const OtapColumn* column, const RowOrder& order, uint8_t* out) {
 }
 
 int64_t PackBits(const uint8_t* bytes, int64_t n, uint8_t* bits) {
-  int64_t ones = 0;
-  for (int64_t i = 0; i < n; i += 8) {
-    uint8_t packed = 0;
-    for (int64_t j = i; j < std::min(i + 8, n); ++j) {
-      packed = static_cast<uint8_t>(packed | bytes[j] << (j - i));
-      ones += bytes[j];
-    }
-    bits[i / 8] = packed;
+  int64_t ones = 0, i = 0;
+  for (; i + 8 <= n; i += 8) {  // Each byte's lowest bit times a power of two that moves it into the highest byte.
+    const auto eight = LoadAt<uint64_t>(bytes + i, 0);
+    ones += std::popcount(eight);
+    bits[i / 8] = static_cast<uint8_t>(eight * 0x0102040810204080 >> 56);
   }
+  if (i == n) return n - ones;
+  uint8_t packed = 0;
+  for (int64_t j = i; j < n; ++j) {
+    packed = static_cast<uint8_t>(packed | bytes[j] << (j - i));
+    ones += bytes[j];
+  }
+  bits[i / 8] = packed;
   return n - ones;
 }
 
@@ -88,9 +93,10 @@ Status DecodeIds(const OtapColumn* column, int64_t rows, uint32_t* ids) {
     return MakeError(ErrorKind::kInvalid, "an id column with the encoding of parent ids");
   const bool plain = column->encoding == IdEncoding::kPlain;
   const uint64_t largest = std::min<uint64_t>(LargestId(*column), kNoId - 1);
+  const bool nulls = column->MayHaveNulls(0, rows);
   uint64_t id = 0;
   for (int64_t i = 0; i < rows; ++i) {
-    if (column->IsNullValue(i)) {
+    if (nulls && column->IsNullValue(i)) {
       ids[i] = kNoId;
       continue;
     }
@@ -105,7 +111,8 @@ Status ReadParentIds(const OtapTable& table, uint32_t* ids) {
   const OtapColumn* column = table.Find(OtapField::kParentId);
   const std::string name = wire::OtapPayloadName(table.type);
   if (column == nullptr) return MakeError(ErrorKind::kInvalid, "{} has no column parent_id", name);
-  for (int64_t i = 0; column->MayHaveNulls() && i < table.rows; ++i) {
+  const bool nulls = column->MayHaveNulls(0, table.rows);
+  for (int64_t i = 0; nulls && i < table.rows; ++i) {
     if (column->IsNullValue(i)) return MakeError(ErrorKind::kInvalid, "{}, row {}: parent_id is NULL", name, i);
   }
   const Status status = ReadUnsigned(*column, table.rows, ids);

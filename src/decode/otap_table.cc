@@ -126,18 +126,22 @@ uint64_t Largest(const uint8_t* values, int64_t n) {
   Index largest = 0;
   int64_t i = 0;
   if constexpr (sizeof(Index) <= 2) {
-    __m128i most = _mm_setzero_si128();
-    constexpr int64_t kLanes = 16 / sizeof(Index);
-    for (; i + kLanes <= n; i += kLanes) {
-      const __m128i next = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + i * static_cast<int64_t>(sizeof(Index))));
+    constexpr int64_t kLanes = 16 / sizeof(Index), kAtOnce = 4;  // Several, since each waits for the one before.
+    __m128i most[kAtOnce] = {};
+    const auto take = [&](__m128i* so_far, int64_t at) {
+      const __m128i next = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + at * static_cast<int64_t>(sizeof(Index))));
       if constexpr (sizeof(Index) == 1)
-        most = _mm_max_epu8(most, next);
+        *so_far = _mm_max_epu8(*so_far, next);
       else
-        most = _mm_add_epi16(most, _mm_subs_epu16(next, most));  // The larger: SSE2 has no unsigned maximum of 16 bits.
+        *so_far = _mm_add_epi16(*so_far, _mm_subs_epu16(next, *so_far));  // The larger: SSE2 has no unsigned maximum of 16 bits.
+    };
+    for (; i + kAtOnce * kLanes <= n; i += kAtOnce * kLanes) {
+      for (int64_t k = 0; k < kAtOnce; ++k) take(&most[k], i + k * kLanes);
     }
-    Index lanes[kLanes];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(lanes), most);
-    largest = *std::max_element(lanes, lanes + kLanes);
+    for (; i + kLanes <= n; i += kLanes) take(&most[0], i);
+    Index lanes[kAtOnce * kLanes];
+    std::memcpy(lanes, most, sizeof(most));
+    largest = *std::max_element(std::begin(lanes), std::end(lanes));
   }
   for (; i < n; ++i) largest = std::max(largest, LoadAt<Index>(values, i));
   return largest;
@@ -156,6 +160,20 @@ bool OffsetsAscend(const uint8_t* offsets, int64_t rows, int64_t end) {
 }
 
 }  // namespace
+
+bool AllSet(const uint8_t* bits, int64_t begin, int64_t end) {
+  const auto is_set = [bits](int64_t i) { return ((bits[i >> 3] >> (i & 7)) & 1) != 0; };
+  for (; begin < end && begin % 8 != 0; ++begin) {
+    if (!is_set(begin)) return false;
+  }
+  for (; begin + 64 <= end; begin += 64) {
+    if (LoadAt<uint64_t>(bits + begin / 8, 0) != ~uint64_t{0}) return false;
+  }
+  for (; begin < end; ++begin) {
+    if (!is_set(begin)) return false;
+  }
+  return true;
+}
 
 int64_t OtapDictionary::held_bytes() const {
   return static_cast<int64_t>(sizeof(*this) + heap_.capacity() + offsets_.capacity() * sizeof(uint32_t) + nulls_.capacity() +

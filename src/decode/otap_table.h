@@ -170,6 +170,9 @@ T LoadAt(const uint8_t* values, int64_t i) {
   return value;
 }
 
+/// Whether all bits of [begin, end) are set.
+bool AllSet(const uint8_t* bits, int64_t begin, int64_t end);
+
 /// One column where it lies. `values` holds fixed-width values, bits (kBool), or dictionary indexes.
 struct OtapColumn {
   wire::IpcType type = wire::IpcType::kNull;
@@ -199,6 +202,10 @@ struct OtapColumn {
   }
   /// Whether there may be such rows.
   bool MayHaveNulls() const { return valid != nullptr || (dictionary != nullptr && dictionary->has_nulls()); }
+  /// The same of rows [begin, end): values of other types leave NULLs in the rest of a column.
+  bool MayHaveNulls(int64_t begin, int64_t end) const {
+    return (dictionary != nullptr && dictionary->has_nulls()) || (valid != nullptr && !AllSet(valid, begin, end));
+  }
   int32_t Offset(int64_t i) const { return LoadAt<int32_t>(offsets, i); }
   /// Text or bytes of row `i`, which is not null.
   std::string_view PlainBytes(int64_t i) const {
