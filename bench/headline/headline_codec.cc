@@ -8,7 +8,7 @@
 ///
 /// What each does with its memory: protobuf's objects live on an arena whose first block is used again, its bytes go into a
 /// buffer that is used again, and so do those of our streams (a stream a thread, as one Flight call has it: the schema is sent
-/// once, the dictionaries with each batch). A log entry is one new buffer each time, as the log needs it; decoders recycle
+/// once, dictionaries where they changed). A log entry is one new buffer each time, as the log needs it; decoders recycle
 /// columns.
 
 #include <sys/resource.h>
@@ -28,7 +28,6 @@
 #include <arrow/io/interfaces.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/reader.h>
-#include <arrow/ipc/writer.h>
 #include <fmt/format.h>
 #include <google/protobuf/arena.h>
 
@@ -40,6 +39,8 @@
 #include "requests_file.h"
 #include "span_columns.h"
 #include "store/log_payload.h"
+#include "wire/arrow_batch_message.h"
+#include "wire/arrow_ipc_writer.h"
 
 namespace sheaf::bench {
 namespace {
@@ -74,33 +75,31 @@ class WarmArena {
 };
 
 /// Where streams go: memory that is used again, like a socket's buffer. What was written last is there to be read.
-class WarmSink : public arrow::io::OutputStream {
+class WarmSink {
  public:
-  arrow::Status Write(const void* data, int64_t bytes) override {
-    if (size_ + bytes > std::ssize(bytes_)) bytes_.resize(static_cast<size_t>(size_ + bytes) * 2);
-    std::memcpy(bytes_.data() + size_, data, static_cast<size_t>(bytes));
+  /// Memory for `bytes` more.
+  char* Room(int64_t bytes) {
+    const auto begin = static_cast<size_t>(size_);
     size_ += bytes;
-    return arrow::Status::OK();
+    if (size_ > std::ssize(bytes_)) bytes_.resize(static_cast<size_t>(size_) * 2);
+    return bytes_.data() + begin;
   }
-  arrow::Result<int64_t> Tell() const override { return position_ + size_; }
-  arrow::Status Close() override { return arrow::Status::OK(); }
-  bool closed() const override { return false; }
-  void Rewind() {
-    position_ += size_;
-    size_ = 0;
-  }
+  void Drop(int64_t bytes) { size_ -= bytes; }
+  void Rewind() { size_ = 0; }
   std::string_view written() const { return {bytes_.data(), static_cast<size_t>(size_)}; }
 
  private:
   std::vector<char> bytes_ = std::vector<char>(size_t{8} << 20);
-  int64_t size_ = 0, position_ = 0;
+  int64_t size_ = 0;
 };
 
 /// What a thread has of its own.
 struct Worker {
   WarmArena arena;
-  std::shared_ptr<WarmSink> sink = std::make_shared<WarmSink>();
-  std::shared_ptr<arrow::ipc::RecordBatchWriter> writer;
+  WarmSink sink;
+  wire::IpcMessage batch_message, dictionary_message;
+  std::vector<const arrow::ArrayData*> dictionaries;
+  std::vector<std::string> sent;  // Of each dictionary, its last message.
   std::string stream;  // Of this thread's requests.
   std::shared_ptr<arrow::ipc::RecordBatchStreamReader> reader;
   std::vector<char> bytes = std::vector<char>(size_t{8} << 20);
@@ -140,16 +139,32 @@ Batch Decode(const std::string& otlp, decode::Decoder* decoder) {
   return result.batches[0].batch;
 }
 
-/// Writes a batch to the thread's stream, which begins anew where `first`.
+/// Writes a batch to the thread's stream, which begins anew where `first`; of dictionaries those that are not as they were sent.
 void WriteToStream(const arrow::RecordBatch& batch, bool first, Worker* worker) {
-  worker->sink->Rewind();
+  WarmSink& sink = worker->sink;
+  sink.Rewind();
   if (first) {
-    auto options = arrow::ipc::IpcWriteOptions::Defaults();
-    options.use_threads = false;
-    worker->writer = Must(Result<std::shared_ptr<arrow::ipc::RecordBatchWriter>>(
-        arrow::ipc::MakeStreamWriter(worker->sink, batch.schema(), options)));
+    std::string schema;
+    Must(wire::AppendIpcSchema(*batch.schema(), &schema));
+    std::memcpy(sink.Room(std::ssize(schema)), schema.data(), schema.size());
   }
-  Must(worker->writer->WriteRecordBatch(batch));
+  if (first) worker->sent.clear();
+  worker->dictionaries.clear();
+  SHEAF_CHECK(wire::MakeBatchMessage(batch, &worker->batch_message, &worker->dictionaries));
+  worker->sent.resize(worker->dictionaries.size());
+  for (size_t i = 0; i < worker->dictionaries.size(); ++i) {
+    wire::IpcMessage& message = worker->dictionary_message;
+    SHEAF_CHECK(wire::MakeDictionaryMessage(static_cast<int64_t>(i), *worker->dictionaries[i], &message));
+    const int64_t bytes = wire::MessageBytes(message);
+    char* const begin = sink.Room(bytes);
+    const std::string_view written(begin, static_cast<size_t>(wire::WriteMessage(message, begin) - begin));
+    if (written == worker->sent[i]) {
+      sink.Drop(bytes);
+    } else {
+      worker->sent[i] = written;
+    }
+  }
+  wire::WriteMessage(worker->batch_message, sink.Room(wire::MessageBytes(worker->batch_message)));
 }
 
 /// Reads the next batch of the thread's stream, from its beginning where `first`. The batch points into the stream.
@@ -178,7 +193,7 @@ class Contest {
     for (Worker& worker : workers_) {
       for (size_t i = worker.number; i < held_.size(); i += threads) {
         WriteToStream(*held_[i].columns, i == worker.number, &worker);
-        worker.stream += worker.sink->written();
+        worker.stream += worker.sink.written();
       }
     }
     Enlist();

@@ -18,6 +18,7 @@
 
 #include "core/check.h"
 #include "core/memory.h"
+#include "store/log_messages.h"
 
 namespace sheaf::store {
 namespace {
@@ -31,11 +32,9 @@ constexpr uint16_t kVersion = 2;
 constexpr uint16_t kSingleVersion = 3;
 /// Written where nothing needs the fields that version 2 added: the bytes are those that older programs write and read.
 constexpr uint16_t kPlainVersion = 1;
-constexpr int64_t kAlignment = 64;
+constexpr int64_t kAlignment = kSectionAlignment;
 /// Of buffers within a body; Arrow's writer knows no other.
 constexpr int64_t kBufferAlignment = 8;
-/// Continuation marker and length of the metadata, before each message.
-constexpr int64_t kPrefixBytes = 8;
 constexpr int64_t kFixedHeaderBytes = 16;
 constexpr int64_t kTableHeaderBytes = 32;
 
@@ -82,22 +81,6 @@ int64_t HeaderBytes(size_t tables) {
   return arrow::bit_util::RoundUp(kFixedHeaderBytes + kTableHeaderBytes * static_cast<int64_t>(tables), kAlignment);
 }
 
-const arrow::ipc::IpcWriteOptions& IpcOptions() {
-  static const arrow::ipc::IpcWriteOptions options = [] {
-    arrow::ipc::IpcWriteOptions made = arrow::ipc::IpcWriteOptions::Defaults();
-    made.alignment = kAlignment;
-    made.allow_64bit = false;
-    made.use_threads = false;
-    return made;
-  }();
-  return options;
-}
-
-/// Where the body of a message at `position` begins: its metadata is padded so that the body is aligned.
-int64_t BodyPosition(int64_t position, const arrow::ipc::IpcPayload& payload) {
-  return arrow::bit_util::RoundUp(position + kPrefixBytes + payload.metadata->size(), kAlignment);
-}
-
 /// Bytes and the object that owns them, both from Arrow's pool. Single rows are made by senders and freed by the log's thread, a
 /// million a second: Arrow's pool takes back memory of another thread without a lock, and malloc() does not.
 class PooledBytes : public arrow::MutableBuffer {
@@ -116,13 +99,6 @@ class PooledBytes : public arrow::MutableBuffer {
   static int64_t Allocated(int64_t bytes) { return arrow::bit_util::RoundUp(bytes, kAlignment); }
 
   arrow::MemoryPool* const pool_;  // Borrowed.
-};
-
-/// The messages of one table, not yet written: bodies still point at the caller's buffers.
-struct Messages {
-  std::vector<std::pair<int64_t, int64_t>> dictionaries;  // Id and length of the first payloads, in order.
-  std::vector<arrow::ipc::IpcPayload> payloads;           // Dictionaries, then the record batch.
-  int64_t bytes = 0;
 };
 
 /// Bytes of a packed section: where each item ends, then the items.
@@ -146,25 +122,8 @@ void WritePacked(std::span<const std::string_view> packed, uint8_t* target, int6
 }
 
 Result<Messages> Plan(const PayloadRows& rows) {
-  Messages messages;
-  if (rows.form != SectionForm::kArrow) {
-    messages.bytes = PackedBytes(rows.packed);
-    return messages;
-  }
-  SHEAF_ASSIGN_OR_RETURN(const arrow::ipc::DictionaryVector dictionaries,
-                         arrow::ipc::CollectDictionaries(*rows.batch, rows.codec->mapper()));
-  messages.payloads.resize(dictionaries.size() + 1);
-  for (size_t i = 0; i < dictionaries.size(); ++i) {
-    const auto& [id, values] = dictionaries[i];
-    SHEAF_RETURN_NOT_OK(arrow::ipc::GetDictionaryPayload(id, values, IpcOptions(), &messages.payloads[i]));
-    messages.dictionaries.emplace_back(id, values->length());
-  }
-  SHEAF_RETURN_NOT_OK(arrow::ipc::GetRecordBatchPayload(*rows.batch, IpcOptions(), &messages.payloads.back()));
-  for (const arrow::ipc::IpcPayload& payload : messages.payloads) {
-    messages.bytes = BodyPosition(messages.bytes, payload) + payload.body_length;
-  }
-  messages.bytes = arrow::bit_util::RoundUp(messages.bytes, kAlignment);
-  return messages;
+  if (rows.form != SectionForm::kArrow) return Messages{.bytes = PackedBytes(rows.packed)};
+  return PlanMessages(*rows.codec, *rows.batch);
 }
 
 /// Writes what Plan() made and notes where each body buffer went.
@@ -174,22 +133,22 @@ class MessageWriter {
       : target_(std::move(target)), data_(target_->mutable_data()) {}
 
   /// Writes a message at `position_`; returns its body buffers as slices of the target.
-  arrow::BufferVector Write(const arrow::ipc::IpcPayload& payload) {
-    const int64_t body = BodyPosition(position_, payload);
-    const int32_t prefix[2] = {-1, static_cast<int32_t>(body - position_ - kPrefixBytes)};
+  arrow::BufferVector Write(const wire::IpcMessage& message) {
+    const int64_t body = BodyPosition(position_, message);
+    const int32_t prefix[2] = {-1, static_cast<int32_t>(body - position_ - kMessagePrefixBytes)};
     std::memcpy(data_ + position_, prefix, sizeof(prefix));
-    Put(position_ + kPrefixBytes, payload.metadata.get(), body);
+    Put(position_ + kMessagePrefixBytes, message.metadata, body);
     arrow::BufferVector slices;
-    slices.reserve(payload.body_buffers.size());
+    slices.reserve(message.buffers.size());
     position_ = body;
-    for (const auto& buffer : payload.body_buffers) {
-      const int64_t size = buffer == nullptr ? 0 : buffer->size();
+    for (const std::string_view buffer : message.buffers) {
+      const auto size = static_cast<int64_t>(buffer.size());
       const int64_t end = arrow::bit_util::RoundUp(position_ + size, kBufferAlignment);
-      if (size > 0) Put(position_, buffer.get(), end);
-      slices.push_back(size == 0 ? nullptr : arrow::SliceBuffer(target_, position_, size));
+      if (size > 0) Put(position_, buffer, end);
+      slices.push_back(size == 0 ? nullptr : Slice(position_, size));
       position_ = end;
     }
-    SHEAF_CHECK(position_ - body == payload.body_length);
+    SHEAF_CHECK(position_ - body == message.body_bytes);
     return slices;
   }
 
@@ -203,9 +162,13 @@ class MessageWriter {
   int64_t position() const { return position_; }
 
  private:
-  void Put(int64_t at, const arrow::Buffer* bytes, int64_t end) {
-    std::memcpy(data_ + at, bytes->data(), static_cast<size_t>(bytes->size()));
-    std::memset(data_ + at + bytes->size(), 0, static_cast<size_t>(end - at - bytes->size()));
+  void Put(int64_t at, std::string_view bytes, int64_t end) {
+    std::memcpy(data_ + at, bytes.data(), bytes.size());
+    std::memset(data_ + at + bytes.size(), 0, static_cast<size_t>(end - at) - bytes.size());
+  }
+  /// As arrow::SliceBuffer(), which looks up the memory manager anew.
+  std::shared_ptr<arrow::Buffer> Slice(int64_t at, int64_t bytes) const {
+    return std::make_shared<arrow::Buffer>(data_ + at, bytes, target_->memory_manager(), target_);
   }
 
   const std::shared_ptr<arrow::Buffer> target_;
@@ -312,8 +275,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> WriteSection(const PayloadRows& rows
   const BatchCodec& codec = *rows.codec;
   const int64_t start = writer->position();
   std::vector<arrow::BufferVector> bodies;
-  bodies.reserve(messages.payloads.size());
-  for (const arrow::ipc::IpcPayload& payload : messages.payloads) bodies.push_back(writer->Write(payload));
+  bodies.reserve(messages.messages.size());
+  for (const wire::IpcMessage& message : messages.messages) bodies.push_back(writer->Write(message));
   writer->Align();
   SHEAF_CHECK(writer->position() - start == messages.bytes);
   if (!codec.can_rebase()) return ReadSection(arrow::SliceBuffer(target, start, messages.bytes), codec);
@@ -340,7 +303,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> WriteSection(const PayloadRows& rows
 Result<std::shared_ptr<const BatchCodec>> BatchCodec::Make(std::shared_ptr<arrow::Schema> schema) {
   std::shared_ptr<BatchCodec> codec(new BatchCodec(std::move(schema)));
   arrow::ipc::IpcPayload payload;
-  SHEAF_RETURN_NOT_OK(arrow::ipc::GetSchemaPayload(*codec->schema_, IpcOptions(), codec->mapper_, &payload));
+  SHEAF_RETURN_NOT_OK(arrow::ipc::GetSchemaPayload(*codec->schema_, SectionIpcOptions(), codec->mapper_, &payload));
   codec->schema_message_ = payload.metadata;
   std::vector<int> path;
   for (int i = 0; i < codec->schema_->num_fields(); ++i) {

@@ -57,21 +57,14 @@ class FlatBytes {
   std::string bytes_;
 };
 
-/// What a batch is written from.
-struct BatchParts {
-  int64_t rows;
-  const std::vector<std::pair<int64_t, int64_t>>&nodes, &buffers;
-  IpcCodec codec;
-  int64_t body_bytes;
-};
-
 // Where things stand in the metadata: the message's table, then that of a dictionary, if it is one, then the batch's, the nodes,
 // the buffers, the compression. Tables that hold 64-bit numbers stand at multiples of 16, with their vtables in between.
 constexpr size_t kMessageTable = 16, kInnerTable = 48, kDictionaryBatchTable = 80;
 constexpr size_t kBatchTableBytes = 24;
 
-/// Metadata of a Message with a RecordBatch, or with a DictionaryBatch that holds one (`id` is not negative).
-std::string Metadata(const BatchParts& parts, int64_t id, bool is_delta) {
+}  // namespace
+
+std::string IpcBatchMetadata(const IpcBatchParts& parts, int64_t id, bool is_delta) {
   const bool is_dictionary = id >= 0;
   const size_t batch = is_dictionary ? kDictionaryBatchTable : kInnerTable;
   const size_t nodes = batch + kBatchTableBytes + 8;  // The vector's length stands before it, and it is aligned.
@@ -105,8 +98,6 @@ std::string Metadata(const BatchParts& parts, int64_t id, bool is_delta) {
   }
   return out.bytes();
 }
-
-}  // namespace
 
 Status AppendIpcSchema(const arrow::Schema& schema, std::string* out) {
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::Buffer> message, arrow::ipc::SerializeSchema(schema));
@@ -193,11 +184,11 @@ void IpcWriter::AppendMessage(const std::string& metadata, std::string* out) {
 }
 
 void IpcWriter::FinishBatch(std::string* out) {
-  AppendMessage(Metadata({rows_, nodes_, buffers_, codec_, static_cast<int64_t>(used_)}, -1, false), out);
+  AppendMessage(IpcBatchMetadata({rows_, nodes_, buffers_, codec_, static_cast<int64_t>(used_)}, -1, false), out);
 }
 
 void IpcWriter::FinishDictionary(int64_t id, bool is_delta, std::string* out) {
-  AppendMessage(Metadata({rows_, nodes_, buffers_, codec_, static_cast<int64_t>(used_)}, id, is_delta), out);
+  AppendMessage(IpcBatchMetadata({rows_, nodes_, buffers_, codec_, static_cast<int64_t>(used_)}, id, is_delta), out);
 }
 
 }  // namespace sheaf::wire

@@ -24,6 +24,16 @@ namespace sheaf::wire {
 /// Errors: those of Arrow's writer.
 Status AppendIpcSchema(const arrow::Schema& schema, std::string* out);
 
+/// What a batch's metadata is made from: {rows, nulls} of its fields, {offset in the body, bytes} of its buffers.
+struct IpcBatchParts {
+  int64_t rows;
+  const std::vector<std::pair<int64_t, int64_t>>&nodes, &buffers;
+  IpcCodec codec;
+  int64_t body_bytes;
+};
+/// The metadata of a message with a batch, or with a dictionary that one makes up where `dictionary`, its id, is not negative.
+std::string IpcBatchMetadata(const IpcBatchParts& parts, int64_t dictionary, bool is_delta);
+
 /// Writes batches and dictionaries, one after the other:
 ///
 ///   writer.Begin(rows);
