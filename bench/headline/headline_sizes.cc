@@ -25,6 +25,7 @@
 #include "../must.h"
 #include "core/check.h"
 #include "decode/decoder.h"
+#include "decode/otap_encoder.h"
 #include "io/posix.h"
 #include "otlp_objects.h"
 #include "parts/part.h"
@@ -146,6 +147,26 @@ int64_t StreamBytes(std::span<const Batch> batches) {
   return Must(Result<std::shared_ptr<arrow::Buffer>>(out->Finish()))->size();
 }
 
+/// An OTel-Arrow stream by our encoder: `codec` buffer by buffer, or each message in a Zstd frame, as gRPC would.
+class OtapSize {
+ public:
+  explicit OtapSize(wire::IpcCodec codec)
+      : inside_(codec != wire::IpcCodec::kNone), encoder_(decode::OtapSignal::kTraces, {.codec = codec, .zstd_level = kZstdLevel}) {}
+  void Add(const Batch& batch) {
+    const decode::TableBatch table{decode::Signal::kTraces, batch};
+    message_.clear();
+    Must(encoder_.Encode(std::span(&table, 1), &message_));
+    bytes_ += inside_ ? std::ssize(message_) : ZstdBytes(message_);
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  const bool inside_;
+  decode::OtapStreamEncoder encoder_;
+  std::string message_;
+  int64_t bytes_ = 0;
+};
+
 /// Bytes of data and index of one cold part with all spans.
 std::pair<int64_t, int64_t> ColdPartBytes(const std::string& folder, const std::vector<Batch>& batches) {
   const auto& schema = decode::SignalSchema(decode::Signal::kTraces);
@@ -170,6 +191,7 @@ std::string Bytes(const std::string& path, const std::string& folder) {
   std::vector<store::EncodedPayload> kept;
   std::vector<Batch> batches;
   std::string whole;
+  OtapSize otap_buffers(wire::IpcCodec::kZstd), otap_messages(wire::IpcCodec::kNone);
   ReadMessages(path, [&](std::string otlp) {
     kept.push_back(entries.Make(otlp));
     batches.push_back(kept.back().tables[0].batch);
@@ -179,6 +201,8 @@ std::string Bytes(const std::string& path, const std::string& folder) {
     entry += kept.back().bytes->size();
     entry_zstd += ZstdBytes(std::string_view(*kept.back().bytes));
     alone_zstd += StreamBytes(std::span(batches).last(1));
+    otap_buffers.Add(batches.back());
+    otap_messages.Add(batches.back());
     whole += otlp;
     return true;
   });
@@ -187,8 +211,10 @@ std::string Bytes(const std::string& path, const std::string& folder) {
   const auto [data, index] = ColdPartBytes(folder, batches);
   return fmt::format(
       R"({{"spans": {}, "protobuf": {}, "protobuf_zstd": {}, "protobuf_whole_zstd": {}, "log_entry": {}, "log_entry_zstd": {}, )"
-      R"("ipc_alone_zstd": {}, "ipc_stream_zstd": {}, "cold_part": {}, "cold_index": {}}})",
-      spans, raw, raw_zstd, whole_zstd, entry, entry_zstd, alone_zstd, stream_zstd, data, index);
+      R"("ipc_alone_zstd": {}, "ipc_stream_zstd": {}, "our_otap_zstd": {}, "our_otap_frames_zstd": {}, )"
+      R"("cold_part": {}, "cold_index": {}}})",
+      spans, raw, raw_zstd, whole_zstd, entry, entry_zstd, alone_zstd, stream_zstd, otap_buffers.bytes(),
+      otap_messages.bytes(), data, index);
 }
 
 }  // namespace

@@ -131,7 +131,8 @@ def sizes(build, pdata, otap, workload, spans, requests, folder):
             rows.append(row("d memory", f"bytes held, {kind}: log entries / {label}", memory["columns"][kind], memory[peer][kind], 4,
                             REASONS["d memory"]))
     forms = [("ipc_alone_zstd", "each batch an Arrow stream"), ("ipc_stream_zstd", "one Arrow stream"),
-             ("log_entry_zstd", "each log entry in a frame"), ("otap_zstd", "OTel-Arrow stream of the Go library")]
+             ("log_entry_zstd", "each log entry in a frame"), ("otap_zstd", "OTel-Arrow stream of the Go library"),
+             ("our_otap_zstd", "OTel-Arrow stream of our encoder"), ("our_otap_frames_zstd", "the same, each message in a frame")]
     for peer, mark in (("protobuf", 6), ("protobuf_zstd", 1.5)):
         reason = REASONS["e wire"].format(best=a_span[peer] / RANDOM_BYTES[workload])
         against = peer.replace("_", " with ")
