@@ -53,6 +53,14 @@ foreach(library nghttp2 zstd lz4 xxhash roaring edit hwy)
   target_link_libraries(sheaf::${library} INTERFACE ${${library}_LIBRARY})
 endforeach()
 
+# The static library: the program needs nothing more where it runs. (Debian builds it position-independent.)
+find_library(argon2_LIBRARY NAMES libargon2.a argon2)
+if(NOT argon2_LIBRARY)
+  message(FATAL_ERROR "libargon2-dev is missing; run './dev setup' first")
+endif()
+add_library(sheaf::argon2 INTERFACE IMPORTED)
+target_link_libraries(sheaf::argon2 INTERFACE ${argon2_LIBRARY})
+
 # Statements of DuckDB allocate thousands of small objects, which takes a fifth of a look-up with glibc's
 # allocator and less with jemalloc. Sanitizers bring their own.
 find_library(SHEAF_JEMALLOC jemalloc)

@@ -19,7 +19,7 @@ OWNERS = {
     "simdjson.h": "simdjson", "nlohmann": "nlohmann", "toml++": "toml", "prometheus": "prometheus",
     "spdlog": "spdlog", "xxhash.h": "xxhash", "linux": "linux", "sys": "sys", "fcntl.h": "fcntl",
     "unistd.h": "unistd", "histedit.h": "edit", "CLI": "cli11", "roaring": "roaring",
-    "hwy": "hwy",
+    "hwy": "hwy", "argon2.h": "argon2",
 }
 
 

@@ -203,7 +203,8 @@ def make_go_program(package):
 
 
 def setup_build():
-    install_packages(LOCK["build"]["apt"])
+    # Apart from "build", whose hash names the cache: what is there need not be fetched anew for a package more.
+    install_packages([*LOCK["build"]["apt"], *LOCK["access"]["apt"]])
     install_optional_packages(LOCK["optional"]["apt"])
     once(PREFIX / "arrow", make_arrow)
     once(ARROW_LIBRARIES, make_arrow_libraries)
