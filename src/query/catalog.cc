@@ -7,6 +7,7 @@
 #include "core/mutex.h"
 #include "query/kept_sql.h"
 #include "query/models.h"
+#include "query/statement_rights.h"
 #include "query/statement_state.h"
 #include "query/store_table.h"
 #include "query/store_transaction.h"
@@ -55,7 +56,11 @@ class MaterializedViewEntry : public duckdb::ViewCatalogEntry {
   const std::string sql_;
 };
 
-/// Tables come from the snapshot; views and macros from models/ and system tables are fixed.
+/// The system table that tells no more than SHOW VIEWS to whoever may read everything.
+constexpr const char* kViewsTable = "views";
+
+/// Tables come from the snapshot; views and macros from models/ and system tables are fixed. Whatever SQL reads is found here and whatever
+/// it defines made here, so rights to that are asked for here.
 class StoreSchema : public duckdb::SchemaCatalogEntry {
  public:
   StoreSchema(duckdb::Catalog& catalog, duckdb::CreateSchemaInfo& create, store::Database* database, const CatalogSources& sources)
@@ -75,7 +80,13 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
 
   void AddFixed(duckdb::unique_ptr<CatalogEntry> entry) { fixed_.push_back(std::move(entry)); }
 
+  /// Throws where there is such an entry, and whoever asks may not read it.
   optional_ptr<CatalogEntry> LookupEntry(CatalogTransaction transaction, const duckdb::EntryLookupInfo& lookup) override {
+    const auto found = Find(transaction, lookup);
+    if (found && transaction.HasContext()) CheckReadable(transaction.GetContext(), *found);
+    return found;
+  }
+  optional_ptr<CatalogEntry> Find(CatalogTransaction transaction, const duckdb::EntryLookupInfo& lookup) {
     const std::string& wanted = lookup.GetEntryName();
     for (const auto& entry : fixed_) {
       if (duckdb::StringUtil::CIEquals(entry->name, wanted) && Answers(lookup.GetCatalogType(), entry->type)) return entry.get();
@@ -92,7 +103,9 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     return nullptr;
   }
 
+  /// What whoever asks may not read is not there.
   void Scan(ClientContext& context, CatalogType type, const std::function<void(CatalogEntry&)>& callback) override {
+    if (!HasRight(context, access::Action::kRead, name)) return;
     Scan(type, callback);
     if (type != CatalogType::TABLE_ENTRY && type != CatalogType::VIEW_ENTRY) return;
     for (const auto& view : views_->All()) {
@@ -116,6 +129,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   /// Definitions are durable and visible to others when these return; a statement that fails later does not undo them.
   optional_ptr<CatalogEntry> CreateTable(CatalogTransaction transaction, duckdb::BoundCreateTableInfo& create) override {
     ClientContext& context = transaction.GetContext();
+    RequireRight(context, access::Action::kDefine, name);
     CheckFree(create.Base().table);
     auto wanted = ToNewTable(context, create.Base());
     if (!wanted.ok()) ThrowStatus(context, wanted.status());
@@ -127,6 +141,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     return &Table(*made);
   }
   void DropEntry(ClientContext& context, duckdb::DropInfo& drop) override {
+    RequireRight(context, access::Action::kDefine, name);
     if (drop.type != CatalogType::TABLE_ENTRY) return DropKept(context, drop);
     auto* table = Wanted(context, drop.name, drop.if_not_found);
     if (table == nullptr) return;
@@ -138,6 +153,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   }
   void Alter(CatalogTransaction transaction, duckdb::AlterInfo& alter) override {
     ClientContext& context = transaction.GetContext();
+    RequireRight(context, access::Action::kDefine, name);
     if (alter.type != duckdb::AlterType::ALTER_TABLE) Refuse("COMMENT and other changes of entries", "ALTER TABLE is what there is");
     auto* table = Wanted(context, alter.name, alter.if_not_found);
     if (table == nullptr) return;
@@ -172,10 +188,17 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   optional_ptr<CatalogEntry> CreateCollation(CatalogTransaction, duckdb::CreateCollationInfo&) override { RefuseFunction(); }
 
  private:
+  void CheckReadable(ClientContext& context, const CatalogEntry& entry) const {
+    const bool is_macro = entry.type == CatalogType::MACRO_ENTRY || entry.type == CatalogType::TABLE_MACRO_ENTRY;
+    if (is_macro && IsBuiltIn(entry.type, entry.name)) return;  // Says nothing by itself; the tables it names are looked up in turn.
+    if (name == kSystemSchema && entry.name == kViewsTable) return RequireRight(context, access::Action::kRead);
+    RequireRight(context, access::Action::kRead, name);
+  }
   [[noreturn]] static void RefuseFunction() { Refuse("CREATE FUNCTION", "functions are registered from C++; SQL has CREATE MACRO"); }
 
   optional_ptr<CatalogEntry> CreateKept(CatalogTransaction transaction, const duckdb::CreateInfo& create, const std::string& wanted) {
     ClientContext& context = transaction.GetContext();
+    RequireRight(context, access::Action::kDefine, name);
     if (IsBuiltIn(create.type, wanted)) throw duckdb::CatalogException("%s.%s is built in: take another name", name, wanted);
     if (create.type == CatalogType::VIEW_ENTRY) CheckNotInTheWay(wanted);
     if (create.type != CatalogType::VIEW_ENTRY) {  // Wherever it is, so that a ready query stays what it is.
@@ -364,23 +387,28 @@ class StoreCatalog : public duckdb::Catalog {
 
   duckdb::PhysicalOperator& PlanCreateTableAs(ClientContext& context, duckdb::PhysicalPlanGenerator& planner,
                                               duckdb::LogicalCreateTable& op, duckdb::PhysicalOperator& plan) override {
+    RequireRight(context, access::Action::kDefine, op.schema.name);
     op.schema.Cast<StoreSchema>().CheckFree(op.info->Base().table);
     return PlanStoreCreateTableAs(context, planner, op, plan);
   }
   duckdb::PhysicalOperator& PlanInsert(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalInsert& op,
                                        optional_ptr<duckdb::PhysicalOperator> plan) override {
+    RequireRight(context, access::Action::kWrite, op.table.schema.name);
     return PlanStoreInsert(context, planner, op, plan);
   }
   duckdb::PhysicalOperator& PlanDelete(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalDelete& op,
                                        duckdb::PhysicalOperator& plan) override {
+    RequireRight(context, access::Action::kWrite, op.table.schema.name);
     return PlanStoreDelete(context, planner, op, plan);
   }
   duckdb::PhysicalOperator& PlanUpdate(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalUpdate& op,
                                        duckdb::PhysicalOperator& plan) override {
+    RequireRight(context, access::Action::kWrite, op.table.schema.name);
     return PlanStoreUpdate(context, planner, op, plan);
   }
   duckdb::PhysicalOperator& PlanMergeInto(ClientContext& context, duckdb::PhysicalPlanGenerator& planner, duckdb::LogicalMergeInto& op,
                                           duckdb::PhysicalOperator& plan) override {
+    RequireRight(context, access::Action::kWrite, op.table.schema.name);
     return PlanStoreMerge(context, planner, op, plan);
   }
   duckdb::DatabaseSize GetDatabaseSize(ClientContext&) override { return duckdb::DatabaseSize(); }

@@ -23,6 +23,7 @@
 #include "query/result_cache.h"
 #include "query/running_query.h"
 #include "query/statement_report.h"
+#include "query/statement_rights.h"
 #include "query/statement_shape.h"
 #include "query/system_tables.h"
 #include "query/system_views.h"
@@ -94,7 +95,7 @@ class EngineOverDuckDb : public Engine {
   }
 
   Result<std::unique_ptr<Query>> Start(const QueryRequest& request) override;
-  Result<StatementShape> Describe(const std::string& sql) override;
+  Result<StatementShape> Describe(const QueryRequest& request) override;
 
  private:
   SystemTables AllSystemTables() {
@@ -277,13 +278,16 @@ Result<Begun> EngineOverDuckDb::Begin(duckdb::unique_ptr<duckdb::SQLStatement> s
 Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request, Instance* instance, Claim* claim) {
   auto& connection = *claim->session->connection;
   claim->session->state->Begin(claim->record);
+  claim->session->state->SetIdentity(request.identity);
   const auto parse_start = Clock::now();
   SHEAF_ASSIGN_OR_RETURN(const auto of_view, ParseViewStatement(&connection, request.sql));
   if (of_view) {
+    SHEAF_RETURN_NOT_OK(CheckViewStatement(request.identity.get()));
     if (claim->place == Admission::Place::kNone) SHEAF_RETURN_NOT_OK(Admit(false, claim));
     SHEAF_RETURN_NOT_OK(views_.Execute(*of_view));
   }
   SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(&connection, of_view ? kNoRows : request.sql, request.trusted, *kept_.Get()));
+  SHEAF_RETURN_NOT_OK(CheckKinds(request.identity.get(), statements));
   StatementCosts& costs = claim->record->costs;
   costs.parse_ns = NsSince(parse_start);
   claim->record->SetKind(of_view ? StatementKind::kDefinition : KindOfStatement(*statements.back()));
@@ -329,12 +333,12 @@ Result<std::unique_ptr<Query>> EngineOverDuckDb::Run(const QueryRequest& request
   return std::make_unique<RunningQuery>(std::move(parts), std::move(pending));
 }
 
-Result<StatementShape> EngineOverDuckDb::Describe(const std::string& sql) {
-  SHEAF_RETURN_NOT_OK(CheckSize(sql));
+Result<StatementShape> EngineOverDuckDb::Describe(const QueryRequest& request) {
+  SHEAF_RETURN_NOT_OK(CheckSize(request.sql));
   Claim claim;
   claim.timeout_ms = options_.timeout_ms;
   SHEAF_ASSIGN_OR_RETURN(claim.session, clients_->Borrow());
-  claim.log_id = log_.Started(sql, claim.record);  // Seen while it is planned; kept only where that went wrong.
+  claim.log_id = log_.Started(request.sql, claim.record);  // Seen while it is planned; kept only where that went wrong.
   claim.interrupter = std::make_shared<Interrupter>(claim.session->connection.get());
   if (claim.timeout_ms > 0) {
     claim.deadline = deadlines_.Add(Clock::now() + std::chrono::milliseconds(claim.timeout_ms), [interrupter = claim.interrupter] {
@@ -342,7 +346,7 @@ Result<StatementShape> EngineOverDuckDb::Describe(const std::string& sql) {
     });
   }
   // Without a turn, as a SELECT is planned before it waits for its own: whoever asks runs the statement next, and waits then.
-  auto shape = WithoutExceptions([&] { return DescribeStatement(claim.session.get(), sql, *kept_.Get()); }, sql);
+  auto shape = WithoutExceptions([&] { return DescribeStatement(claim.session.get(), request, *kept_.Get()); }, request.sql);
   if (claim.deadline) deadlines_.Remove(*claim.deadline);
   claim.interrupter->Detach();
   if (shape.ok()) {

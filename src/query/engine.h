@@ -11,6 +11,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/scalar.h>
 
+#include "access/identity.h"
 #include "core/status.h"
 #include "query/functions.h"
 #include "store/database.h"
@@ -44,6 +45,7 @@ struct QueryRequest {
   std::vector<Parameter> parameters;
   bool trusted = false;          // The owner of the directory: files, COPY, several statements. Otherwise one on our tables.
   int64_t timeout_ms = -1;       // -1: the engine's default.
+  std::shared_ptr<const access::Identity> identity;  // Who asks, where that limits what the statement may do; null: it does not.
 };
 
 /// What a finished query did; for EXPLAIN, logs and metrics.
@@ -54,6 +56,7 @@ struct QueryStats {
   double queue_seconds = 0, parse_seconds = 0, plan_seconds = 0, execute_seconds = 0;  // Queue: waiting for its turn.
   int64_t peak_memory_bytes = 0, spilled_bytes = 0;  // By how much DuckDB's memory and temporary files grew meanwhile, at most.
   bool cache_hit = false;        // The answer was there already.
+  bool definition = false;       // It makes, changes or removes a table, view or macro.
 };
 
 /// What is known of a statement before it runs.
@@ -91,11 +94,12 @@ class Engine {
 
   /// Plans and starts a statement over a snapshot taken now. What it writes is committed, atomically and as durable as the table asks for,
   /// before its first batch comes: the number of rows, or those of RETURNING. The error of a wrong statement is kInvalid;
-  /// its message is DuckDB's with the nearest known names, and ErrorPosition() finds the place in the text.
+  /// its message is DuckDB's with the nearest known names, and ErrorPosition() finds the place in the text. What `request.identity` may
+  /// not do is kDenied before anything is done.
   virtual Result<std::unique_ptr<Query>> Start(const QueryRequest& request) = 0;
 
-  /// Plans a client's statement without running it. Errors as of Start().
-  virtual Result<StatementShape> Describe(const std::string& sql) = 0;
+  /// Plans a client's statement without running it; of the request, text and sender count. Errors as of Start().
+  virtual Result<StatementShape> Describe(const QueryRequest& request) = 0;
 };
 
 /// Byte position in the SQL text that an error from Start() points at, or -1.

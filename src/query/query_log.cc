@@ -66,7 +66,8 @@ QueryStats StatsOf(const StatementRecord& record) {
           .execute_seconds = seconds(costs.execute_ns),
           .peak_memory_bytes = costs.peak_memory_bytes,
           .spilled_bytes = costs.spilled_bytes,
-          .cache_hit = costs.cache_hit};
+          .cache_hit = costs.cache_hit,
+          .definition = record.kind_now() == StatementKind::kDefinition};
 }
 
 void QueryLog::Update(const Running& running, LoggedQuery* query) {

@@ -107,6 +107,8 @@ std::string ResultCache::KeyOf(const QueryRequest& request) {
     key.push_back(static_cast<char>('a' + parameter.index()));
     std::visit(Append{&key}, parameter);
   }
+  // Who may not read every schema shares answers with those of the same roles only.
+  if (request.identity && !request.identity->roles.everywhere) key.append(1, '\0').append(RolesText(request.identity->roles));
   return key;
 }
 

@@ -57,7 +57,8 @@ class ResultCache {
   bool enabled() const { return bytes_max_ > 0; }
   int64_t answer_bytes_max() const { return bytes_max_ / 8; }
 
-  /// Text that differs only in white space gives the same key; parameters count with their types. Empty: a parameter is an Arrow scalar,
+  /// Text that differs only in white space gives the same key; parameters count with their types, and the roles
+  /// of whoever may not read all schemas. Empty: a parameter is an Arrow scalar,
   /// and the answer is not to be kept.
   static std::string KeyOf(const QueryRequest& request);
   /// Whether the text names nothing that may be another value next time (now(), random(), …), even where it is computed while planning.

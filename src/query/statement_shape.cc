@@ -13,6 +13,7 @@
 #include "query/insert_conflicts.h"
 #include "query/parsed_statements.h"
 #include "query/precedence.h"
+#include "query/statement_rights.h"
 #include "query/view_statements.h"
 
 namespace sheaf::query {
@@ -75,12 +76,18 @@ Result<duckdb::Value> ToValue(const Parameter& parameter) {
   return std::visit(Visitor(), parameter);
 }
 
-Result<StatementShape> DescribeStatement(Session* session, const std::string& sql, const KeptSet& kept) {
+Result<StatementShape> DescribeStatement(Session* session, const QueryRequest& request, const KeptSet& kept) {
   auto* connection = session->connection.get();
+  const std::string& sql = request.sql;
   session->state->Begin(std::make_shared<StatementRecord>());
+  session->state->SetIdentity(request.identity);
   SHEAF_ASSIGN_OR_RETURN(const auto of_view, ParseViewStatement(connection, sql));
-  if (of_view) return ShapeOfViewStatement();
+  if (of_view) {
+    SHEAF_RETURN_NOT_OK(CheckViewStatement(request.identity.get()));
+    return ShapeOfViewStatement();
+  }
   SHEAF_ASSIGN_OR_RETURN(auto statements, ParseStatements(connection, sql, false, kept));
+  SHEAF_RETURN_NOT_OK(CheckKinds(request.identity.get(), statements));
   SHEAF_ASSIGN_OR_RETURN(const Writing writing, SimplifyInsert(*connection->context, statements.back().get()));
   session->state->SetWriting(writing.writes, writing.insert_missing);
   const Precedence::Hold first;

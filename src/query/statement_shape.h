@@ -16,6 +16,6 @@ namespace sheaf::query {
 Result<duckdb::Value> ToValue(const Parameter& parameter);
 
 /// See Engine::Describe(). Nothing of the statement runs. Throws what DuckDB throws.
-Result<StatementShape> DescribeStatement(Session* session, const std::string& sql, const KeptSet& kept);
+Result<StatementShape> DescribeStatement(Session* session, const QueryRequest& request, const KeptSet& kept);
 
 }  // namespace sheaf::query

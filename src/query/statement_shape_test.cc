@@ -23,7 +23,7 @@ class StatementShapeTest : public testing::Test {
         RunAll(engine_.get(), {.sql = "CREATE TABLE t (id BIGINT PRIMARY KEY, seen TIMESTAMP, price DECIMAL(18, 6))"}).ok());
   }
   StatementShape Describe(const std::string& sql) {
-    auto shape = engine_->Describe(sql);
+    auto shape = engine_->Describe({.sql = sql});
     EXPECT_TRUE(shape.ok()) << sql << ": " << shape.status().ToString();
     return shape.ok() ? *shape : StatementShape{.result = arrow::schema({}), .parameters = arrow::schema({})};
   }
@@ -53,8 +53,8 @@ TEST_F(StatementShapeTest, NothingRunsAndWritesTellThatTheyDoNotGiveRows) {
   EXPECT_EQ(Describe("CREATE TABLE other (id BIGINT)").answer, Answer::kNothing);
   EXPECT_EQ(Describe("CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM t").answer, Answer::kNothing);
   EXPECT_EQ(RunToText(engine_.get(), {.sql = "SELECT count(*) AS n FROM t"}, Format::kNdjson).ValueOrDie(), "{\"n\":0}\n");
-  EXPECT_FALSE(engine_->Describe("SELECT * FROM other").ok());
-  EXPECT_FALSE(engine_->Describe("SELECT * FROM v").ok());
+  EXPECT_FALSE(engine_->Describe({.sql = "SELECT * FROM other"}).ok());
+  EXPECT_FALSE(engine_->Describe({.sql = "SELECT * FROM v"}).ok());
 }
 
 TEST_F(StatementShapeTest, ParametersHaveTheTypesThatTheyAreComparedWith) {
@@ -71,11 +71,11 @@ TEST_F(StatementShapeTest, ParametersHaveTheTypesThatTheyAreComparedWith) {
 }
 
 TEST_F(StatementShapeTest, ErrorsAreThoseOfRunningIt) {
-  EXPECT_EQ(KindOf(engine_->Describe("SELEC 1").status()), ErrorKind::kInvalid);
-  EXPECT_THAT(engine_->Describe("SELECT pric FROM t").status().message(), HasSubstr("price"));
-  EXPECT_EQ(KindOf(engine_->Describe("COPY t TO '/tmp/x'").status()), ErrorKind::kDenied);
-  EXPECT_EQ(KindOf(engine_->Describe("SELECT 1; SELECT 2").status()), ErrorKind::kDenied);
-  EXPECT_EQ(KindOf(engine_->Describe(std::string((1 << 20) + 1, ' ')).status()), ErrorKind::kTooLarge);
+  EXPECT_EQ(KindOf(engine_->Describe({.sql = "SELEC 1"}).status()), ErrorKind::kInvalid);
+  EXPECT_THAT(engine_->Describe({.sql = "SELECT pric FROM t"}).status().message(), HasSubstr("price"));
+  EXPECT_EQ(KindOf(engine_->Describe({.sql = "COPY t TO '/tmp/x'"}).status()), ErrorKind::kDenied);
+  EXPECT_EQ(KindOf(engine_->Describe({.sql = "SELECT 1; SELECT 2"}).status()), ErrorKind::kDenied);
+  EXPECT_EQ(KindOf(engine_->Describe({.sql = std::string((1 << 20) + 1, ' ')}).status()), ErrorKind::kTooLarge);
 }
 
 TEST_F(StatementShapeTest, WhatWasOnlyDescribedIsLoggedWhereItFailed) {

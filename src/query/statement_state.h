@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "access/identity.h"
 #include "core/ids.h"
 #include "core/mutex.h"
 #include "core/status.h"
@@ -100,7 +101,9 @@ class SessionState : public duckdb::ClientContextState {
   explicit SessionState(bool trusted, int read_ahead_granules = 0) : trusted_(trusted), read_ahead_granules_(read_ahead_granules) {}
   bool trusted() const { return trusted_; }
   int read_ahead_granules() const { return read_ahead_granules_; }
-  /// Set before a statement is planned, on the thread that plans it.
+  /// Who asks; null: somebody who may do everything. Set before a statement is planned, as what follows, on the thread that plans it.
+  void SetIdentity(std::shared_ptr<const access::Identity> identity) { identity_ = std::move(identity); }
+  const access::Identity* identity() const { return identity_.get(); }
   void Begin(std::shared_ptr<StatementRecord> record) {
     record_ = std::move(record);
     SetKeeping(false);
@@ -136,6 +139,7 @@ class SessionState : public duckdb::ClientContextState {
  private:
   const bool trusted_;
   const int read_ahead_granules_;
+  std::shared_ptr<const access::Identity> identity_;
   bool writes_ = false, insert_missing_ = false;
   std::shared_ptr<const store::Snapshot> snapshot_;
   std::function<Status(bool)> admit_;

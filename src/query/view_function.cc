@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "query/catalog.h"
+#include "query/statement_rights.h"
 #include "query/statement_state.h"
 #include "query/store_transaction.h"
 
@@ -45,6 +46,7 @@ duckdb::unique_ptr<duckdb::FunctionData> Bind(ClientContext& context, duckdb::Ta
   bind->name = input.inputs.at(0).GetValue<std::string>();
   const auto view = info.views->Find(bind->name);
   if (!view) throw duckdb::CatalogException("the materialized view %s is gone", bind->name);
+  RequireRight(context, access::Action::kRead, view->definition().schema_name);
   const Lsn lsn = StoreTransaction::Get(context, duckdb::Catalog::GetCatalog(context, kCatalogName)).snapshot().lsn();
   auto rows = view->Rows(lsn, info.wait, [&context] { return context.interrupted.load(); });
   if (!rows.ok()) ThrowStatus(context, rows.status());
@@ -72,6 +74,7 @@ duckdb::unique_ptr<duckdb::TableRef> Changes(ClientContext& context, duckdb::Tab
   const size_t dot = name.find('.');
   const auto view = dot == std::string::npos ? info.views->Find("main", name) : info.views->Find(name.substr(0, dot), name.substr(dot + 1));
   if (!view) throw duckdb::CatalogException("view_changes: there is no materialized view '%s'", name);
+  RequireRight(context, access::Action::kRead, view->definition().schema_name);
   if (view->is_refreshed()) {
     throw duckdb::BinderException("view_changes: %s is computed anew with each refresh, so nobody knows what changed in it", name);
   }

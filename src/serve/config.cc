@@ -54,7 +54,7 @@ Setting Number(std::string_view key, int64_t* (*place)(Config*), Unit unit, int6
 std::vector<Setting> ServerAndStorageSettings() {
   return {
       Text("server.bind", SHEAF_PLACE(server.bind),
-           "Address that every port listens on. One that is not loopback needs `tls.client_ca` as long as there are no users."),
+           "Address that every port listens on. One that is not loopback needs users and TLS, or `tls.client_ca`."),
       Number("server.port_otlp_grpc", SHEAF_PLACE(server.port_otlp_grpc), Unit::kNone, 0, 65535,
              "OTLP over gRPC. 0 picks a free port."),
       Number("server.port_otlp_http", SHEAF_PLACE(server.port_otlp_http), Unit::kNone, 0, 65535,
@@ -179,6 +179,14 @@ std::vector<Setting> QueryAndLimitSettings() {
       Text("tls.key", SHEAF_PLACE(tls.key), "PEM file with its private key."),
       Text("tls.client_ca", SHEAF_PLACE(tls.client_ca),
            "PEM file; not empty: every client must show a certificate signed by it."),
+
+      Choice("access.cleartext", SHEAF_PLACE(access.cleartext), "off on",
+             "Listen on an address that is not loopback without TLS, once there are users. Passwords and tokens can be read on the "
+             "way then: only where the network is protected otherwise."),
+      Number("access.user_requests_at_once", SHEAF_PLACE(access.user_requests_at_once), Unit::kNone, 0, 1'000'000,
+             "Requests of one user at once. Beyond: 429, RESOURCE_EXHAUSTED. 0: as many as come."),
+      Number("access.user_requests_per_second", SHEAF_PLACE(access.user_requests_per_second), Unit::kNone, 0, 10'000'000,
+             "Requests of one user a second, on average. Beyond: 429, RESOURCE_EXHAUSTED. 0: as many as come."),
 
       Number("limits.message_bytes", SHEAF_PLACE(limits.message_bytes), Unit::kBytes, 1 << 10, int64_t{1} << 30,
              "Largest request, on the wire and again when inflated. Beyond: 413, RESOURCE_EXHAUSTED."),

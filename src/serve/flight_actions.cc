@@ -6,6 +6,7 @@
 
 #include "serve/flight_batches.h"
 #include "serve/flight_service.h"
+#include "serve/gate.h"
 #include "serve/json_text.h"
 
 namespace sheaf::serve {
@@ -48,23 +49,23 @@ Status FlightService::DoAction(const std::shared_ptr<GrpcStreamCall>& call) {
     if (body.ok()) call->Send(wire::EncodeFirstBytes(*body));
     return body.status();
   };
-  if (action.type == "CreatePreparedStatement") return answer(CreatePrepared(action.body));
+  if (action.type == "CreatePreparedStatement") return answer(CreatePrepared(action.body, *call));
   if (action.type == "ClosePreparedStatement") {
     const auto message = wire::ReadFlightSqlAny(action.body);
     if (!message) return MakeError(ErrorKind::kInvalid, "the action's body is no ActionClosePreparedStatementRequest");
     SHEAF_ASSIGN_OR_RETURN(const std::string handle, wire::ReadFirstBytes(message->value));
-    prepared_.Close(handle);
+    prepared_.Close(handle, UserOf(*call));
     return Status::OK();
   }
   if (action.type == "CancelFlightInfo") {
     SHEAF_ASSIGN_OR_RETURN(const std::string info, wire::ReadFirstBytes(action.body));
-    return answer(CancelTickets(info));
+    return answer(CancelTickets(info, *call));
   }
   if (action.type == "CancelQuery") {
     const auto message = wire::ReadFlightSqlAny(action.body);
     if (!message) return MakeError(ErrorKind::kInvalid, "the action's body is no ActionCancelQueryRequest");
     SHEAF_ASSIGN_OR_RETURN(const std::string info, wire::ReadFirstBytes(message->value));
-    SHEAF_ASSIGN_OR_RETURN(const std::string outcome, CancelTickets(info));
+    SHEAF_ASSIGN_OR_RETURN(const std::string outcome, CancelTickets(info, *call));
     return answer(wire::EncodeFlightSqlAny("ActionCancelQueryResult", outcome));
   }
   if (action.type == "GetSessionOptions") {
@@ -72,8 +73,8 @@ Status FlightService::DoAction(const std::shared_ptr<GrpcStreamCall>& call) {
   }
   if (action.type == "SetSessionOptions") return answer(SetSession(action.body));
   if (action.type == "CloseSession") return answer(wire::EncodeFirstNumber(1));  // Closed.
-  if (action.type == "snapshot") return answer(MakeSnapshot(action.body));
-  if (action.type == "flush") return database_->Flush();
+  if (action.type == "snapshot") return answer(MakeSnapshot(action.body, *call));
+  if (action.type == "flush") return Flush(*call);
   if (action.type == "health") return answer(TellHealth());
   if (IsTransaction(action.type)) {
     return MakeError(ErrorKind::kUnsupported,
@@ -84,7 +85,7 @@ Status FlightService::DoAction(const std::shared_ptr<GrpcStreamCall>& call) {
   return MakeError(ErrorKind::kUnsupported, "there is no action {}; known are {}", action.type, known);
 }
 
-Result<std::string> FlightService::CreatePrepared(std::string_view body) {
+Result<std::string> FlightService::CreatePrepared(std::string_view body, const GrpcCall& call) {
   const auto message = wire::ReadFlightSqlAny(body);
   if (!message) return MakeError(ErrorKind::kInvalid, "the action's body is no ActionCreatePreparedStatementRequest");
   SHEAF_ASSIGN_OR_RETURN(const auto asked, wire::ReadFlightSqlStatement(message->value));
@@ -92,8 +93,8 @@ Result<std::string> FlightService::CreatePrepared(std::string_view body) {
     return MakeError(ErrorKind::kUnsupported,
                      "there are no transactions of several statements: each statement is atomic by itself");
   }
-  PreparedStatement statement{.sql = asked.text};
-  SHEAF_ASSIGN_OR_RETURN(statement.shape, engine_->Describe(asked.text));
+  PreparedStatement statement{.sql = asked.text, .shape = {}, .parameters = {}, .user = UserOf(call)};
+  SHEAF_ASSIGN_OR_RETURN(statement.shape, queries_.Describe(asked.text, call));
   // JDBC takes a statement for a query where this has fields.
   std::string result, parameters;
   if (statement.shape.answer == query::StatementShape::Answer::kRows) {
@@ -107,15 +108,15 @@ Result<std::string> FlightService::CreatePrepared(std::string_view body) {
   return wire::EncodePreparedStatement(handle, result, parameters);
 }
 
-Result<std::string> FlightService::CancelTickets(std::string_view info) {
+Result<std::string> FlightService::CancelTickets(std::string_view info, const GrpcCall& call) {
   SHEAF_ASSIGN_OR_RETURN(const auto tickets, wire::ReadFlightTickets(info));
   auto outcome = CancelOutcome::kNotCancellable;
   for (const std::string& ticket : tickets) {
     const auto message = wire::ReadFlightSqlAny(ticket);
     if (!message || message->name != "TicketStatementQuery") continue;
     SHEAF_ASSIGN_OR_RETURN(const std::string handle, wire::ReadFirstBytes(message->value));
-    SHEAF_ASSIGN_OR_RETURN(const StatementTicket statement, DecodeTicket(handle));
-    queries_.Cancel(statement.id);
+    SHEAF_ASSIGN_OR_RETURN(const StatementTicket statement, ReadTicket(handle, call));
+    queries_.Cancel(statement);
     outcome = CancelOutcome::kCancelled;
   }
   return wire::EncodeFirstNumber(static_cast<int64_t>(outcome));
@@ -134,12 +135,18 @@ Result<std::string> FlightService::SetSession(std::string_view body) {
   return wire::EncodeSessionErrors(errors);
 }
 
-Result<std::string> FlightService::MakeSnapshot(std::string_view body) {
+Result<std::string> FlightService::MakeSnapshot(std::string_view body, const GrpcCall& call) {
+  SHEAF_RETURN_NOT_OK(CheckRight(call.identity.get(), access::Action::kAdminister));
   if (body.size() > kSnapshotNameBytesMax) {
     return MakeError(ErrorKind::kTooLarge, "a snapshot's name has {} bytes; at most {}", body.size(), kSnapshotNameBytesMax);
   }
   SHEAF_ASSIGN_OR_RETURN(const auto info, database_->CreateSnapshot(std::string(body)));
   return DumpJson({{"id", info.id}, {"lsn", info.lsn.value}});
+}
+
+Status FlightService::Flush(const GrpcCall& call) {
+  SHEAF_RETURN_NOT_OK(CheckRight(call.identity.get(), access::Action::kAdminister));
+  return database_->Flush();
 }
 
 Result<std::string> FlightService::TellHealth() {

@@ -109,7 +109,8 @@ Result<std::shared_ptr<arrow::Schema>> FlightMetadata::SchemaOf(const wire::Flig
   return TablesSchema(asked.include_schema);
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Answer(const wire::FlightSqlMessage& message) const {
+Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Answer(const wire::FlightSqlMessage& message,
+                                                                   const Asker& asker) const {
   if (message.name == "CommandGetSqlInfo") {
     SHEAF_ASSIGN_OR_RETURN(const auto numbers, wire::ReadSqlInfoNumbers(message.value));
     return SqlInfoBatch(numbers, limits_);
@@ -118,10 +119,10 @@ Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Answer(const wire::F
     SHEAF_ASSIGN_OR_RETURN(const auto type, wire::ReadXdbcType(message.value));
     return XdbcTypesBatch(type);
   }
-  if (message.name == "CommandGetCatalogs") return Ask(fmt::format("SELECT '{}'", kCatalogName), {}, CatalogsSchema());
+  if (message.name == "CommandGetCatalogs") return Ask(fmt::format("SELECT '{}'", kCatalogName), {}, CatalogsSchema(), asker);
   if (message.name == "CommandGetTableTypes") {
     return Ask(fmt::format("FROM (VALUES ('{}'), ('{}'), ('{}'))", kTableTypes[0], kTableTypes[1], kTableTypes[2]), {},
-               TableTypesSchema());
+               TableTypesSchema(), asker);
   }
   if (AsksForForeignKeys(message.name)) return arrow::RecordBatch::MakeEmpty(ForeignKeysSchema());
   if (message.name == "CommandGetPrimaryKeys") {
@@ -135,19 +136,19 @@ Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Answer(const wire::F
         "SELECT database_name, schema_name, table_name, unnest(constraint_column_names), NULL::VARCHAR, "
         "generate_subscripts(constraint_column_names, 1)::INTEGER FROM duckdb_constraints()" +
             conditions.where() + " ORDER BY 1, 2, 3, 6",
-        conditions.TakeParameters(), PrimaryKeysSchema());
+        conditions.TakeParameters(), PrimaryKeysSchema(), asker);
   }
   SHEAF_ASSIGN_OR_RETURN(const wire::FlightSqlTables asked, wire::ReadFlightSqlTables(message.value));
-  if (message.name == "CommandGetTables") return Tables(asked);
+  if (message.name == "CommandGetTables") return Tables(asked, asker);
   Conditions conditions;
   conditions.Plain(fmt::format("catalog_name = '{}'", kCatalogName));
   conditions.Catalog(asked.catalog);
   conditions.Pattern("schema_name", asked.schema_pattern);
   return Ask("SELECT catalog_name, schema_name FROM information_schema.schemata" + conditions.where() + " ORDER BY ALL",
-             conditions.TakeParameters(), DbSchemasSchema());
+             conditions.TakeParameters(), DbSchemasSchema(), asker);
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Tables(const wire::FlightSqlTables& asked) const {
+Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Tables(const wire::FlightSqlTables& asked, const Asker& asker) const {
   Conditions conditions;
   conditions.Plain(fmt::format("table_catalog = '{}'", kCatalogName));
   conditions.Catalog(asked.catalog);
@@ -164,22 +165,23 @@ Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Tables(const wire::F
       "SELECT table_catalog, table_schema, table_name, kind FROM (SELECT *, CASE WHEN table_schema = 'sheaf' THEN 'SYSTEM TABLE' "
       "WHEN table_type = 'VIEW' THEN 'VIEW' ELSE 'TABLE' END AS kind FROM information_schema.tables)";
   SHEAF_ASSIGN_OR_RETURN(const auto tables,
-                         Ask(sql + conditions.where() + " ORDER BY ALL", conditions.TakeParameters(), TablesSchema(false)));
+                         Ask(sql + conditions.where() + " ORDER BY ALL", conditions.TakeParameters(), TablesSchema(false), asker));
   if (!asked.include_schema) return tables;
-  SHEAF_ASSIGN_OR_RETURN(const auto schemas, SchemasOf(*tables));
+  SHEAF_ASSIGN_OR_RETURN(const auto schemas, SchemasOf(*tables, asker));
   auto columns = tables->columns();
   columns.push_back(schemas);
   return arrow::RecordBatch::Make(TablesSchema(true), tables->num_rows(), std::move(columns));
 }
 
-Result<std::shared_ptr<arrow::Array>> FlightMetadata::SchemasOf(const arrow::RecordBatch& tables) const {
+Result<std::shared_ptr<arrow::Array>> FlightMetadata::SchemasOf(const arrow::RecordBatch& tables, const Asker& asker) const {
   const auto& schemas = static_cast<const arrow::StringArray&>(*tables.column(1));
   const auto& names = static_cast<const arrow::StringArray&>(*tables.column(2));
   arrow::BinaryBuilder builder;
   for (int64_t row = 0; row < tables.num_rows(); ++row) {
     // As a SELECT shows it.
-    const std::string sql = fmt::format("SELECT * FROM {}.{}", Quoted(schemas.GetView(row)), Quoted(names.GetView(row)));
-    const Result<query::StatementShape> shape = engine_->Describe(sql);
+    query::QueryRequest request{.sql = fmt::format("SELECT * FROM {}.{}", Quoted(schemas.GetView(row)), Quoted(names.GetView(row)))};
+    request.identity = asker;
+    const Result<query::StatementShape> shape = engine_->Describe(request);
     // A view over a table that was dropped has no columns any more; the others are told all the same.
     SHEAF_ASSIGN_OR_RETURN(const std::string bytes, SchemaBytes(shape.ok() ? *shape->result : *arrow::schema({})));
     SHEAF_RETURN_NOT_OK(builder.Append(bytes));
@@ -188,8 +190,10 @@ Result<std::shared_ptr<arrow::Array>> FlightMetadata::SchemasOf(const arrow::Rec
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> FlightMetadata::Ask(const std::string& sql, std::vector<query::Parameter> parameters,
-                                                                const std::shared_ptr<arrow::Schema>& schema) const {
+                                                                const std::shared_ptr<arrow::Schema>& schema,
+                                                                const Asker& asker) const {
   query::QueryRequest request{.sql = sql};
+  request.identity = asker;
   request.parameters = std::move(parameters);
   SHEAF_ASSIGN_OR_RETURN(const auto query, engine_->Start(request));
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;

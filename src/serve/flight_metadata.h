@@ -33,14 +33,16 @@ class FlightMetadata {
   static bool Answers(std::string_view name);
   /// The schema of the answer. Requires: Answers(message.name). Errors: Invalid.
   static Result<std::shared_ptr<arrow::Schema>> SchemaOf(const wire::FlightSqlMessage& message);
+  /// Who asks is told of what he may read; null: of everything.
+  using Asker = std::shared_ptr<const access::Identity>;
   /// The answer, of that schema. Errors: Invalid, and the engine's.
-  Result<std::shared_ptr<arrow::RecordBatch>> Answer(const wire::FlightSqlMessage& message) const;
+  Result<std::shared_ptr<arrow::RecordBatch>> Answer(const wire::FlightSqlMessage& message, const Asker& asker) const;
 
  private:
   Result<std::shared_ptr<arrow::RecordBatch>> Ask(const std::string& sql, std::vector<query::Parameter> parameters,
-                                                  const std::shared_ptr<arrow::Schema>& schema) const;
-  Result<std::shared_ptr<arrow::RecordBatch>> Tables(const wire::FlightSqlTables& asked) const;
-  Result<std::shared_ptr<arrow::Array>> SchemasOf(const arrow::RecordBatch& tables) const;
+                                                  const std::shared_ptr<arrow::Schema>& schema, const Asker& asker) const;
+  Result<std::shared_ptr<arrow::RecordBatch>> Tables(const wire::FlightSqlTables& asked, const Asker& asker) const;
+  Result<std::shared_ptr<arrow::Array>> SchemasOf(const arrow::RecordBatch& tables, const Asker& asker) const;
 
   query::Engine* const engine_;
   const SqlInfoLimits limits_;

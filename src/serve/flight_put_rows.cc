@@ -10,6 +10,7 @@
 #include "serve/flight_metadata.h"
 #include "serve/flight_parameters.h"
 #include "serve/flight_put.h"
+#include "serve/gate.h"
 #include "store/ready_tables.h"
 
 namespace sheaf::serve {
@@ -103,6 +104,7 @@ class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
   virtual bool acknowledges() const = 0;
 
   const PutContext context_;
+  const std::shared_ptr<GrpcStreamCall> call_;
   std::shared_ptr<const store::TableInfo> table_;  // Before the first batch.
 
  private:
@@ -139,7 +141,6 @@ class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
     call_->Finish(stopping_ ? why_ : GrpcStatus());
   }
 
-  const std::shared_ptr<GrpcStreamCall> call_;
   TrackingPool pool_;
   int64_t batches_ = 0;
 
@@ -186,6 +187,8 @@ class IngestSink final : public RowsSink {
 
   Status Schema(const std::shared_ptr<arrow::Schema>& schema) override {
     const std::string schema_name = ingest_.target.schema.value_or("main");
+    const access::Identity* const sender = call_->identity.get();
+    SHEAF_RETURN_NOT_OK(CheckRight(sender, access::Action::kWrite, schema_name));
     const auto found = context_.database->FindTable(schema_name, ingest_.target.table);
     if (!found.ok() && KindOf(found.status()) != ErrorKind::kNotFound) return found.status();
     if (found.ok() && ingest_.if_there == FlightSqlIngest::IfThere::kFail) {
@@ -196,6 +199,7 @@ class IngestSink final : public RowsSink {
       return CheckTakesRows(*table_);
     }
     if (!found.ok() && ingest_.if_missing != FlightSqlIngest::IfMissing::kCreate) return found.status();
+    SHEAF_RETURN_NOT_OK(CheckRight(sender, access::Action::kDefine, schema_name));
     if (found.ok()) SHEAF_RETURN_NOT_OK(CheckTakesRows(**found));
     SHEAF_RETURN_NOT_OK(CheckNoView(context_.engine, schema_name, ingest_.target.table));
     made_.schema_name = schema_name;
@@ -253,6 +257,7 @@ Status CheckTakesRows(const store::TableInfo& table) {
 Result<std::shared_ptr<PutSink>> MakeTableSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call,
                                                const std::vector<std::string>& path) {
   SHEAF_ASSIGN_OR_RETURN(auto table, FindPathTable(*context.database, path));
+  SHEAF_RETURN_NOT_OK(CheckRight(call->identity.get(), access::Action::kWrite, table->schema_name));
   SHEAF_RETURN_NOT_OK(CheckTakesRows(*table));
   return std::make_shared<TableSink>(context, std::move(call), std::move(table));
 }

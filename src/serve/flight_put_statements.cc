@@ -79,7 +79,8 @@ class UpdateSink final : public ParametersSink {
  private:
   Result<std::string> Act() override {
     const bool given = !parameters_.empty();
-    const auto ticket = FlightQueries::MakeTicket(statement_->sql, given ? std::move(parameters_) : statement_->parameters);
+    auto ticket = FlightQueries::MakeTicket(statement_->sql, given ? std::move(parameters_) : statement_->parameters);
+    ticket.user = UserOf(*call_);
     SHEAF_ASSIGN_OR_RETURN(const int64_t rows, context_.queries->Update(ticket, statement_->shape.answer, call_));
     return wire::EncodeFirstNumber(rows);
   }
@@ -93,7 +94,7 @@ class BindSink final : public ParametersSink {
 
  private:
   Result<std::string> Act() override {
-    SHEAF_RETURN_NOT_OK(context_.prepared->Bind(handle_, std::move(parameters_)));
+    SHEAF_RETURN_NOT_OK(context_.prepared->Bind(handle_, UserOf(*call_), std::move(parameters_)));
     return wire::EncodeFirstBytes(handle_);  // The same as before.
   }
 
@@ -106,10 +107,10 @@ Result<std::shared_ptr<PutSink>> MakeUpdateSink(const PutContext& context, std::
                                                 const std::string& handle, const std::string& sql) {
   std::shared_ptr<const PreparedStatement> statement;
   if (!handle.empty() || sql.empty()) {
-    SHEAF_ASSIGN_OR_RETURN(statement, context.prepared->Find(handle));
+    SHEAF_ASSIGN_OR_RETURN(statement, context.prepared->Find(handle, UserOf(*call)));
   } else {
-    PreparedStatement unprepared{.sql = sql};
-    SHEAF_ASSIGN_OR_RETURN(unprepared.shape, context.engine->Describe(sql));
+    PreparedStatement unprepared{.sql = sql, .shape = {}, .parameters = {}, .user = UserOf(*call)};
+    SHEAF_ASSIGN_OR_RETURN(unprepared.shape, context.queries->Describe(sql, *call));
     statement = std::make_shared<const PreparedStatement>(std::move(unprepared));
   }
   return std::make_shared<UpdateSink>(context, std::move(call), std::move(statement));
@@ -117,7 +118,7 @@ Result<std::shared_ptr<PutSink>> MakeUpdateSink(const PutContext& context, std::
 
 Result<std::shared_ptr<PutSink>> MakeBindSink(const PutContext& context, std::shared_ptr<GrpcStreamCall> call,
                                               const std::string& handle) {
-  SHEAF_ASSIGN_OR_RETURN(auto statement, context.prepared->Find(handle));
+  SHEAF_ASSIGN_OR_RETURN(auto statement, context.prepared->Find(handle, UserOf(*call)));
   return std::make_shared<BindSink>(context, std::move(call), std::move(statement), handle);
 }
 

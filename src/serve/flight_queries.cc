@@ -9,6 +9,7 @@
 #include <arrow/ipc/writer.h>
 
 #include "core/memory.h"
+#include "serve/audit.h"
 #include "serve/flight_batches.h"
 #include "serve/flight_parameters.h"
 #include "wire/protobuf_reader.h"
@@ -31,8 +32,8 @@ constexpr int64_t kMessageBytesMax = 4 << 20;
 /// Lengths of messages are of 31 bits in most clients.
 constexpr int64_t kRowBytesMax = INT32_MAX - (1 << 20);
 
-/// A ticket's own message: id 1, SQL 2, parameters as an IPC stream 3, the answer as one 4, once_by 5.
-constexpr uint32_t kId = 1, kSql = 2, kParameters = 3, kAnswer = 4, kOnceBy = 5;
+/// A ticket's own message: id 1, SQL 2, parameters as an IPC stream 3, the answer as one 4, once_by 5, user 6.
+constexpr uint32_t kId = 1, kSql = 2, kParameters = 3, kAnswer = 4, kOnceBy = 5, kUser = 6;
 
 Result<int64_t> SetsOf(const StatementTicket& ticket) {
   if (ticket.parameters.empty()) return 1;
@@ -133,6 +134,7 @@ Result<std::string> EncodeTicket(const StatementTicket& ticket) {
     writer.Bytes(kAnswer, answer);
   }
   if (ticket.once_by != 0) writer.Fixed64(kOnceBy, ticket.once_by);
+  if (!ticket.user.empty()) writer.Bytes(kUser, ticket.user);
   return out;
 }
 
@@ -147,6 +149,7 @@ Result<StatementTicket> DecodeTicket(std::string_view bytes) {
       case Tag(kParameters, WireType::kBytes): parameters = reader.Bytes(); break;
       case Tag(kAnswer, WireType::kBytes): answer = reader.Bytes(); break;
       case Tag(kOnceBy, WireType::kFixed64): ticket.once_by = reader.Fixed64(); break;
+      case Tag(kUser, WireType::kBytes): ticket.user = reader.Bytes(); break;
       default: reader.Skip();
     }
   }
@@ -162,14 +165,22 @@ Result<StatementTicket> DecodeTicket(std::string_view bytes) {
   return ticket;
 }
 
+std::string UserOf(const GrpcCall& call) { return call.identity == nullptr ? std::string() : call.identity->user; }
+
+Result<StatementTicket> ReadTicket(std::string_view bytes, const GrpcCall& call) {
+  SHEAF_ASSIGN_OR_RETURN(StatementTicket ticket, DecodeTicket(bytes));
+  if (ticket.user == UserOf(call)) return ticket;
+  return MakeError(ErrorKind::kNotFound, "there is no such ticket: it was not made for this user; send the statement again");
+}
+
 /// One call: its cancelling stops whichever of its statements runs, and its time is for all of them. Known to Cancel() and
 /// EndOverdue() between Enter() and its end.
 class FlightQueries::OfCall {
  public:
   enum class Kind : uint8_t { kSends, kWrites };
 
-  OfCall(FlightQueries* queries, uint64_t id, std::shared_ptr<GrpcStreamCall> call, int64_t sets, Kind kind)
-      : queries_(queries), id_(id), call_(std::move(call)), deadline_(call_->deadline) {
+  OfCall(FlightQueries* queries, Key key, std::shared_ptr<GrpcStreamCall> call, int64_t sets, Kind kind)
+      : queries_(queries), key_(std::move(key)), call_(std::move(call)), deadline_(call_->deadline) {
     if (queries->timeout_ms_ > 0) {
       const auto own = std::chrono::steady_clock::now() + std::chrono::milliseconds(queries->timeout_ms_);
       if (sets > 1) deadline_ = deadline_ ? std::min(*deadline_, own) : own;  // One alone has the engine's time-out.
@@ -177,7 +188,7 @@ class FlightQueries::OfCall {
     }
     call_->OnCancel([current = current_] { current->Cancel(); });
   }
-  ~OfCall() { queries_->Leave(id_, this); }
+  ~OfCall() { queries_->Leave(key_, this); }
   OfCall(const OfCall&) = delete;
   OfCall& operator=(const OfCall&) = delete;
 
@@ -221,7 +232,7 @@ class FlightQueries::OfCall {
 
  private:
   FlightQueries* const queries_;
-  const uint64_t id_;
+  const Key key_;
   const std::shared_ptr<GrpcStreamCall> call_;
   std::optional<std::chrono::steady_clock::time_point> deadline_, overdue_;
   const std::shared_ptr<Current> current_ = std::make_shared<Current>();
@@ -234,11 +245,21 @@ StatementTicket FlightQueries::MakeTicket(std::string sql, std::vector<std::shar
   return {.id = RandomId(), .sql = std::move(sql), .parameters = std::move(parameters)};
 }
 
-Result<std::shared_ptr<arrow::Schema>> FlightQueries::SchemaOf(const StatementTicket& ticket, const StatementShape& shape) {
+Result<StatementShape> FlightQueries::Describe(const std::string& sql, const GrpcCall& call) const {
+  query::QueryRequest request{.sql = sql};
+  request.identity = call.identity;
+  auto shape = engine_->Describe(request);
+  AuditStatement(call.identity.get(), sql, false, shape.status());
+  return shape;
+}
+
+Result<std::shared_ptr<arrow::Schema>> FlightQueries::SchemaOf(const StatementTicket& ticket, const StatementShape& shape,
+                                                               const GrpcCall& call) {
   if (!shape.result_open) return shape.result;
   SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
   if (!shape.reads_only || ticket.parameters.empty() || sets == 0) return nullptr;
   query::QueryRequest request{.sql = ticket.sql};
+  request.identity = call.identity;
   SHEAF_ASSIGN_OR_RETURN(request.parameters, ParametersOf(ticket, 0));
   SHEAF_ASSIGN_OR_RETURN(const auto started, engine_->Start(request));  // And stopped: it only reads.
   return started->schema();
@@ -247,8 +268,11 @@ Result<std::shared_ptr<arrow::Schema>> FlightQueries::SchemaOf(const StatementTi
 Result<std::unique_ptr<query::Query>> FlightQueries::Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call) {
   SHEAF_RETURN_NOT_OK(of_call.Check());
   query::QueryRequest request{.sql = ticket.sql, .timeout_ms = of_call.left_ms()};
+  request.identity = of_call.call()->identity;
   SHEAF_ASSIGN_OR_RETURN(request.parameters, ParametersOf(ticket, set));
-  return engine_->Start(request);
+  auto started = engine_->Start(request);
+  AuditStatement(request.identity.get(), ticket.sql, false, started.status());
+  return started;
 }
 
 Status FlightQueries::Redeem(const StatementTicket& ticket) {
@@ -258,43 +282,44 @@ Status FlightQueries::Redeem(const StatementTicket& ticket) {
                      "the ticket is of a statement that writes, from before the server started anew: send it again");
   }
   MutexLock lock(&mutex_);
-  if (!redeemed_ids_.insert(ticket.id).second) {
+  if (!redeemed_keys_.insert(KeyOf(ticket)).second) {
     return MakeError(ErrorKind::kInvalid,
                      "the ticket is of a statement that writes, and was redeemed already: send the statement again");
   }
-  redeemed_.push_back(ticket.id);
+  redeemed_.push_back(KeyOf(ticket));
   if (redeemed_.size() > kRedeemedKept) {
-    redeemed_ids_.erase(redeemed_.front());
+    redeemed_keys_.erase(redeemed_.front());
     redeemed_.pop_front();
   }
   return Status::OK();
 }
 
-Status FlightQueries::Enter(uint64_t id, OfCall* of_call) {
+Status FlightQueries::Enter(const Key& key, OfCall* of_call) {
   MutexLock lock(&mutex_);
-  if (std::find(cancelled_.begin(), cancelled_.end(), id) != cancelled_.end()) return Cancelled();
-  running_.emplace(id, of_call);
+  if (std::find(cancelled_.begin(), cancelled_.end(), key) != cancelled_.end()) return Cancelled();
+  running_.emplace(key, of_call);
   return Status::OK();
 }
 
-void FlightQueries::Leave(uint64_t id, const OfCall* of_call) {
+void FlightQueries::Leave(const Key& key, const OfCall* of_call) {
   MutexLock lock(&mutex_);
-  const auto [first, last] = running_.equal_range(id);
+  const auto [first, last] = running_.equal_range(key);
   const auto found = std::find_if(first, last, [of_call](const auto& each) { return each.second == of_call; });
   if (found != last) running_.erase(found);
 }
 
-void FlightQueries::Cancel(uint64_t id) {
+void FlightQueries::Cancel(const StatementTicket& ticket) {
+  const Key key = KeyOf(ticket);
   MutexLock lock(&mutex_);
-  const auto [first, last] = running_.equal_range(id);
+  const auto [first, last] = running_.equal_range(key);
   for (auto it = first; it != last; ++it) it->second->Cancel();
-  cancelled_.push_back(id);
+  cancelled_.push_back(key);
   if (cancelled_.size() > kCancelledKept) cancelled_.pop_front();
 }
 
 void FlightQueries::EndOverdue(std::chrono::steady_clock::time_point now) {
   MutexLock lock(&mutex_);
-  for (const auto& [id, of_call] : running_) of_call->EndIfOverdue(now, timeout_ms_);
+  for (const auto& [key, of_call] : running_) of_call->EndIfOverdue(now, timeout_ms_);
 }
 
 Status FlightQueries::SendSet(const StatementTicket& ticket, int64_t set, OfCall* of_call) {
@@ -315,8 +340,8 @@ Status FlightQueries::Send(const StatementTicket& ticket, const std::shared_ptr<
   if (ticket.answer != nullptr) return SendBatch(*ticket.answer, call);
   SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
   SHEAF_RETURN_NOT_OK(Redeem(ticket));
-  OfCall of_call(this, ticket.id, call, sets, OfCall::Kind::kSends);
-  SHEAF_RETURN_NOT_OK(Enter(ticket.id, &of_call));
+  OfCall of_call(this, KeyOf(ticket), call, sets, OfCall::Kind::kSends);
+  SHEAF_RETURN_NOT_OK(Enter(KeyOf(ticket), &of_call));
   for (int64_t set = 0; set < sets; ++set) SHEAF_RETURN_NOT_OK(SendSet(ticket, set, &of_call));
   return Status::OK();
 }
@@ -333,7 +358,10 @@ Result<int64_t> FlightQueries::UpdateSet(const StatementTicket& ticket, int64_t 
   int64_t rows = 0;
   while (true) {
     SHEAF_ASSIGN_OR_RETURN(const auto batch, query->Next());
-    if (batch == nullptr) return rows;
+    if (batch == nullptr) {
+      AuditStatement(of_call->call()->identity.get(), ticket.sql, query->stats().definition, Status::OK());
+      return rows;
+    }
     if (answer != StatementShape::Answer::kChangedRows) {
       rows += batch->num_rows();
     } else if (batch->num_rows() > 0 && batch->num_columns() == 1 && batch->column(0)->type_id() == arrow::Type::INT64) {
@@ -345,8 +373,8 @@ Result<int64_t> FlightQueries::UpdateSet(const StatementTicket& ticket, int64_t 
 Result<int64_t> FlightQueries::Update(const StatementTicket& ticket, StatementShape::Answer answer,
                                       const std::shared_ptr<GrpcStreamCall>& call) {
   SHEAF_ASSIGN_OR_RETURN(const int64_t sets, SetsOf(ticket));
-  OfCall of_call(this, ticket.id, call, sets, OfCall::Kind::kWrites);
-  SHEAF_RETURN_NOT_OK(Enter(ticket.id, &of_call));
+  OfCall of_call(this, KeyOf(ticket), call, sets, OfCall::Kind::kWrites);
+  SHEAF_RETURN_NOT_OK(Enter(KeyOf(ticket), &of_call));
   int64_t rows = 0;
   for (int64_t set = 0; set < sets; ++set) {
     const Result<int64_t> changed = UpdateSet(ticket, set, answer, &of_call);

@@ -1,7 +1,8 @@
 /// Statements over Flight: their tickets, sending their rows, cancelling them.
 ///
 /// A ticket holds all that is needed to run its statement, so nothing is kept between GetFlightInfo and DoGet, and a ticket that
-/// nobody redeems costs nothing. Who redeems one needs the same rights as who sends the statement itself. Statements that give no
+/// nobody redeems costs nothing. It is for the user who asked for it, and what it does is checked again when it is redeemed: whoever
+/// changes one could as well send the statement itself. Statements that give no
 /// rows are run by GetFlightInfo, as Flight SQL has it, and the ticket holds their answer: redeeming it twice does not write
 /// twice. Those that write and give rows (RETURNING) run when their ticket is redeemed, which works once.
 
@@ -12,9 +13,10 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "core/mutex.h"
@@ -30,6 +32,7 @@ struct StatementTicket {
   std::string sql;
   std::vector<std::shared_ptr<arrow::RecordBatch>> parameters;  // It is run once for each row; none: once without any.
   std::shared_ptr<arrow::RecordBatch> answer;                   // Not null: it was run, and this came of it.
+  std::string user;      // Who may redeem it; empty: there were no users.
   uint64_t once_by = 0;  // Not 0: it writes and gives rows; it may be redeemed once, at the FlightQueries that this names.
 };
 
@@ -37,6 +40,10 @@ struct StatementTicket {
 Result<std::string> EncodeTicket(const StatementTicket& ticket);
 /// Error: Invalid (not of EncodeTicket()), OutOfMemory.
 Result<StatementTicket> DecodeTicket(std::string_view bytes);
+/// The same for `call`. Also NotFound: it is another user's.
+Result<StatementTicket> ReadTicket(std::string_view bytes, const GrpcCall& call);
+/// The name of the user who sends it; empty where there are no users.
+std::string UserOf(const GrpcCall& call);
 
 /// Memory of parameters that wait for their statement.
 arrow::MemoryPool* ParameterPool();
@@ -59,8 +66,12 @@ class FlightQueries {
   /// Makes it one that can be redeemed once.
   void LimitToOnce(StatementTicket* ticket) const { ticket->once_by = self_; }
 
+  /// Plans what `call` asks for. Errors: the engine's.
+  Result<query::StatementShape> Describe(const std::string& sql, const GrpcCall& call) const;
+
   /// What the rows of a statement of `shape` will be; null where that shows only when it runs.
-  Result<std::shared_ptr<arrow::Schema>> SchemaOf(const StatementTicket& ticket, const query::StatementShape& shape);
+  Result<std::shared_ptr<arrow::Schema>> SchemaOf(const StatementTicket& ticket, const query::StatementShape& shape,
+                                                  const GrpcCall& call);
 
   /// Runs it and sends its rows as they come, as slowly as the peer reads. Errors: the engine's; Cancelled.
   Status Send(const StatementTicket& ticket, const std::shared_ptr<GrpcStreamCall>& call) SHEAF_EXCLUDES(mutex_);
@@ -78,7 +89,7 @@ class FlightQueries {
                                                            const std::shared_ptr<GrpcStreamCall>& call);
 
   /// Stops it where it runs; where it does not yet, it will not.
-  void Cancel(uint64_t id) SHEAF_EXCLUDES(mutex_);
+  void Cancel(const StatementTicket& ticket) SHEAF_EXCLUDES(mutex_);
 
   /// Ends the calls of Send() whose time is over at `now`, and whose peer reads so slowly that the statement itself does not
   /// notice. To be called now and then.
@@ -88,8 +99,11 @@ class FlightQueries {
   class OfCall;
   Result<std::unique_ptr<query::Query>> Start(const StatementTicket& ticket, int64_t set, const OfCall& of_call);
   Status Redeem(const StatementTicket& ticket) SHEAF_EXCLUDES(mutex_);
-  Status Enter(uint64_t id, OfCall* of_call) SHEAF_EXCLUDES(mutex_);
-  void Leave(uint64_t id, const OfCall* of_call) SHEAF_EXCLUDES(mutex_);
+  /// Whose statement and which: the number alone would let a user who learned it stop another's.
+  using Key = std::pair<std::string, uint64_t>;
+  static Key KeyOf(const StatementTicket& ticket) { return {ticket.user, ticket.id}; }
+  Status Enter(const Key& key, OfCall* of_call) SHEAF_EXCLUDES(mutex_);
+  void Leave(const Key& key, const OfCall* of_call) SHEAF_EXCLUDES(mutex_);
   Status SendSet(const StatementTicket& ticket, int64_t set, OfCall* of_call);
   Result<int64_t> UpdateSet(const StatementTicket& ticket, int64_t set, query::StatementShape::Answer answer, OfCall* of_call);
 
@@ -97,10 +111,10 @@ class FlightQueries {
   const int64_t timeout_ms_;
   const uint64_t self_;  // Another one each time that a server starts.
   Mutex mutex_;
-  std::multimap<uint64_t, OfCall*> running_ SHEAF_GUARDED_BY(mutex_);
-  std::deque<uint64_t> cancelled_ SHEAF_GUARDED_BY(mutex_);  // Before they ran; the oldest are forgotten.
-  std::deque<uint64_t> redeemed_ SHEAF_GUARDED_BY(mutex_);   // Of those that can be once; the oldest are forgotten.
-  std::unordered_set<uint64_t> redeemed_ids_ SHEAF_GUARDED_BY(mutex_);
+  std::multimap<Key, OfCall*> running_ SHEAF_GUARDED_BY(mutex_);
+  std::deque<Key> cancelled_ SHEAF_GUARDED_BY(mutex_);  // Before they ran; the oldest are forgotten.
+  std::deque<Key> redeemed_ SHEAF_GUARDED_BY(mutex_);   // Of those that can be once; the oldest are forgotten.
+  std::set<Key> redeemed_keys_ SHEAF_GUARDED_BY(mutex_);
 };
 
 }  // namespace sheaf::serve

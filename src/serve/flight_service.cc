@@ -64,13 +64,27 @@ void FlightService::Register(Transport* transport, const std::string& listener) 
   streaming("DoAction", &FlightService::DoAction);
   transport->HandleGrpcDuplex(listener, path("DoPut"),
                               [this](std::shared_ptr<GrpcStreamCall> call) { return DoPut(std::move(call)); });
-  refused("Handshake", "there are no users yet: connect without a user name and a password");
+  transport->HandleGrpcDuplex(listener, path("Handshake"),
+                              [this](const std::shared_ptr<GrpcStreamCall>& call) -> std::shared_ptr<GrpcReceiver> {
+                                call->Finish(Handshake(*call));
+                                return nullptr;
+                              });
   refused("DoExchange", "DoExchange is kept for subscriptions, which are not there yet; rows come by DoGet and go by DoPut");
+}
+
+GrpcStatus FlightService::Handshake(const GrpcCall& call) {
+  if (options_.users == nullptr || call.identity == nullptr || call.identity->user.empty()) {
+    return ToGrpcStatus(NotThereYet("there are no users: connect without a user name and a password"), options_.retry_after_ms);
+  }
+  if (!call.identity->by_password) return {};  // A token goes on as it is.
+  const Result<std::string> token = options_.users->BeginSession(*call.identity);
+  if (!token.ok()) return ToGrpcStatus(token.status(), options_.retry_after_ms);
+  return {.code = GrpcCode::kOk, .message = {}, .details = {}, .trailers = {{"authorization", "Bearer " + *token}}};
 }
 
 Status FlightService::GetFlightInfo(const std::shared_ptr<GrpcStreamCall>& call) {
   const std::string_view descriptor = call->message->view();
-  SHEAF_ASSIGN_OR_RETURN(Plan plan, PlanOf(descriptor, call));
+  SHEAF_ASSIGN_OR_RETURN(Plan plan, PlanOf(descriptor, Updates::kRun, call));
   wire::FlightInfo info{.descriptor = descriptor, .rows = plan.rows};
   if (plan.schema != nullptr) {
     SHEAF_ASSIGN_OR_RETURN(info.schema, SchemaBytes(*plan.schema));
@@ -81,7 +95,7 @@ Status FlightService::GetFlightInfo(const std::shared_ptr<GrpcStreamCall>& call)
 }
 
 Status FlightService::GetSchema(const std::shared_ptr<GrpcStreamCall>& call) {
-  SHEAF_ASSIGN_OR_RETURN(const Plan plan, PlanOf(call->message->view(), nullptr));
+  SHEAF_ASSIGN_OR_RETURN(const Plan plan, PlanOf(call->message->view(), Updates::kPlan, call));
   if (plan.schema == nullptr) {
     return MakeError(ErrorKind::kInvalid, "the types of the result depend on parameters that are not bound yet");
   }
@@ -90,46 +104,49 @@ Status FlightService::GetSchema(const std::shared_ptr<GrpcStreamCall>& call) {
   return Status::OK();
 }
 
-Result<FlightService::Plan> FlightService::PlanOf(std::string_view bytes, const std::shared_ptr<GrpcStreamCall>& call) {
+Result<FlightService::Plan> FlightService::PlanOf(std::string_view bytes, Updates updates, const std::shared_ptr<GrpcStreamCall>& call) {
   SHEAF_ASSIGN_OR_RETURN(const wire::FlightDescriptor descriptor, wire::ReadFlightDescriptor(bytes));
-  if (descriptor.kind != wire::FlightDescriptor::Kind::kPath) return PlanCommand(descriptor.command, call);
+  if (descriptor.kind != wire::FlightDescriptor::Kind::kPath) return PlanCommand(descriptor.command, updates, call);
   SHEAF_ASSIGN_OR_RETURN(const auto table, FindPathTable(*database_, descriptor.path));
-  return PlanTable(*table);
+  return PlanTable(*table, call);
 }
 
-Result<FlightService::Plan> FlightService::PlanTable(const store::TableInfo& table) {
-  SHEAF_ASSIGN_OR_RETURN(Plan plan, PlanSql(SelectAll(table), nullptr));
+Result<FlightService::Plan> FlightService::PlanTable(const store::TableInfo& table, const std::shared_ptr<GrpcStreamCall>& call) {
+  SHEAF_ASSIGN_OR_RETURN(Plan plan, PlanSql(SelectAll(table), Updates::kPlan, call));
   const auto snapshot = database_->GetSnapshot();
   const auto rows = snapshot->Table(table.id);
   if (rows.ok()) plan.rows = rows->rows;  // Else the statement tells what is wrong with it.
   return plan;
 }
 
-Result<FlightService::Plan> FlightService::PlanSql(const std::string& sql, const std::shared_ptr<GrpcStreamCall>& call) {
-  SHEAF_ASSIGN_OR_RETURN(const query::StatementShape shape, engine_->Describe(sql));
-  return PlanStatement(FlightQueries::MakeTicket(sql), shape, call);
+Result<FlightService::Plan> FlightService::PlanSql(const std::string& sql, Updates updates,
+                                                   const std::shared_ptr<GrpcStreamCall>& call) {
+  SHEAF_ASSIGN_OR_RETURN(const query::StatementShape shape, queries_.Describe(sql, *call));
+  return PlanStatement(FlightQueries::MakeTicket(sql), shape, updates, call);
 }
 
-Result<FlightService::Plan> FlightService::PlanStatement(StatementTicket ticket, const query::StatementShape& shape,
+Result<FlightService::Plan> FlightService::PlanStatement(StatementTicket ticket, const query::StatementShape& shape, Updates updates,
                                                          const std::shared_ptr<GrpcStreamCall>& call) {
   Plan plan;
-  if (shape.answer != query::StatementShape::Answer::kRows && call != nullptr) {
+  ticket.user = UserOf(*call);
+  if (shape.answer != query::StatementShape::Answer::kRows && updates == Updates::kRun) {
     SHEAF_ASSIGN_OR_RETURN(ticket.answer, queries_.UpdateToRows(ticket, shape, call));
     ticket.parameters.clear();
     plan.schema = ticket.answer->schema();
     plan.rows = ticket.answer->num_rows();
   } else {
     if (!shape.reads_only) queries_.LimitToOnce(&ticket);
-    SHEAF_ASSIGN_OR_RETURN(plan.schema, queries_.SchemaOf(ticket, shape));
+    SHEAF_ASSIGN_OR_RETURN(plan.schema, queries_.SchemaOf(ticket, shape, *call));
   }
   SHEAF_ASSIGN_OR_RETURN(const std::string encoded, EncodeTicket(ticket));
   plan.ticket = wire::EncodeFlightSqlAny("TicketStatementQuery", wire::EncodeFirstBytes(encoded));
   return plan;
 }
 
-Result<FlightService::Plan> FlightService::PlanCommand(const std::string& command, const std::shared_ptr<GrpcStreamCall>& call) {
+Result<FlightService::Plan> FlightService::PlanCommand(const std::string& command, Updates updates,
+                                                       const std::shared_ptr<GrpcStreamCall>& call) {
   const auto message = wire::ReadFlightSqlAny(command);
-  if (!message) return PlanSql(command, call);  // SQL as plain Flight has it.
+  if (!message) return PlanSql(command, updates, call);  // SQL as plain Flight has it.
   if (FlightMetadata::Answers(message->name)) {
     Plan plan{.ticket = command};
     SHEAF_ASSIGN_OR_RETURN(plan.schema, FlightMetadata::SchemaOf(*message));
@@ -138,13 +155,13 @@ Result<FlightService::Plan> FlightService::PlanCommand(const std::string& comman
   SHEAF_ASSIGN_OR_RETURN(const auto statement, wire::ReadFlightSqlStatement(message->value));
   if (message->name == "CommandStatementQuery") {
     if (statement.in_transaction) return NotThereYet("there are no transactions of several statements");
-    return PlanSql(statement.text, call);
+    return PlanSql(statement.text, updates, call);
   }
   if (message->name != "CommandPreparedStatementQuery") {
     return MakeError(ErrorKind::kUnsupported, "{} is not supported", message->name);
   }
-  SHEAF_ASSIGN_OR_RETURN(const auto prepared, prepared_.Find(statement.text));
-  return PlanStatement(FlightQueries::MakeTicket(prepared->sql, prepared->parameters), prepared->shape, call);
+  SHEAF_ASSIGN_OR_RETURN(const auto prepared, prepared_.Find(statement.text, UserOf(*call)));
+  return PlanStatement(FlightQueries::MakeTicket(prepared->sql, prepared->parameters), prepared->shape, updates, call);
 }
 
 Status FlightService::DoGet(const std::shared_ptr<GrpcStreamCall>& call) {
@@ -152,14 +169,14 @@ Status FlightService::DoGet(const std::shared_ptr<GrpcStreamCall>& call) {
   call->message.reset();
   const auto message = wire::ReadFlightSqlAny(ticket);
   if (message && FlightMetadata::Answers(message->name)) {
-    SHEAF_ASSIGN_OR_RETURN(const auto batch, metadata_.Answer(*message));
+    SHEAF_ASSIGN_OR_RETURN(const auto batch, metadata_.Answer(*message, call->identity));
     return FlightQueries::SendBatch(*batch, call);
   }
   if (message) {
     if (message->name != "TicketStatementQuery")
       return MakeError(ErrorKind::kUnsupported, "DoGet does not know {}", message->name);
     SHEAF_ASSIGN_OR_RETURN(const std::string handle, wire::ReadFirstBytes(message->value));
-    SHEAF_ASSIGN_OR_RETURN(const StatementTicket statement, DecodeTicket(handle));
+    SHEAF_ASSIGN_OR_RETURN(const StatementTicket statement, ReadTicket(handle, *call));
     return queries_.Send(statement, call);
   }
   // Plain Flight: a table's name, or SQL.
@@ -175,7 +192,8 @@ Status FlightService::ListFlights(const std::shared_ptr<GrpcStreamCall>& call) {
   for (const auto& table : snapshot->tables()) {
     if (table->schema_name == "sheaf" || fmt::format("{}.{}", table->schema_name, table->name).find(wanted) == std::string::npos)
       continue;
-    const Result<Plan> plan = PlanTable(*table);
+    if (call->identity && !access::Allow(*call->identity, access::Action::kRead, table->schema_name).ok()) continue;
+    const Result<Plan> plan = PlanTable(*table, call);
     if (!plan.ok() && KindOf(plan.status()) == ErrorKind::kInvalid) continue;  // Dropped since.
     SHEAF_RETURN_NOT_OK(plan.status());
     const std::string descriptor = wire::EncodeFlightPath(std::vector{table->schema_name, table->name});

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "access/authenticator.h"
 #include "core/mutex.h"
 #include "core/status.h"
 #include "query/engine.h"
@@ -32,6 +33,7 @@ struct FlightOptions {
   std::chrono::milliseconds put_idle_max{600'000};           // A stream that brings nothing for so long is ended.
   int64_t query_timeout_ms = 0;                              // Of a call: all its statements, and sending their rows; 0: none.
   int64_t sql_bytes_max = 0;                                 // Of a statement's text, as the engine has it; 0: no limit.
+  access::Authenticator* users = nullptr;                    // Begins the sessions of Handshake; borrowed. Null: there are no users.
 };
 
 /// Thread-safe. Must outlive the transport it is registered with. Borrows engine and database.
@@ -56,13 +58,15 @@ class FlightService {
     int64_t rows = -1;
   };
 
-  /// Plans a descriptor; statements that give no rows are run where `call` is not null.
-  Result<Plan> PlanOf(std::string_view descriptor, const std::shared_ptr<GrpcStreamCall>& call);
-  Result<Plan> PlanCommand(const std::string& command, const std::shared_ptr<GrpcStreamCall>& call);
-  Result<Plan> PlanTable(const store::TableInfo& table);
-  Result<Plan> PlanStatement(StatementTicket ticket, const query::StatementShape& shape,
+  /// Whether planning a statement that gives no rows runs it.
+  enum class Updates : uint8_t { kRun, kPlan };
+  /// Plan what `call` asks for.
+  Result<Plan> PlanOf(std::string_view descriptor, Updates updates, const std::shared_ptr<GrpcStreamCall>& call);
+  Result<Plan> PlanCommand(const std::string& command, Updates updates, const std::shared_ptr<GrpcStreamCall>& call);
+  Result<Plan> PlanTable(const store::TableInfo& table, const std::shared_ptr<GrpcStreamCall>& call);
+  Result<Plan> PlanStatement(StatementTicket ticket, const query::StatementShape& shape, Updates updates,
                              const std::shared_ptr<GrpcStreamCall>& call);
-  Result<Plan> PlanSql(const std::string& sql, const std::shared_ptr<GrpcStreamCall>& call);
+  Result<Plan> PlanSql(const std::string& sql, Updates updates, const std::shared_ptr<GrpcStreamCall>& call);
   Status GetFlightInfo(const std::shared_ptr<GrpcStreamCall>& call);
   Status GetSchema(const std::shared_ptr<GrpcStreamCall>& call);
   Status DoGet(const std::shared_ptr<GrpcStreamCall>& call);
@@ -70,12 +74,15 @@ class FlightService {
   Status ListActions(const std::shared_ptr<GrpcStreamCall>& call);
   Status DoAction(const std::shared_ptr<GrpcStreamCall>& call);
   std::shared_ptr<GrpcReceiver> DoPut(std::shared_ptr<GrpcStreamCall> call) SHEAF_EXCLUDES(mutex_);
+  /// Gives whoever comes with a password a session, whose token goes back as the header that is to come with every call.
+  GrpcStatus Handshake(const GrpcCall& call);
 
   // Actions: bodies of their results.
-  Result<std::string> CreatePrepared(std::string_view body);
-  Result<std::string> CancelTickets(std::string_view info);
+  Result<std::string> CreatePrepared(std::string_view body, const GrpcCall& call);
+  Result<std::string> CancelTickets(std::string_view info, const GrpcCall& call);
   Result<std::string> SetSession(std::string_view body);
-  Result<std::string> MakeSnapshot(std::string_view body);
+  Result<std::string> MakeSnapshot(std::string_view body, const GrpcCall& call);
+  Status Flush(const GrpcCall& call);
   Result<std::string> TellHealth();
 
   std::vector<std::shared_ptr<FlightPut>> Puts() const SHEAF_REQUIRES(mutex_);

@@ -45,8 +45,8 @@ std::string Data(std::string_view descriptor, std::string_view data) {
 /// Describes statements as it is told.
 class ShapedEngine : public FakeEngine {
  public:
-  Result<query::StatementShape> Describe(const std::string& sql) override {
-    SHEAF_ASSIGN_OR_RETURN(auto shape, FakeEngine::Describe(sql));
+  Result<query::StatementShape> Describe(const query::QueryRequest& request) override {
+    SHEAF_ASSIGN_OR_RETURN(auto shape, FakeEngine::Describe(request));
     shape.reads_only = reads_only;
     shape.answer = answer;
     if (parameters != nullptr) shape.parameters = parameters;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "serve/gate.h"
 #include "serve/grpc_answer.h"
 #include "serve/http2_stream.h"
 #include "serve/request_body.h"
@@ -44,6 +45,7 @@ class Call final : public GrpcStreamCall {
   bool cancelled() const override { return answer_->cancelled(); }
 
   bool has_reply = true;  // Of a unary call.
+  std::shared_ptr<void> place;  // Among the user's requests.
 
  private:
   const std::shared_ptr<GrpcAnswer> answer_;
@@ -79,7 +81,8 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     if (context_->handlers.load(std::memory_order_relaxed) > 2 * context_->options().streams_max) {
       return Refuse(RetryLater("too many calls of this connection still run"), "handlers");
     }
-    if (route_->duplex) receiver_ = route_->duplex(MakeCall());
+    if (context_->shared->gate != nullptr && !PassGate()) return;
+    if (route_->duplex && !must_enter_) receiver_ = route_->duplex(MakeCall());
   }
 
   void OnData(std::span<const std::byte> data) override {
@@ -121,7 +124,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
       return Refuse({GrpcCode::kInternal, "the request ends inside a message", {}}, "messages");
     }
     receiving_ = false;
-    if (route_->inline_on_io) return Run();
+    if (route_->inline_on_io && !must_enter_) return Run();
     context_->listener->workers.Post([self = shared_from_this()] { self->Run(); });
   }
 
@@ -177,6 +180,66 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   }
 
  private:
+  GateRequest AtGate() const {
+    GateRequest request{.method = "POST", .path = path_, .peer = context_->peer};
+    for (const auto& [name, value] : metadata_) {
+      if (name == "authorization") request.authorization = value;
+    }
+    return request;
+  }
+
+  /// Asks the gate. False: it refused, and so have we. Where it has to hash a password first, a worker does that: before the handler of
+  /// a single message; of a bidirectional call now, while messages wait.
+  bool PassGate() {
+    std::optional<Entry> entry = context_->shared->gate->TryEnter(AtGate());
+    if (entry) {
+      const bool entered = Take(std::move(*entry));
+      if (!entered) Drop();
+      return entered;
+    }
+    must_enter_ = true;
+    if (!route_->duplex) return true;
+    context_->listener->workers.Post([self = shared_from_this()] {
+      auto entered = std::make_shared<Entry>(self->context_->shared->gate->Enter(self->AtGate()));  // A task must be copyable.
+      self->context_->io->Post([self, entered] { self->BeginDuplex(std::move(*entered)); });
+    });
+    return true;
+  }
+
+  void BeginDuplex(Entry entry) {
+    must_enter_ = false;
+    if (closed_ || answer_->finished()) return;
+    if (!Take(std::move(entry))) return Drop();
+    receiver_ = route_->duplex(MakeCall());
+    RunNext();
+    OpenWindow();
+  }
+
+  /// Takes over the gate's answer. False: it refused, and the call is answered. On whatever thread has the request.
+  bool Take(Entry entry) {
+    if (auto* passage = std::get_if<Passage>(&entry)) {
+      passage_ = std::move(*passage);
+      std::erase_if(metadata_, [](const auto& each) { return each.first == "authorization"; });
+      return true;
+    }
+    Refusal& refusal = std::get<Refusal>(entry);
+    const auto Finish = [&](GrpcCode code, const char* reason, std::string details) {
+      context_->listener->metrics.CountRefused(reason);
+      answer_->Finish({code, std::move(refusal.text), std::move(details)}, false, {});
+    };
+    switch (refusal.kind) {
+      case RefusalKind::kUnauthenticated: Finish(GrpcCode::kUnauthenticated, "credentials", {}); break;
+      case RefusalKind::kDenied: Finish(GrpcCode::kPermissionDenied, "denied", {}); break;
+      case RefusalKind::kThrottled:
+        Finish(GrpcCode::kResourceExhausted, "throttled", EncodeRpcStatus(GrpcCode::kResourceExhausted, refusal.text, kRetryAfterMs));
+        break;
+      case RefusalKind::kUnavailable:
+        Finish(GrpcCode::kUnavailable, "memory", EncodeRpcStatus(GrpcCode::kUnavailable, refusal.text, kRetryAfterMs));
+        break;
+    }
+    return false;
+  }
+
   /// Takes what is gRPC's own out of the headers; the rest is metadata.
   bool ReadHeaders(wire::Http2Headers* headers) {
     for (auto& [name, value] : *headers) {
@@ -225,6 +288,8 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     call->path = path_;
     call->metadata = std::move(metadata_);
     call->peer = context_->peer;
+    call->identity = std::move(passage_.identity);
+    call->place = std::move(passage_.place);
     call->deadline = deadline_;
     call->has_reply = route_->unary != nullptr;
     return call;
@@ -302,6 +367,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   /// On a worker, or on the I/O thread for inline handlers.
   void Run() {
     if (answer_->finished()) return;
+    if (must_enter_ && !Take(context_->shared->gate->Enter(AtGate()))) return;
     Result<std::unique_ptr<Body>> body = Inflate(std::exchange(message_, MessageBuffer()), message_encoding_);
     if (!body.ok()) return Reject(body.status());
     const std::shared_ptr<Call> call = MakeCall();
@@ -350,6 +416,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
       while (details.ends_with('=')) details.pop_back();  // As gRPC sends binary headers.
       headers.emplace_back("grpc-status-details-bin", std::move(details));
     }
+    headers.insert(headers.end(), status.trailers.begin(), status.trailers.end());
     return headers;
   }
 
@@ -362,6 +429,8 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   std::string path_;
   Headers metadata_;
   const GrpcRoute* route_ = nullptr;  // Of context_->listener.
+  Passage passage_;
+  bool must_enter_ = false;           // The gate has to hash a password yet.
   wire::Encoding encoding_ = wire::Encoding::kIdentity;          // Of the call.
   wire::Encoding message_encoding_ = wire::Encoding::kIdentity;  // Of the message under way.
   std::optional<TimePoint> deadline_;

@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "serve/answer_stream.h"
+#include "serve/audit.h"
 #include "serve/database_metrics.h"
 #include "serve/error_codes.h"
 #include "serve/json_text.h"
@@ -40,6 +41,27 @@ void CountStatement(std::string_view code) {
   Metrics().AddCounter("sheaf_sql_requests_total", "SQL requests by outcome.", {{"code", std::string(code)}}).Add();
 }
 
+/// What the transport refuses knows only its HTTP status.
+const char* CodeOfHttp(int status) {
+  switch (status) {
+    case 401: return "unauthenticated";
+    case 403: return ErrorKindName(ErrorKind::kDenied);
+    case 404: return ErrorKindName(ErrorKind::kNotFound);
+    case 408: return ErrorKindName(ErrorKind::kTimeout);
+    case 413:
+    case 431: return ErrorKindName(ErrorKind::kTooLarge);
+    case 429: return ErrorKindName(ErrorKind::kThrottled);
+    case 501: return ErrorKindName(ErrorKind::kUnsupported);
+    case 503: return ErrorKindName(ErrorKind::kUnavailable);
+    default: return ErrorKindName(ErrorKind::kInvalid);
+  }
+}
+
+ErrorBody RefusedBody(const RefusedRequest& refused) {
+  const nlohmann::json body = {{"code", CodeOfHttp(refused.status)}, {"message", ClientMessage(refused.reason)}, {"position", nullptr}};
+  return {"application/json", DumpJson({{"error", body}}) + "\n"};
+}
+
 void NotThereYet(const std::shared_ptr<HttpExchange>& exchange) {
   RespondJsonError(exchange.get(),
                    MakeError(ErrorKind::kUnsupported, "{} {} is not there yet in this version; POST /v1/sql is",
@@ -56,6 +78,7 @@ struct HttpApi::Statement {
   std::unique_ptr<AnswerStream> answer;       // Once the answer's form is known.
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   int64_t rows = 0;
+  std::string sql;                            // Once the request is read.
 };
 
 void RespondJsonError(HttpExchange* exchange, const Status& error, int64_t position, int64_t retry_after_ms, Headers headers) {
@@ -73,6 +96,7 @@ HttpApi::HttpApi(query::Engine* engine, store::Database* database, const HttpApi
 
 void HttpApi::Register(Transport* transport, const std::string& listener) {
   transport_ = transport;
+  transport->FormatErrors(listener, RefusedBody);
   transport->HandleHttp(listener, "POST", "/v1/sql", [this](std::shared_ptr<HttpExchange> exchange) { Sql(std::move(exchange)); });
   transport->HandleHttp(listener, "GET", "/metrics", [this](std::shared_ptr<HttpExchange> exchange) {
     exchange->Respond(200, {{"content-type", "text/plain; version=0.0.4; charset=utf-8"}}, MetricsText());
@@ -109,8 +133,10 @@ void HttpApi::Sql(std::shared_ptr<HttpExchange> exchange) {
 /// Streams the result. An error leaves the answer as it is; Fail() ends it.
 Status HttpApi::Run(Statement* statement) {
   HttpExchange* const exchange = statement->exchange.get();
-  SHEAF_ASSIGN_OR_RETURN(const SqlRequest request, ParseSqlRequest(exchange->request, options_.sql));
+  SHEAF_ASSIGN_OR_RETURN(SqlRequest request, ParseSqlRequest(exchange->request, options_.sql));
   exchange->request.body.reset();
+  request.query.identity = exchange->request.identity;
+  statement->sql = request.query.sql;
 
   SHEAF_ASSIGN_OR_RETURN(auto started, engine_->Start(request.query));
   const std::shared_ptr<query::Query> running = std::move(started);
@@ -120,6 +146,7 @@ Status HttpApi::Run(Statement* statement) {
 
   // With the first batch a statement that writes is committed.
   SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::RecordBatch> batch, running->Next());
+  AuditStatement(request.query.identity.get(), request.query.sql, running->stats().definition, Status::OK());
   const bool packed = request.format == query::Format::kParquet;  // Its pages are compressed already.
   const auto encoding = packed ? wire::Encoding::kIdentity : wire::ChooseEncoding(exchange->request.header("accept-encoding"));
   Headers headers = {
@@ -141,6 +168,7 @@ Status HttpApi::Run(Statement* statement) {
 
 void HttpApi::Fail(Statement* statement, const Status& error) {
   const bool begun = statement->answer != nullptr && statement->answer->begun();
+  AuditStatement(statement->exchange->request.identity.get(), statement->sql, false, error);
   LogDebug("sql.failed", {{"request_id", statement->id}, {"error", error.ToString()}, {"rows_sent", statement->rows}});
   if (begun) {
     statement->answer->Abort();

@@ -19,7 +19,8 @@ std::string_view Find(const Headers& headers, std::string_view name) {
 /// What a handler holds. Letting go of it without an answer is an answer too.
 class Exchange final : public HttpExchange {
  public:
-  Exchange(std::shared_ptr<HttpAnswer> answer, ContextPtr context) : answer_(std::move(answer)), context_(std::move(context)) {
+  Exchange(std::shared_ptr<HttpAnswer> answer, ContextPtr context, std::shared_ptr<void> place)
+      : answer_(std::move(answer)), context_(std::move(context)), place_(std::move(place)) {
     context_->handlers.fetch_add(1, std::memory_order_relaxed);
   }
   ~Exchange() override {
@@ -38,7 +39,15 @@ class Exchange final : public HttpExchange {
  private:
   const std::shared_ptr<HttpAnswer> answer_;
   const ContextPtr context_;
+  const std::shared_ptr<void> place_;  // Among the user's requests.
 };
+
+/// What RFC 9110 asks a 401 to name.
+const Headers& Challenges() {
+  static const Headers headers = {{"www-authenticate", "Basic realm=\"sheaf\", charset=\"UTF-8\""},
+                                  {"www-authenticate", "Bearer realm=\"sheaf\""}};
+  return headers;
+}
 
 }  // namespace
 
@@ -76,7 +85,7 @@ void HttpTransaction::Reject(int status, const char* reason, std::string text, H
   context_->listener->metrics.CountRefused(reason);
   if (status < 400) return answer_->Respond(status, std::move(headers), "");
   RefusedRequest refused{.status = status, .content_type = header("content-type"), .reason = text};
-  if (status == 503) {
+  if (status == 503 || status == 429) {
     headers.emplace_back("retry-after", std::to_string(kRetryAfterSeconds));
     refused.retry_after_ms = kRetryAfterSeconds * 1000;
   }
@@ -121,6 +130,7 @@ void HttpTransaction::OnHead(HttpHead head) {
     return Refuse(405, "method", path_ + " takes " + match.allow, {{"allow", match.allow}});
   }
   route_ = match.route;
+  if (!PassGate()) return;
   const bool reads_only = head_.method == "GET" || head_.method == "HEAD";
   const bool crowded = context_->handlers.load(std::memory_order_relaxed) > 2 * context_->options().streams_max;
   if (crowded || (!reads_only && context_->overloaded())) {
@@ -139,6 +149,32 @@ void HttpTransaction::OnHead(HttpHead head) {
   }
 }
 
+bool HttpTransaction::PassGate() {
+  if (context_->shared->gate == nullptr) return true;
+  std::optional<Entry> entry = context_->shared->gate->TryEnter(
+      {.method = head_.method, .path = path_, .authorization = header("authorization"), .peer = context_->peer});
+  must_enter_ = !entry.has_value();
+  if (must_enter_ || Take(std::move(*entry))) return true;
+  Drop();
+  return false;
+}
+
+bool HttpTransaction::Take(Entry entry) {
+  if (auto* passage = std::get_if<Passage>(&entry)) {
+    passage_ = std::move(*passage);
+    std::erase_if(head_.headers, [](const auto& each) { return each.first == "authorization"; });
+    return true;
+  }
+  const Refusal& refusal = std::get<Refusal>(entry);
+  switch (refusal.kind) {
+    case RefusalKind::kUnauthenticated: Reject(401, "credentials", refusal.text, Challenges()); break;
+    case RefusalKind::kDenied: Reject(403, "denied", refusal.text); break;
+    case RefusalKind::kThrottled: Reject(429, "throttled", refusal.text); break;
+    case RefusalKind::kUnavailable: Reject(503, "memory", refusal.text); break;
+  }
+  return false;
+}
+
 void HttpTransaction::OnBody(std::span<const std::byte> data) {
   if (!receiving_) return;
   rate_.Add(static_cast<int64_t>(data.size()));
@@ -154,11 +190,16 @@ void HttpTransaction::OnBody(std::span<const std::byte> data) {
 void HttpTransaction::OnEnd() {
   if (!receiving_) return;
   receiving_ = false;
-  if (route_->inline_on_io) return Run();
+  if (route_->inline_on_io && !must_enter_) return Run();
   context_->listener->workers.Post([self = shared_from_this()] { self->Run(); });
 }
 
 void HttpTransaction::Run() {
+  if (must_enter_) {
+    Entry entry = context_->shared->gate->Enter(
+        {.method = head_.method, .path = path_, .authorization = header("authorization"), .peer = context_->peer});
+    if (!Take(std::move(entry))) return;
+  }
   const wire::InflateLimits limits{context_->options().message_bytes_max, context_->options().inflate_ratio_max};
   Result<std::unique_ptr<Body>> body = MakeBody(std::exchange(body_, MessageBuffer()), encoding_, limits);
   if (!body.ok()) {
@@ -168,8 +209,9 @@ void HttpTransaction::Run() {
     if (kind == ErrorKind::kInvalid) return Reject(400, "encoding", text);
     return Reject(503, "memory", text);
   }
-  auto exchange = std::make_shared<Exchange>(answer_, context_);
-  exchange->request = {head_.method, path_, query_, head_.headers, std::move(*body), context_->peer, context_->tls};
+  auto exchange = std::make_shared<Exchange>(answer_, context_, std::move(passage_.place));
+  exchange->request = {head_.method,   path_,         query_, head_.headers, std::move(*body), context_->peer,
+                       context_->tls, std::move(passage_.identity)};
   route_->handler(std::move(exchange));
 }
 

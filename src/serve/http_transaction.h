@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "serve/gate.h"
 #include "serve/http_answer.h"
 #include "serve/request_body.h"
 #include "serve/transport_protocol.h"
@@ -52,6 +53,10 @@ class HttpTransaction : public std::enable_shared_from_this<HttpTransaction> {
   void Reject(int status, const char* reason, std::string text, Headers headers = {});
   /// Takes no more of the request.
   void Drop();
+  /// Asks the gate, where it can answer at once. False: it refused, and so have we.
+  bool PassGate();
+  /// Takes over the gate's answer. False: it refused, and the request is answered. On whatever thread has the request.
+  bool Take(Entry entry);
   bool ReadTarget();
   bool ReadEncoding();
   void Run();
@@ -62,6 +67,8 @@ class HttpTransaction : public std::enable_shared_from_this<HttpTransaction> {
   HttpHead head_;
   std::string path_, query_;
   const HttpRoute* route_ = nullptr;  // Of context_->listener.
+  Passage passage_;
+  bool must_enter_ = false;           // The gate has to hash a password yet.
   wire::Encoding encoding_ = wire::Encoding::kIdentity;
   MessageBuffer body_;
   UploadRate rate_;

@@ -81,12 +81,15 @@ void RespondError(HttpExchange* exchange, BodyType type, int http, GrpcStatus st
 /// What the transport refuses knows only its HTTP status.
 GrpcCode CodeOfHttp(int status) {
   switch (status) {
+    case 401: return GrpcCode::kUnauthenticated;
+    case 403: return GrpcCode::kPermissionDenied;
     case 404: return GrpcCode::kNotFound;
     case 405:
     case 501:
     case 505: return GrpcCode::kUnimplemented;
     case 408: return GrpcCode::kDeadlineExceeded;
     case 413:
+    case 429:
     case 431: return GrpcCode::kResourceExhausted;
     case 503: return GrpcCode::kUnavailable;
     default: return GrpcCode::kInvalidArgument;

@@ -90,8 +90,10 @@ Result<std::string> PreparedStatements::Add(PreparedStatement statement, Clock::
   return handle;
 }
 
-Result<PreparedStatements::All::iterator> PreparedStatements::FindKept(const std::string& handle, Clock::time_point now) {
-  const auto found = all_.find(handle);
+Result<PreparedStatements::All::iterator> PreparedStatements::FindKept(const std::string& handle, const std::string& user,
+                                                                     Clock::time_point now) {
+  auto found = all_.find(handle);
+  if (found != all_.end() && found->second.statement->user != user) found = all_.end();
   const bool idle = found != all_.end() && now - found->second.used > limits_.idle_max;
   if (idle) Forget(found);
   if (found == all_.end() || idle) {
@@ -103,18 +105,19 @@ Result<PreparedStatements::All::iterator> PreparedStatements::FindKept(const std
   return found;
 }
 
-Result<std::shared_ptr<const PreparedStatement>> PreparedStatements::Find(const std::string& handle, Clock::time_point now) {
+Result<std::shared_ptr<const PreparedStatement>> PreparedStatements::Find(const std::string& handle, const std::string& user,
+                                                                          Clock::time_point now) {
   MutexLock lock(&mutex_);
-  SHEAF_ASSIGN_OR_RETURN(const auto found, FindKept(handle, now));
+  SHEAF_ASSIGN_OR_RETURN(const auto found, FindKept(handle, user, now));
   return found->second.statement;
 }
 
-Status PreparedStatements::Bind(const std::string& handle, std::vector<std::shared_ptr<arrow::RecordBatch>> parameters,
-                                Clock::time_point now) {
+Status PreparedStatements::Bind(const std::string& handle, const std::string& user,
+                                std::vector<std::shared_ptr<arrow::RecordBatch>> parameters, Clock::time_point now) {
   MutexLock lock(&mutex_);
-  SHEAF_ASSIGN_OR_RETURN(const auto found, FindKept(handle, now));
+  SHEAF_ASSIGN_OR_RETURN(const auto found, FindKept(handle, user, now));
   Kept& kept = found->second;
-  PreparedStatement bound{kept.statement->sql, kept.statement->shape, std::move(parameters)};
+  PreparedStatement bound{kept.statement->sql, kept.statement->shape, std::move(parameters), user};
   const int64_t bytes = BytesOf(bound);
   SHEAF_RETURN_NOT_OK(CheckRoom(static_cast<int64_t>(all_.size()), bytes_ + bytes - kept.bytes));
   bytes_ += bytes - std::exchange(kept.bytes, bytes);
@@ -122,9 +125,9 @@ Status PreparedStatements::Bind(const std::string& handle, std::vector<std::shar
   return Status::OK();
 }
 
-void PreparedStatements::Close(const std::string& handle) {
+void PreparedStatements::Close(const std::string& handle, const std::string& user) {
   MutexLock lock(&mutex_);
-  if (const auto found = all_.find(handle); found != all_.end()) Forget(found);
+  if (const auto found = all_.find(handle); found != all_.end() && found->second.statement->user == user) Forget(found);
 }
 
 int64_t PreparedStatements::count() const {

@@ -22,6 +22,7 @@ struct PreparedStatement {
   std::string sql;
   query::StatementShape shape;
   std::vector<std::shared_ptr<arrow::RecordBatch>> parameters;  // A set a row; of PrepareParameters().
+  std::string user;                                             // Whose it is: of others it is not there. Empty: there are no users.
 };
 
 struct PreparedLimits {
@@ -40,13 +41,13 @@ class PreparedStatements {
   /// Keeps a statement; returns its handle, which nobody can guess. TooLarge: there are as many as may be.
   Result<std::string> Add(PreparedStatement statement, Clock::time_point now = Clock::now()) SHEAF_EXCLUDES(mutex_);
   /// NotFound: closed, forgotten, or never there.
-  Result<std::shared_ptr<const PreparedStatement>> Find(const std::string& handle, Clock::time_point now = Clock::now())
-      SHEAF_EXCLUDES(mutex_);
+  Result<std::shared_ptr<const PreparedStatement>> Find(const std::string& handle, const std::string& user,
+                                                        Clock::time_point now = Clock::now()) SHEAF_EXCLUDES(mutex_);
   /// Replaces its parameters. NotFound, TooLarge.
-  Status Bind(const std::string& handle, std::vector<std::shared_ptr<arrow::RecordBatch>> parameters,
+  Status Bind(const std::string& handle, const std::string& user, std::vector<std::shared_ptr<arrow::RecordBatch>> parameters,
               Clock::time_point now = Clock::now()) SHEAF_EXCLUDES(mutex_);
   /// Of one that is not there: nothing to do.
-  void Close(const std::string& handle) SHEAF_EXCLUDES(mutex_);
+  void Close(const std::string& handle, const std::string& user) SHEAF_EXCLUDES(mutex_);
   /// Forgets those that nobody used for long, if it did not look a minute ago.
   void ForgetIdle(Clock::time_point now) SHEAF_EXCLUDES(mutex_);
 
@@ -62,7 +63,7 @@ class PreparedStatements {
   using All = std::map<std::string, Kept>;
   void SweepIdle(Clock::time_point now) SHEAF_REQUIRES(mutex_);
   void Forget(All::iterator which) SHEAF_REQUIRES(mutex_);
-  Result<All::iterator> FindKept(const std::string& handle, Clock::time_point now) SHEAF_REQUIRES(mutex_);
+  Result<All::iterator> FindKept(const std::string& handle, const std::string& user, Clock::time_point now) SHEAF_REQUIRES(mutex_);
   Status CheckRoom(int64_t count, int64_t bytes) const SHEAF_REQUIRES(mutex_);
 
   const PreparedLimits limits_;

@@ -24,23 +24,36 @@ TEST(PreparedStatementsTest, AreFoundUntilTheyAreClosed) {
                     second = prepared.Add(Statement("SELECT 2")).ValueOrDie();
   EXPECT_NE(first, second);
   EXPECT_EQ(first.size(), 32U);
-  EXPECT_EQ(prepared.Find(first).ValueOrDie()->sql, "SELECT 1");
-  prepared.Close(first);
-  prepared.Close(first);
-  EXPECT_EQ(KindOf(prepared.Find(first).status()), ErrorKind::kNotFound);
-  EXPECT_EQ(prepared.Find(second).ValueOrDie()->sql, "SELECT 2");
+  EXPECT_EQ(prepared.Find(first, "").ValueOrDie()->sql, "SELECT 1");
+  prepared.Close(first, "");
+  prepared.Close(first, "");
+  EXPECT_EQ(KindOf(prepared.Find(first, "").status()), ErrorKind::kNotFound);
+  EXPECT_EQ(prepared.Find(second, "").ValueOrDie()->sql, "SELECT 2");
   EXPECT_EQ(prepared.count(), 1);
+}
+
+TEST(PreparedStatements, AnothersAreNotThere) {
+  PreparedStatements prepared(PreparedLimits{});
+  PreparedStatement statement{.sql = "SELECT 1"};
+  statement.user = "ada";
+  const std::string handle = prepared.Add(statement).ValueOrDie();
+  EXPECT_EQ(KindOf(prepared.Find(handle, "bob").status()), ErrorKind::kNotFound);
+  EXPECT_EQ(KindOf(prepared.Bind(handle, "bob", {Numbers(1)})), ErrorKind::kNotFound);
+  prepared.Close(handle, "bob");
+  ASSERT_TRUE(prepared.Bind(handle, "ada", {Numbers(1)}).ok());
+  EXPECT_EQ(prepared.Find(handle, "ada").ValueOrDie()->parameters.size(), 1U);
+  EXPECT_EQ(KindOf(prepared.Find(handle, "bob").status()), ErrorKind::kNotFound) << "bound anew, it is still hers";
 }
 
 TEST(PreparedStatementsTest, BindingReplacesParametersAndLeavesRunningOnesAlone) {
   PreparedStatements prepared({});
   const std::string handle = prepared.Add(Statement("SELECT ?")).ValueOrDie();
-  ASSERT_TRUE(prepared.Bind(handle, {Numbers(2)}).ok());
-  const auto before = prepared.Find(handle).ValueOrDie();
-  ASSERT_TRUE(prepared.Bind(handle, {Numbers(3), Numbers(4)}).ok());
+  ASSERT_TRUE(prepared.Bind(handle, "", {Numbers(2)}).ok());
+  const auto before = prepared.Find(handle, "").ValueOrDie();
+  ASSERT_TRUE(prepared.Bind(handle, "", {Numbers(3), Numbers(4)}).ok());
   EXPECT_EQ(before->parameters.size(), 1U);
-  EXPECT_EQ(prepared.Find(handle).ValueOrDie()->parameters.size(), 2U);
-  EXPECT_EQ(KindOf(prepared.Bind("other", {})), ErrorKind::kNotFound);
+  EXPECT_EQ(prepared.Find(handle, "").ValueOrDie()->parameters.size(), 2U);
+  EXPECT_EQ(KindOf(prepared.Bind("other", "", {})), ErrorKind::kNotFound);
 }
 
 TEST(PreparedStatementsTest, UnusedOnesAreForgotten) {
@@ -49,21 +62,21 @@ TEST(PreparedStatementsTest, UnusedOnesAreForgotten) {
   const std::string used = prepared.Add(Statement("a"), start).ValueOrDie(),
                     idle = prepared.Add(Statement("b"), start).ValueOrDie();
   EXPECT_EQ(KindOf(prepared.Add(Statement("c"), start + seconds(1)).status()), ErrorKind::kTooLarge);
-  EXPECT_TRUE(prepared.Find(used, start + seconds(9)).ok());
+  EXPECT_TRUE(prepared.Find(used, "", start + seconds(9)).ok());
   EXPECT_TRUE(prepared.Add(Statement("c"), start + seconds(11)).ok()) << "there is room again";
-  EXPECT_THAT(prepared.Find(idle, start + seconds(11)).status().message(), HasSubstr("10 s"));
-  EXPECT_TRUE(prepared.Find(used, start + seconds(19)).ok());
-  EXPECT_FALSE(prepared.Find(used, start + seconds(30)).ok());
+  EXPECT_THAT(prepared.Find(idle, "", start + seconds(11)).status().message(), HasSubstr("10 s"));
+  EXPECT_TRUE(prepared.Find(used, "", start + seconds(19)).ok());
+  EXPECT_FALSE(prepared.Find(used, "", start + seconds(30)).ok());
 }
 
 TEST(PreparedStatementsTest, TakeNoMoreMemoryThanTheyMay) {
   PreparedStatements prepared({.bytes_max = 16 << 10});
   EXPECT_EQ(KindOf(prepared.Add(Statement(std::string(16 << 10, 'x'))).status()), ErrorKind::kTooLarge);
   const std::string handle = prepared.Add(Statement("SELECT ?")).ValueOrDie();
-  EXPECT_EQ(KindOf(prepared.Bind(handle, {Numbers(4096)})), ErrorKind::kTooLarge);
-  ASSERT_TRUE(prepared.Bind(handle, {Numbers(1000)}).ok());
+  EXPECT_EQ(KindOf(prepared.Bind(handle, "", {Numbers(4096)})), ErrorKind::kTooLarge);
+  ASSERT_TRUE(prepared.Bind(handle, "", {Numbers(1000)}).ok());
   EXPECT_EQ(KindOf(prepared.Add(Statement(std::string(8 << 10, 'x'))).status()), ErrorKind::kTooLarge);
-  ASSERT_TRUE(prepared.Bind(handle, {}).ok());
+  ASSERT_TRUE(prepared.Bind(handle, "", {}).ok());
   EXPECT_TRUE(prepared.Add(Statement(std::string(8 << 10, 'x'))).ok()) << "what was bound before counts no more";
 }
 

@@ -131,22 +131,31 @@ HttpApiOptions HttpApiOptionsOf(const Config& config) {
   return options;
 }
 
-FlightOptions FlightOptionsOf(const Config& config) {
+FlightOptions FlightOptionsOf(const Config& config, access::Authenticator* users) {
   FlightOptions options;
   options.retry_after_ms = config.limits.retry_after_ms;
   options.put_memory_bytes_max = config.limits.flight_stream_memory_bytes;
   options.put_memory_of_all_bytes_max = config.limits.flight_memory_bytes;
   options.query_timeout_ms = config.query.timeout_ms;
   options.sql_bytes_max = config.query.sql_bytes;
+  options.users = users;
   return options;
 }
 
-/// Without users, whoever can connect can read and write everything.
-Status CheckAddress(const Config& config) {
+/// Nobody may read and write everything just because he can connect, nor see passwords and tokens on their way.
+Status CheckAddress(const Config& config, bool has_users) {
   if (IsLoopback(config.server.bind) || !config.tls.client_ca.empty()) return Status::OK();
+  if (!has_users) {
+    return MakeError(ErrorKind::kDenied,
+                     "refusing to listen on {}: others could connect, and there is no authentication. Add a user by `sheaf user add "
+                     "NAME --role admin --data {} --password-stdin`, bind to 127.0.0.1, or set tls.certificate, tls.key and "
+                     "tls.client_ca so that clients must show a certificate",
+                     config.server.bind, config.storage.data);
+  }
+  if (!config.tls.certificate.empty() || config.access.cleartext == "on") return Status::OK();
   return MakeError(ErrorKind::kDenied,
-                   "refusing to listen on {}: others could connect, and there is no authentication yet. Bind to 127.0.0.1, or "
-                   "set tls.certificate, tls.key and tls.client_ca so that clients must show a certificate",
+                   "refusing to listen on {} without TLS: passwords and tokens could be read on the way. Set tls.certificate and "
+                   "tls.key, or access.cleartext = \"on\" where the network is protected otherwise",
                    config.server.bind);
 }
 
@@ -184,17 +193,25 @@ bool IsLoopback(const std::string& address) {
 
 Result<std::unique_ptr<Server>> Server::Start(const Config& config, io::FileSystem* files, io::Clock* clock) {
   ConfigureLog(config.log_level(), config.log.format == "json");
-  SHEAF_RETURN_NOT_OK(CheckAddress(config));
+  std::unique_ptr<Server> server(new Server(config));
+  SHEAF_RETURN_NOT_OK(server->OpenUsers(files, clock));
   SHEAF_RETURN_NOT_OK(BindToProcessors(config.server.cpus));
   LimitMemory(config);
-  std::unique_ptr<Server> server(new Server(config));
   SHEAF_RETURN_NOT_OK(server->OpenDatabase(files, clock));
-  SHEAF_RETURN_NOT_OK(server->StartServices());
+  SHEAF_RETURN_NOT_OK(server->StartServices(files, clock));
   SHEAF_RETURN_NOT_OK(server->Listen());
   server->Observe();
   server->watch_ = std::thread([started = server.get()] { started->Watch(); });
   LogInfo("server.ready", {{"data", config.storage.data}});
   return server;
+}
+
+Status Server::OpenUsers(io::FileSystem* files, io::Clock* clock) {
+  SHEAF_ASSIGN_OR_RETURN(users_, access::Authenticator::Open(files, clock, config_.storage.data));
+  gate_ = std::make_unique<Gate>(users_.get(), clock,
+                                 access::UserLimitOptions{.requests_at_once = config_.access.user_requests_at_once,
+                                                          .requests_per_second = config_.access.user_requests_per_second});
+  return CheckAddress(config_, users_->required());
 }
 
 Status Server::OpenDatabase(io::FileSystem* files, io::Clock* clock) {
@@ -208,7 +225,7 @@ Status Server::OpenDatabase(io::FileSystem* files, io::Clock* clock) {
   return Status::OK();
 }
 
-Status Server::StartServices() {
+Status Server::StartServices(io::FileSystem* files, io::Clock* clock) {
   SHEAF_ASSIGN_OR_RETURN(engine_, query::Engine::Open(database_.get(), EngineOptionsOf(config_)));
   SHEAF_ASSIGN_OR_RETURN(OtlpOptions otlp, OtlpOptionsOf(config_));
   // Not the transport's valve: that one would refuse queries as well.
@@ -217,10 +234,14 @@ Status Server::StartServices() {
   otap_ = std::make_unique<OtapService>(otlp_.get(), OtapOptionsOf(config_));
   http_ = std::make_unique<HttpApi>(engine_.get(), database_.get(), HttpApiOptionsOf(config_));
   tables_ = std::make_unique<TableApi>(database_.get(), HttpApiOptionsOf(config_).retry_after_ms);
-  flight_ = std::make_unique<FlightService>(engine_.get(), database_.get(), FlightOptionsOf(config_));
+  flight_ = std::make_unique<FlightService>(engine_.get(), database_.get(), FlightOptionsOf(config_, users_.get()));
   TransportOptions transport = TransportOptionsOf(config_);
   FitConnections(io::RaiseDescriptorLimit(), &transport);
   SHEAF_ASSIGN_OR_RETURN(transport_, Transport::Make(transport));
+  transport_->SetGate(gate_.get());
+  certificates_ = std::make_unique<CertificateWatch>(
+      files, clock, std::vector{config_.tls.certificate, config_.tls.key, config_.tls.client_ca},
+      [this] { return transport_->ReloadTls(); });
   otlp_->Register(transport_.get(), "otlp_grpc", "otlp_http");
   otap_->Register(transport_.get(), "otlp_grpc");
   health_.Register(transport_.get(), "otlp_grpc", "http");
@@ -266,6 +287,8 @@ void Server::Watch() {
       looked = now;
       flight_->EndOverdue(now);
     }
+    users_->Look();
+    certificates_->Look();
     mutex_.Lock();
   }
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>  // NOLINT: a test's own folder.
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -12,6 +14,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "access/password.h"
+#include "access/user_file.h"
+#include "wire/base64.h"
 
 namespace sheaf::serve {
 namespace {
@@ -23,14 +29,16 @@ constexpr const char* kTraceId = "5b8efff798038103d269b633813fc60c";
 
 /// Sends one HTTP/1.1 request and returns all that comes back, head and body.
 std::string Request(uint16_t port, const std::string& method, const std::string& path, const std::string& type = {},
-                    const std::string& body = {}) {
+                    const std::string& body = {}, const std::string& authorization = {}) {
   boost::asio::io_context context;
   boost::asio::ip::tcp::socket socket(context);
   boost::system::error_code error;
   socket.connect({boost::asio::ip::make_address("127.0.0.1"), port}, error);
   if (error) return "no connection: " + error.message();
   const std::string request = fmt::format("{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {}\r\n"
-                                          "Content-Length: {}\r\n\r\n{}", method, path, type, body.size(), body);
+                                          "{}Content-Length: {}\r\n\r\n{}",
+                                          method, path, type, authorization.empty() ? "" : "Authorization: " + authorization + "\r\n",
+                                          body.size(), body);
   boost::asio::write(socket, boost::asio::buffer(request), error);
   std::string response;
   boost::asio::read(socket, boost::asio::dynamic_buffer(response), error);
@@ -119,6 +127,55 @@ TEST_F(ServerTest, RefusesAPublicAddressWithoutAuthentication) {
   ASSERT_FALSE(server.ok());
   EXPECT_EQ(KindOf(server.status()), ErrorKind::kDenied);
   EXPECT_THAT(server.status().message(), HasSubstr("0.0.0.0"));
+}
+
+TEST_F(ServerTest, WithUsersEveryRequestButHealthNeedsTheRole) {
+  std::map<std::string, std::string> tokens;
+  const std::string hash = access::HashPassword("reader's password").ValueOrDie();
+  for (const access::Role role : {access::Role::kReader, access::Role::kWriter, access::Role::kAdmin}) {
+    const access::NewToken made = access::MakeToken("", 1, 0).ValueOrDie();
+    const std::string name = RoleName(role);
+    tokens[name] = "Bearer " + made.text;
+    ASSERT_TRUE(access::ChangeUsers(io::PosixFileSystem(), config_.storage.data, [&](access::UserTable* table) {
+                  SHEAF_RETURN_NOT_OK(table->Add({.name = name, .roles = {.everywhere = role, .in_schemas = {}}, .password = hash}));
+                  return table->AddToken(name, made.token, 1);
+                }).ok());
+  }
+  const auto server = Start();
+  ASSERT_NE(server, nullptr);
+  const auto [grpc, otlp, flight, http] = server->ports();
+  const auto Code = [](const std::string& response) { return response.substr(9, 3); };
+  const auto Ask = [&, http = http](const std::string& sql, const std::string& authorization) {
+    return Request(http, "POST", "/v1/sql", "text/plain", sql, authorization);
+  };
+  EXPECT_EQ(Code(Request(http, "GET", "/healthz")), "200");
+  const std::string refused = Ask("SELECT 1", "");
+  EXPECT_EQ(Code(refused), "401");
+  EXPECT_THAT(refused, HasSubstr("Basic realm="));
+  EXPECT_EQ(nlohmann::json::parse(BodyOf(refused))["error"]["code"], "unauthenticated");
+  std::string basic = "Basic ";
+  wire::AppendBase64("reader:reader's password", &basic);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Code(Ask("SELECT 1", basic)), "200") << "hashed, and remembered";
+  EXPECT_EQ(Code(Ask("SELECT 1", basic + "AA")), "401");
+  const std::string span = SpanNamed("buy");
+  const struct {
+    const char *reader, *writer, *admin;
+    std::function<std::string(const std::string&)> ask;
+  } table[] = {
+      {"200", "200", "200", [&](const std::string& as) { return Ask("SELECT count(*) FROM traces", as); }},
+      {"200", "200", "200", [&, http = http](const std::string& as) { return Request(http, "GET", "/metrics", "", "", as); }},
+      {"403", "200", "200",
+       [&, otlp = otlp](const std::string& as) { return Request(otlp, "POST", "/v1/traces", "application/json", span, as); }},
+      {"403", "403", "200", [&](const std::string& as) { return Ask("CREATE TABLE IF NOT EXISTS t (k BIGINT PRIMARY KEY)", as); }},
+      {"403", "403", "200", [&](const std::string& as) { return Ask("SELECT * FROM sheaf.queries", as); }},
+      {"403", "403", "200", [&, http = http](const std::string& as) { return Request(http, "GET", "/v1/snapshots", "", "", as); }},
+  };
+  for (const auto& row : table) {
+    EXPECT_EQ(Code(row.ask("")), "401");
+    EXPECT_EQ(Code(row.ask(tokens["reader"])), row.reader) << row.ask(tokens["reader"]);
+    EXPECT_EQ(Code(row.ask(tokens["writer"])), row.writer) << row.ask(tokens["writer"]);
+    EXPECT_EQ(Code(row.ask(tokens["admin"])), row.admin) << row.ask(tokens["admin"]);
+  }
 }
 
 TEST_F(ServerTest, PortInUseFailsAndLeavesNothingBehind) {

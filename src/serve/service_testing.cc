@@ -167,18 +167,21 @@ void FakeTransport::HandleGrpcDuplex(const std::string&, const std::string& path
 std::shared_ptr<FakeExchange> FakeTransport::Http(const std::string& listener, const std::string& method, const std::string& path,
                                                   Headers headers, std::string body, std::string query) {
   const auto exchange = std::make_shared<FakeExchange>(method, path, std::move(headers), std::move(body), std::move(query));
+  exchange->request.identity = sender;
   http_.at(listener + " " + method + " " + path)(exchange);
   return exchange;
 }
 
 std::shared_ptr<FakeCall> FakeTransport::Grpc(const std::string& path, std::string message) {
   const auto call = std::make_shared<FakeCall>(std::move(message));
+  call->identity = sender;
   grpc_.at(path)(call);
   return call;
 }
 
 std::shared_ptr<FakeCall> FakeTransport::GrpcStream(const std::string& path, std::string message) {
   const auto call = std::make_shared<FakeCall>(std::move(message));
+  call->identity = sender;
   streams_.at(path)(call);
   return call;
 }
@@ -186,6 +189,7 @@ std::shared_ptr<FakeCall> FakeTransport::GrpcStream(const std::string& path, std
 std::pair<std::shared_ptr<FakeCall>, std::shared_ptr<GrpcReceiver>> FakeTransport::GrpcDuplex(const std::string& path) {
   const auto call = std::make_shared<FakeCall>("");
   call->message.reset();
+  call->identity = sender;
   return {call, duplex_.at(path)(call)};
 }
 
@@ -234,7 +238,7 @@ Result<std::unique_ptr<query::Query>> FakeEngine::Start(const query::QueryReques
   return std::make_unique<FakeQuery>(this);
 }
 
-Result<query::StatementShape> FakeEngine::Describe(const std::string&) {
+Result<query::StatementShape> FakeEngine::Describe(const query::QueryRequest&) {
   SHEAF_RETURN_NOT_OK(refuse);
   return query::StatementShape{.answer = query::StatementShape::Answer::kRows,
                                .result = batches.front()->schema(),

@@ -90,12 +90,16 @@ class FakeTransport : public Transport {
   void HandleGrpcDuplex(const std::string& listener, const std::string& path, GrpcDuplexHandler handler) override;
   Result<uint16_t> Listen(const std::string&, const std::string&, uint16_t port) override { return port; }
   void SetOverloaded(std::function<bool()>) override {}
+  void SetGate(Gate*) override {}
+  Status ReloadTls() override { return Status::OK(); }
   void FormatErrors(const std::string& listener, ErrorFormatter formatter) override {
     error_formatters[listener] = std::move(formatter);
   }
   void Shutdown(std::chrono::milliseconds) override {}
   int64_t connections() const override { return 3; }
   int64_t memory_bytes() const override { return 4096; }
+
+  std::shared_ptr<const access::Identity> sender;  // Of the requests below; null: there is no gate.
 
   /// Sends a request to a handler; aborts where there is none.
   std::shared_ptr<FakeExchange> Http(const std::string& listener, const std::string& method, const std::string& path, Headers headers = {},
@@ -151,7 +155,7 @@ class FakeDatabase : public store::Database {
 class FakeEngine : public query::Engine {
  public:
   Result<std::unique_ptr<query::Query>> Start(const query::QueryRequest& request) override;
-  Result<query::StatementShape> Describe(const std::string& sql) override;
+  Result<query::StatementShape> Describe(const query::QueryRequest& request) override;
 
   query::QueryRequest last;                                    // What was started.
   Status refuse;                                               // Not OK: Start() fails with it.

@@ -12,6 +12,7 @@
 #include "query/row_reader.h"
 #include "serve/error_codes.h"
 #include "serve/flight_put.h"
+#include "serve/gate.h"
 #include "serve/http_api.h"
 #include "serve/json_text.h"
 
@@ -76,6 +77,7 @@ void TableApi::GetRow(const std::shared_ptr<HttpExchange>& exchange) { Answer(ex
 
 Result<std::string> TableApi::AddRowsNow(const HttpRequest& request) {
   SHEAF_ASSIGN_OR_RETURN(const auto table, FindTable(*database_, std::string_view(request.path).substr(kTables.size())));
+  SHEAF_RETURN_NOT_OK(CheckRight(request.identity.get(), access::Action::kWrite, table->schema_name));
   SHEAF_RETURN_NOT_OK(CheckTakesRows(*table));
   SHEAF_ASSIGN_OR_RETURN(const query::Format format, FormatOf(request));
   const std::string_view body = request.body->view();
@@ -97,6 +99,7 @@ Result<std::string> TableApi::GetRowNow(const HttpRequest& request) {
     return MakeError(ErrorKind::kNotFound, "{} is not here; GET /v1/tables/SCHEMA.TABLE/rows/KEY is", request.path);
   }
   SHEAF_ASSIGN_OR_RETURN(const auto table, FindTable(*database_, path.substr(0, rows)));
+  SHEAF_RETURN_NOT_OK(CheckRight(request.identity.get(), access::Action::kRead, table->schema_name));
   if (table->keys == nullptr) {
     return MakeError(ErrorKind::kInvalid, "{}.{} has no primary key to find rows by", table->schema_name, table->name);
   }

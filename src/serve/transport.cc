@@ -84,7 +84,7 @@ class TransportServer final : public Transport {
   Status Start() {
     const TransportOptions& options = shared_->options;
     if (!options.tls_certificate_file.empty()) {
-      SHEAF_ASSIGN_OR_RETURN(tls_, TlsContext::Load(options));
+      SHEAF_RETURN_NOT_OK(ReloadTls());
     }
     for (int i = 0; i < std::max(options.io_threads, 1); ++i) {
       io_.push_back(std::make_unique<IoThread>());
@@ -113,6 +113,17 @@ class TransportServer final : public Transport {
   void SetOverloaded(std::function<bool()> overloaded) override {
     SHEAF_CHECK(started_.empty());  // Connections read it without a lock.
     shared_->overloaded = std::move(overloaded);
+  }
+  void SetGate(Gate* gate) override {
+    SHEAF_CHECK(started_.empty());
+    shared_->gate = gate;
+  }
+
+  Status ReloadTls() override {
+    SHEAF_ASSIGN_OR_RETURN(auto loaded, TlsContext::Load(shared_->options));
+    MutexLock lock(&mutex_);
+    tls_ = std::move(loaded);
+    return Status::OK();
   }
 
   Result<uint16_t> Listen(const std::string& listener, const std::string& address, uint16_t port) override;
@@ -143,10 +154,15 @@ class TransportServer final : public Transport {
     for (const auto& io : io_) asio::post(io->context, [io = io.get(), task] { task(io); });
   }
 
+  std::shared_ptr<const TlsContext> tls() SHEAF_EXCLUDES(mutex_) {
+    MutexLock lock(&mutex_);
+    return tls_;
+  }
+
   const std::shared_ptr<TransportShared> shared_ = std::make_shared<TransportShared>();
-  std::shared_ptr<const TlsContext> tls_;
   ConnectionCount count_;
   Mutex mutex_;
+  std::shared_ptr<const TlsContext> tls_ SHEAF_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<TransportListener>> listeners_ SHEAF_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<IoThread>> io_;  // Before what lives in their contexts.
   std::vector<std::shared_ptr<Acceptor>> started_;
@@ -225,8 +241,9 @@ void TransportServer::OnAccepted(const std::shared_ptr<Acceptor>& acceptor, IoTh
 void TransportServer::Adopt(const std::shared_ptr<Acceptor>& acceptor, IoThread* io, tcp::socket socket, const tcp::endpoint& peer) {
   const std::string address = peer.address().to_string();
   std::unique_ptr<TlsSession> session;
-  if (tls_) {
-    Result<std::unique_ptr<TlsSession>> made = TlsSession::Make(tls_);
+  const std::shared_ptr<const TlsContext> current = tls();
+  if (current) {
+    Result<std::unique_ptr<TlsSession>> made = TlsSession::Make(current);
     if (!made.ok()) return count_.Remove(address);
     session = std::move(*made);
   }
@@ -236,7 +253,7 @@ void TransportServer::Adopt(const std::shared_ptr<Acceptor>& acceptor, IoThread*
   context->io = io->executor;
   context->memory = std::make_shared<MemoryAccount>(shared_->memory, shared_->options.connection_memory_bytes_max);
   context->peer = (peer.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(peer.port());
-  context->tls = tls_ != nullptr;
+  context->tls = current != nullptr;
   const auto connection = std::make_shared<TransportConnection>(std::move(socket), io, context, std::move(session),
                                                                 [this, address] { count_.Remove(address); });
   io->connections.insert(connection);

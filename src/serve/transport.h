@@ -17,9 +17,12 @@
 #include <utility>
 #include <vector>
 
+#include "access/identity.h"
 #include "core/status.h"
 
 namespace sheaf::serve {
+
+class Gate;
 
 /// Names in lower case.
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -39,6 +42,7 @@ struct HttpRequest {
   std::unique_ptr<Body> body;       // Never null.
   std::string peer;                 // "127.0.0.1:5555"
   bool tls = false;
+  std::shared_ptr<const access::Identity> identity;  // Who sends it; null where the transport has no gate.
 
   /// The first header of that (lower-case) name, or empty.
   std::string_view header(std::string_view name) const;
@@ -74,6 +78,7 @@ struct GrpcStatus {
   GrpcCode code = GrpcCode::kOk;
   std::string message;      // UTF-8.
   std::string details;      // Serialised google.rpc.Status (RetryInfo), or empty.
+  Headers trailers = {};    // The handler's own.
 };
 
 /// One unary call.
@@ -84,6 +89,7 @@ class GrpcCall {
   Headers metadata;
   std::unique_ptr<Body> message;
   std::string peer;
+  std::shared_ptr<const access::Identity> identity;  // As that of HttpRequest; of a stream, as it was when it began.
   std::optional<std::chrono::steady_clock::time_point> deadline;
 
   /// Answers; once. `reply` is the serialised message of a call that went well.
@@ -175,6 +181,13 @@ class Transport {
 
   /// Overload valve, asked before a body is read: true refuses new requests early (503 / UNAVAILABLE + RetryInfo).
   virtual void SetOverloaded(std::function<bool()> overloaded) = 0;
+
+  /// Asked who sends each request, and whether it may come in, before its body is read where that can be said at once; null: everybody
+  /// may. Borrowed; it must outlive the transport. Requests that come in no longer have their Authorization header.
+  virtual void SetGate(Gate* gate) = 0;
+
+  /// Reads certificate, key and client CA anew, for connections that come from now on. Errors: as of Make(); the old ones stay.
+  virtual Status ReloadTls() = 0;
 
   /// Stops accepting, says GOAWAY / Connection: close, lets running requests finish for at most `grace`, closes.
   virtual void Shutdown(std::chrono::milliseconds grace) = 0;

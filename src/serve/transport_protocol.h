@@ -28,6 +28,7 @@ struct TransportShared {
   TransportOptions options;
   std::shared_ptr<MemoryBudget> memory;
   std::function<bool()> overloaded;  // Set before the first connection.
+  Gate* gate = nullptr;              // Likewise.
   std::atomic<bool> draining{false};
 };
 
