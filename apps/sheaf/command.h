@@ -36,6 +36,7 @@ void AddSalvage(CLI::App* app, Action* chosen);
 void AddSnapshot(CLI::App* app, Action* chosen);
 void AddBackup(CLI::App* app, Action* chosen);
 void AddRestore(CLI::App* app, Action* chosen);
+void AddUser(CLI::App* app, Action* chosen);
 void AddBench(CLI::App* app, Action* chosen);
 void AddDoctor(CLI::App* app, Action* chosen);
 void AddVersion(CLI::App* app, Action* chosen);

@@ -11,6 +11,7 @@
 
 #include "client/otlp_exporter.h"
 #include "command.h"
+#include "credentials.h"
 #include "demo_requests.h"
 #include "demo_shop.h"
 #include "io/clock.h"
@@ -122,6 +123,9 @@ int RunDemo(const DemoOptions& options) {
   client::HttpClientOptions http;
   http.attempts_max = 10;
   http.cancelled = [] { return Interrupted(); };
+  auto authorization = Authorization();
+  if (!authorization.ok()) return Fail(authorization.status());
+  http.authorization = std::move(*authorization);
   auto client = client::HttpClient::Make(*url, http);
   if (!client.ok()) return Fail(client.status());
   client::OtlpExporter exporter(std::move(*client));

@@ -7,6 +7,7 @@
 
 #include "client/otlp_exporter.h"
 #include "command.h"
+#include "credentials.h"
 #include "decode/decoder.h"
 #include "import_files.h"
 #include "io/posix.h"
@@ -76,6 +77,7 @@ class ServerDestination : public Destination {
     SHEAF_ASSIGN_OR_RETURN(const client::Url url, client::ParseUrl(text));
     client::HttpClientOptions http;
     http.cancelled = [] { return Interrupted(); };
+    SHEAF_ASSIGN_OR_RETURN(http.authorization, Authorization());
     SHEAF_ASSIGN_OR_RETURN(auto client, client::HttpClient::Make(url, http));
     exporter_ = std::make_unique<client::OtlpExporter>(std::move(client));
     return Status::OK();

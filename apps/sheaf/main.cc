@@ -33,6 +33,7 @@ int Run(int argc, char** argv) {
   AddSnapshot(&app, &chosen);
   AddBackup(&app, &chosen);
   AddRestore(&app, &chosen);
+  AddUser(&app, &chosen);
   AddBench(&app, &chosen);
   AddDoctor(&app, &chosen);
   AddVersion(&app, &chosen);

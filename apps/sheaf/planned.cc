@@ -14,7 +14,6 @@ void AddPlannedCommands(CLI::App* app, Action* chosen) {
   static constexpr Planned kPlanned[] = {
       {"tail", "follows a table"},
       {"cluster", "shows and changes the replicas"},
-      {"user", "adds users and tokens"},
   };
   for (const Planned& planned : kPlanned) {
     CLI::App* command = app->add_subcommand(planned.name, std::string(planned.what) + " (not there yet)")->group("Later");

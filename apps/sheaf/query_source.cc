@@ -13,6 +13,11 @@ void AddSourceFlags(CLI::App* command, SourceOptions* options) {
   command->add_option("--url", options->url, std::string("Server to ask (default ") + kDefaultUrl + ")")
       ->type_name("URL")
       ->excludes(data);
+  command
+      ->add_option("--user", options->user,
+                   "User at the server, with the password of SHEAF_PASSWORD or SHEAF_PASSWORD_FILE; or set SHEAF_TOKEN")
+      ->type_name("NAME")
+      ->excludes(data);
   command->add_option("--timeout-ms", options->timeout_ms, "Gives up on a statement after this time; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->type_name("MS");

@@ -20,11 +20,12 @@ inline constexpr const char* kDefaultUrl = "http://127.0.0.1:8080";
 struct SourceOptions {
   std::string data;        // A directory, or…
   std::string url;         // …a server; neither: kDefaultUrl.
+  std::string user;        // At the server; see credentials.h.
   bool writes = false;     // Open the directory for statements that write, too.
   int64_t timeout_ms = 0;  // Per statement; 0: none of ours (a server has its own).
 };
 
-/// Adds --data, --url and --timeout-ms.
+/// Adds --data, --url, --user and --timeout-ms.
 void AddSourceFlags(CLI::App* command, SourceOptions* options);
 
 /// The rows of one statement, one batch after the other.

@@ -8,6 +8,7 @@
 #include "client/http_client.h"
 #include "client/otlp_exporter.h"
 #include "command.h"
+#include "credentials.h"
 
 namespace sheaf::cli {
 namespace {
@@ -118,6 +119,7 @@ Result<std::unique_ptr<QuerySource>> OpenRemoteSource(const SourceOptions& optio
   http.attempts_max = 3;
   http.response_timeout = std::chrono::milliseconds(options.timeout_ms > 0 ? options.timeout_ms : 3'600'000);
   http.cancelled = [] { return Interrupted(); };
+  SHEAF_ASSIGN_OR_RETURN(http.authorization, Authorization(options.user));
   SHEAF_ASSIGN_OR_RETURN(auto client, client::HttpClient::Make(url, http));
   return std::make_unique<RemoteSource>(std::move(client));
 }

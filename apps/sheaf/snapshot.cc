@@ -13,6 +13,7 @@
 
 #include "client/http_client.h"
 #include "command.h"
+#include "credentials.h"
 #include "io/clock.h"
 #include "io/posix.h"
 #include "store/database.h"
@@ -54,7 +55,9 @@ void PrintLine(const Json& info) {
 /// What a server answers, as JSON.
 Result<Json> Ask(const std::string& url, const std::string& method, const std::string& body) {
   SHEAF_ASSIGN_OR_RETURN(const client::Url parsed, client::ParseUrl(url));
-  SHEAF_ASSIGN_OR_RETURN(const auto http, client::HttpClient::Make(parsed));
+  client::HttpClientOptions options;
+  SHEAF_ASSIGN_OR_RETURN(options.authorization, Authorization());
+  SHEAF_ASSIGN_OR_RETURN(const auto http, client::HttpClient::Make(parsed, options));
   SHEAF_ASSIGN_OR_RETURN(const client::HttpResponse answer,
                          http->Send({.method = method, .target = "/v1/snapshots", .body = body}));
   Json json = Json::parse(answer.body, nullptr, false);

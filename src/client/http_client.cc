@@ -287,6 +287,7 @@ class Client : public HttpClient {
     http::request<http::span_body<const char>> message(http::string_to_verb(request.method), url_.path + request.target, 11);
     message.set(http::field::host, url_.authority());
     message.set(http::field::user_agent, "sheaf");
+    if (!options_.authorization.empty()) message.set(http::field::authorization, options_.authorization);
     for (const auto& [name, value] : request.headers) message.set(name, value);
     message.body() = boost::span<const char>(request.body.data(), request.body.size());
     message.prepare_payload();

@@ -30,6 +30,7 @@ struct HttpClientOptions {
   std::chrono::milliseconds backoff_max{10'000};       // …up to this; Retry-After counts up to this too.
   uint64_t jitter_seed = 1;
   int64_t response_bytes_max = int64_t{256} << 20;       // Of Send(); a stream has no bound.
+  std::string authorization;                             // Value of that header, sent with every request; empty: none.
   std::string ca_file;                                   // PEM; empty: the system's certificates.
   std::function<bool()> cancelled;                       // Asked ten times a second; true ends the call with kCancelled.
   std::function<void(std::chrono::milliseconds)> sleep;  // Between attempts; empty: really sleeps.
