@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <future>
@@ -9,10 +10,12 @@
 #include <CLI/App.hpp>
 #include <nlohmann/json.hpp>
 
+#include "client/request_headers.h"
 #include "command.h"
 #include "core/log.h"
 #include "forwarder.h"
 #include "import_files.h"
+#include "io/posix.h"
 #include "stop_signals.h"
 
 namespace sheaf::cli {
@@ -20,27 +23,40 @@ namespace {
 
 struct ForwardOptions {
   ForwarderOptions forwarder;
-  std::vector<std::string> files, headers;
+  std::vector<std::string> files, headers, header_files;
   std::string table, compression = "gzip", log_level = "info";
-  int64_t flush_interval_ms = 200, timeout_ms = 30'000, stop_timeout_ms = 10'000;
+  int64_t flush_interval_ms = 200, latency_target_ms = 500, timeout_ms = 30'000, stop_timeout_ms = 10'000;
   bool json = false;
 };
+
+/// Each line a NAME:VALUE: secrets do not belong into a command line, which everybody on the machine can see.
+Status ReadHeaderFile(const std::string& path, std::vector<std::string>* headers) {
+  constexpr int64_t kBytesMax = 64 << 10;
+  SHEAF_ASSIGN_OR_RETURN(const auto bytes, io::ReadFile(io::PosixFileSystem(), path, kBytesMax));
+  const std::string text = bytes->ToString();
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    if (line.find_first_not_of(" \t\r") != std::string::npos) headers->push_back(line);
+    begin = end + 1;
+  }
+  return Status::OK();
+}
 
 /// Checks what the flags leave open, and fills in what they stand for.
 Status Complete(ForwardOptions* options) {
   ForwarderOptions& forwarder = options->forwarder;
-  forwarder.exporter.batch.flush_interval_ns = options->flush_interval_ms * 1'000'000;
+  forwarder.exporter.queue.batching.wait_ns_max = options->flush_interval_ms * 1'000'000;
+  forwarder.exporter.queue.batching.latency_target_ns = options->latency_target_ms * 1'000'000;
   forwarder.target.timeout = std::chrono::milliseconds(options->timeout_ms);
   forwarder.drain = std::chrono::milliseconds(options->stop_timeout_ms);
   forwarder.target.compression = *wire::ParseEncoding(options->compression == "none" ? "" : options->compression);
+  for (const std::string& file : options->header_files) SHEAF_RETURN_NOT_OK(ReadHeaderFile(file, &options->headers));
   for (const std::string& header : options->headers) {
-    const size_t colon = header.find(':');
-    if (colon == std::string::npos || colon == 0) return MakeError(ErrorKind::kInvalid, "--header '{}': write NAME:VALUE", header);
-    std::string name = header.substr(0, colon);
-    for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    const size_t value = header.find_first_not_of(' ', colon + 1);
-    forwarder.target.headers.emplace_back(std::move(name), value == std::string::npos ? "" : header.substr(value));
+    SHEAF_ASSIGN_OR_RETURN(auto parsed, client::ParseRequestHeader(header));
+    forwarder.target.headers.push_back(std::move(parsed));
   }
+  SHEAF_RETURN_NOT_OK(client::CheckRequestHeaders(forwarder.target.headers));
   for (size_t i = 0; i < forwarder.targets.size(); ++i) {
     for (size_t k = 0; k < i; ++k) {
       if (QueueFolderName(forwarder.targets[i]) == QueueFolderName(forwarder.targets[k])) {
@@ -61,6 +77,7 @@ void PrintFigures(const Forwarder& forwarder, bool json) {
                                    {"retries", s.retries},
                                    {"rejected_rows", s.rejected_rows},
                                    {"refused_rows", s.refused_rows},
+                                   {"unreadable_rows", s.unreadable_rows},
                                    {"inexact_rows", s.inexact_rows},
                                    {"perhaps_twice_rows", s.perhaps_twice_rows},
                                    {"queued_rows", s.queue.rows},
@@ -107,9 +124,9 @@ int RunFiles(const ForwardOptions& options) {
   if (status.ok()) status = stopped;
   PrintFigures(**forwarder, options.json);
   for (const auto& [target, stats] : (*forwarder)->stats()) {
-    if (status.ok() && stats.rejected_rows + stats.refused_rows > 0) {
-      status = MakeError(ErrorKind::kInvalid, "{} did not take {} rows; the log above says why", target,
-                         stats.rejected_rows + stats.refused_rows);
+    const int64_t left_out = stats.rejected_rows + stats.refused_rows + stats.unreadable_rows;
+    if (status.ok() && left_out > 0) {
+      status = MakeError(ErrorKind::kInvalid, "{} did not take {} rows; the log above says why", target, left_out);
     }
   }
   return status.ok() ? kDone : Fail(status);
@@ -163,20 +180,27 @@ void AddForward(CLI::App* app, Action* chosen) {
   command->add_option("--max-memory-bytes", f.exporter.queue.memory_bytes_max, "Of those, kept in memory too (default 64 MiB)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->type_name("BYTES");
-  command->add_option("--batch-rows", f.exporter.batch.rows_max, "Spans, log records or data points sent together (default 8192)")
+  command->add_option("--batch-rows", f.exporter.queue.batching.rows_max, "Spans, log records or data points sent together (default 8192)")
       ->check(CLI::Range(1, 1'000'000));
-  command->add_option("--batch-bytes", f.exporter.batch.bytes_max, "Bytes sent together, before compression (default 2 MiB)")
+  command->add_option("--batch-bytes", f.exporter.queue.batching.bytes_max, "Bytes sent together, before compression (default 2 MiB)")
       ->check(CLI::Range(int64_t{1}, int64_t{64} << 20));
   command->add_option("--flush-interval", options->flush_interval_ms,
-                      "Milliseconds after which a batch is sent though it is not full (default 200)")
+                      "Milliseconds that a request waits for others at most (default 200)")
       ->check(CLI::Range(0, 3'600'000));
+  command->add_option("--latency-target", options->latency_target_ms,
+                      "Milliseconds from a request's coming to its target's answer: waits are shorter where those are slow (default 500)")
+      ->check(CLI::Range(1, 3'600'000));
   command->add_option("--senders", f.exporter.senders, "Requests under way to each target (default 4)")->check(CLI::Range(1, 64));
   command->add_option("--compression", options->compression, "gzip (default), zstd or none")
       ->check(CLI::IsMember({"gzip", "zstd", "none"}));
   command->add_flag("--metric-metadata", f.target.metric_metadata,
                     "To otap:// targets: sends the metadata of metrics, which this program takes but some Collectors refuse");
   command->add_option("--header", options->headers, "Sent with every request, such as 'authorization: Bearer …'")->type_name("NAME:VALUE");
-  command->add_option("--ca-file", f.target.ca_file, "Certificates by which targets are known (default the system's)")->type_name("PEM");
+  command->add_option("--header-file", options->header_files, "File of such headers, one a line: for secrets")->type_name("FILE");
+  command->add_option("--ca-file", f.target.tls.ca_file, "Certificates by which targets are known (default the system's)")
+      ->type_name("PEM");
+  command->add_option("--client-certificate", f.target.tls.certificate_file, "Certificate for targets that ask for one")->type_name("PEM");
+  command->add_option("--client-key", f.target.tls.key_file, "Its key")->type_name("PEM");
   command->add_option("--timeout", options->timeout_ms, "Milliseconds to wait for a target's answer (default 30000)")
       ->check(CLI::Range(1, 3'600'000));
   command->add_option("--stop-timeout", options->stop_timeout_ms, "Milliseconds in which the queue is emptied at the end (default 10000)")

@@ -98,12 +98,25 @@ void Forwarder::Take(wire::OtlpRequest kind, std::string_view request, serve::In
   // All or none, as far as that can be known before.
   for (const auto& exporter : exporters_) {
     const Status admitted = exporter->Admit(static_cast<int64_t>(request.size()));
-    if (!admitted.ok()) return answer(admitted);
+    if (!admitted.ok()) {
+      ShowHealth();
+      return answer(admitted);
+    }
   }
   const auto pending = std::make_shared<Pending>(static_cast<int>(exporters_.size()), *rows, std::move(answer));
   for (const auto& exporter : exporters_) {
-    const Status queued = exporter->Enqueue(kind, request, [pending](const Status& status) { pending->Done(status); });
+    const Status queued = exporter->Enqueue(kind, request, [this, pending](const Status& status) {
+      if (!status.ok()) ShowHealth();
+      pending->Done(status);
+    });
     if (!queued.ok()) pending->Done(queued);
+  }
+}
+
+void Forwarder::ShowHealth() {
+  for (const auto& exporter : exporters_) {
+    const Status health = exporter->health();
+    if (!health.ok()) return health_.Set(false, false, health.message());
   }
 }
 

@@ -65,6 +65,8 @@ class Forwarder {
           Take(kind, request->view(), std::move(answer));
         }, options.retry_after_ms) {}
   Status OpenTarget(const std::string& address);
+  /// A queue that cannot be written any more is told by /readyz and grpc.health.v1: only a new start helps.
+  void ShowHealth();
   void WarnOfForgottenQueues() const;
   void ServeMetrics();
 

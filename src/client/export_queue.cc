@@ -15,6 +15,8 @@ namespace {
 constexpr uint8_t kEntryType = 1;
 constexpr int64_t kSegmentBytesMin = int64_t{1} << 20, kSegmentBytesMax = int64_t{64} << 20;
 constexpr int64_t kNever = INT64_MAX;
+constexpr int64_t kAppendingBytesMax = int64_t{64} << 20;  // On their way to the log; a larger request goes alone.
+constexpr int64_t kEntryBytesMax = 4096;  // Of the log, beside the payload: a block of its own for one entry.
 
 /// Start of an entry's payload. Little-endian.
 struct EntryHead {
@@ -26,6 +28,16 @@ struct EntryHead {
 };
 static_assert(sizeof(EntryHead) == 16);
 constexpr uint8_t kEntryVersion = 1;
+
+columns::AdaptiveBatcher::Options PolicyOf(const ExportQueueOptions& options) {
+  const ExportBatching& batching = options.batching;
+  return {.bounds = {.min = {1, 1},
+                     .wait_ns = std::max<int64_t>(batching.wait_ns_max, 0),
+                     .max = {std::max<int64_t>(batching.rows_max, 1), std::max<int64_t>(batching.bytes_max, 1)}},
+          .latency_target_ns = std::max<int64_t>(batching.latency_target_ns, 1),
+          .memory_bytes_max = std::max<int64_t>(options.memory_bytes_max, 1),
+          .flushers = std::max(batching.flushers, 1)};
+}
 
 }  // namespace
 
@@ -60,6 +72,13 @@ Result<QueuedRequest> ReadQueueEntry(const wal::Entry& entry) {
   return request;
 }
 
+ExportQueue::ExportQueue(const ExportQueueOptions& options, io::FileSystem* files, io::Clock* clock)
+    : options_(options),
+      files_(files),
+      clock_(clock),
+      lanes_{Lane{columns::AdaptiveBatcher(PolicyOf(options)), {}}, Lane{columns::AdaptiveBatcher(PolicyOf(options)), {}},
+             Lane{columns::AdaptiveBatcher(PolicyOf(options)), {}}} {}
+
 ExportQueue::~ExportQueue() {
   const Status closed = Close();
   if (!closed.ok()) LogError("export.queue_close_failed", {{"error", closed.ToString()}});
@@ -90,14 +109,14 @@ Status ExportQueue::OpenLog(ExportQueueReport* report) {
   {
     MutexLock lock(&mutex_);
     window_->AdvanceTo(through);
-    first_ = next_waiting_ = window_->through() + 1;
+    first_ = next_out_of_reach_ = window_->through() + 1;
     highest = window_->highest();
   }
   segment_bytes_ = std::clamp(options_.bytes_max / 8, kSegmentBytesMin, kSegmentBytesMax);
   wal::LogOptions log;
   log.directory = io::Join(options_.directory, "log");
   log.segment_bytes = segment_bytes_;
-  log.queue_bytes_max = std::min<int64_t>(options_.bytes_max, int64_t{256} << 20);
+  log.queue_bytes_max = std::min(options_.bytes_max, kAppendingBytesMax);
   wal::RecoveryReport recovery;
   SHEAF_ASSIGN_OR_RETURN(
       log_, wal::Log::Open(
@@ -119,6 +138,7 @@ Status ExportQueue::OpenLog(ExportQueueReport* report) {
   MutexLock lock(&mutex_);
   if (slots_.empty()) window_->AdvanceTo(last);  // All that the log ever held is delivered, though the progress may be older.
   PopDelivered();
+  FillLanes();
   return progress_->Start(last);
 }
 
@@ -167,11 +187,12 @@ void ExportQueue::Add(QueuedRequest request) {
   pending_bytes_ -= request.bytes;
   --pending_requests_;
   AddLocked(std::move(request));
+  FillLanes();
 }
 
 void ExportQueue::AddLocked(QueuedRequest request) {
   SHEAF_CHECK(request.number == first_ + slots_.size());
-  Slot slot{.came_ns = clock_->MonotonicNs()};
+  Slot slot;
   if (window_->delivered(request.number)) {
     slot.place = Place::kDelivered;
     request.request = nullptr;
@@ -191,6 +212,20 @@ void ExportQueue::AddLocked(QueuedRequest request) {
   slots_.push_back(std::move(slot));
 }
 
+/// What came into the window's reach waits to be sent.
+void ExportQueue::FillLanes() {
+  next_out_of_reach_ = std::max(next_out_of_reach_, first_);
+  const int64_t now_ns = clock_->MonotonicNs();
+  for (; next_out_of_reach_ - first_ < slots_.size() && window_->InReach(next_out_of_reach_); ++next_out_of_reach_) {
+    Slot& slot = At(next_out_of_reach_);
+    if (slot.place != Place::kOutOfReach) continue;
+    slot.place = Place::kWaiting;
+    Lane& lane = LaneOf(slot.request.kind);
+    lane.batcher.Add({.rows = slot.request.rows, .bytes = slot.request.bytes}, now_ns);
+    lane.waiting.push_back(next_out_of_reach_);
+  }
+}
+
 ExportQueue::Slot& ExportQueue::At(uint64_t number) {
   SHEAF_CHECK(number >= first_ && number - first_ < slots_.size());
   return slots_[static_cast<size_t>(number - first_)];
@@ -198,6 +233,7 @@ ExportQueue::Slot& ExportQueue::At(uint64_t number) {
 
 Status ExportQueue::AdmitLocked(int64_t bytes) const {
   if (closed_) return MakeError(ErrorKind::kUnavailable, "the export queue is closed");
+  SHEAF_RETURN_NOT_OK(broken_);
   const int64_t limit = log_ != nullptr ? options_.bytes_max : std::min(options_.bytes_max, options_.memory_bytes_max);
   const int64_t most = std::min(limit, wal::kPayloadBytesMax - static_cast<int64_t>(sizeof(EntryHead)));
   if (bytes > most) {
@@ -206,6 +242,11 @@ Status ExportQueue::AdmitLocked(int64_t bytes) const {
   if (bytes_ + pending_bytes_ + bytes > limit || requests_ + pending_requests_ >= options_.requests_max) {
     return MakeError(ErrorKind::kThrottled, "the export queue is full: {} requests of {} bytes wait; at most {} and {}",
                      requests_ + pending_requests_, bytes_ + pending_bytes_, options_.requests_max, limit);
+  }
+  // The log goes back to the oldest request that is not delivered, whatever of the later ones is.
+  if (log_ != nullptr && log_->disk_bytes() > options_.bytes_max + segment_bytes_) {
+    return MakeError(ErrorKind::kThrottled, "the export queue is full: its log has {} bytes, back to its oldest request; {} requests wait",
+                     log_->disk_bytes(), requests_ + pending_requests_);
   }
   return Status::OK();
 }
@@ -224,6 +265,7 @@ Status ExportQueue::Enqueue(wire::OtlpRequest kind, int64_t rows, std::string_vi
       QueuedRequest queued{.number = first_ + slots_.size(), .kind = kind, .rows = rows, .bytes = bytes, .time_ns = clock_->NowNs(),
                            .request = arrow::Buffer::FromString(std::string(request))};
       AddLocked(std::move(queued));
+      FillLanes();
     } else {
       pending_bytes_ += bytes;
       ++pending_requests_;
@@ -234,85 +276,139 @@ Status ExportQueue::Enqueue(wire::OtlpRequest kind, int64_t rows, std::string_vi
     Changed();
     return Status::OK();
   }
-  const auto give_up = [this, bytes] {
-    MutexLock lock(&mutex_);
-    pending_bytes_ -= bytes;
-    --pending_requests_;
-  };
-  const Status appended = log_->Append(MakeQueueEntry(kind, rows, request), [this, give_up, done = std::move(done)](Result<Lsn> lsn) {
-    if (!lsn.ok()) give_up();
+  const Status appended = log_->Append(MakeQueueEntry(kind, rows, request), [this, bytes, done = std::move(done)](Result<Lsn> lsn) {
+    NoteAppended(bytes, lsn.status());
     done(lsn.status());
     if (lsn.ok()) Changed();
   });
-  if (!appended.ok()) give_up();
+  NoteAppended(bytes, appended);
   return appended;
 }
 
-bool ExportQueue::TakeLocked(const BatchLimits& limits, bool flush, ExportBatch* batch, int64_t* due_ns) {
-  *due_ns = kNever;
-  next_waiting_ = std::max(next_waiting_, first_);
-  while (next_waiting_ - first_ < slots_.size() && At(next_waiting_).place != Place::kWaiting) ++next_waiting_;
-  const uint64_t end = first_ + slots_.size();
-  if (next_waiting_ == end || !window_->InReach(next_waiting_)) return false;
-  const Slot& oldest = At(next_waiting_);
-  int64_t rows = 0, bytes = 0;
-  std::vector<uint64_t> numbers;
-  bool full = false;
-  for (uint64_t number = next_waiting_; number < end && window_->InReach(number); ++number) {
-    const Slot& slot = At(number);
-    if (slot.place != Place::kWaiting || slot.request.kind != oldest.request.kind) continue;
-    full = !numbers.empty() && (rows + slot.request.rows > limits.rows_max || bytes + slot.request.bytes > limits.bytes_max);
-    if (full) break;
-    numbers.push_back(number);
-    rows += slot.request.rows;
-    bytes += slot.request.bytes;
-    full = rows >= limits.rows_max || bytes >= limits.bytes_max;
-    if (full) break;
-  }
-  const int64_t due = oldest.came_ns + limits.flush_interval_ns;
-  if (!full && !flush && clock_->MonotonicNs() < due) {
-    *due_ns = due;
+/// Nothing where it went well: the request is there then, or on its way.
+void ExportQueue::NoteAppended(int64_t bytes, const Status& status) {
+  if (status.ok()) return;
+  MutexLock lock(&mutex_);
+  pending_bytes_ -= bytes;
+  --pending_requests_;
+  // After a failed sync nobody knows what is on disk, and the log takes nothing more.
+  if (KindOf(status) != ErrorKind::kUnknown || !broken_.ok()) return;
+  broken_ = MakeError(ErrorKind::kUnavailable, "the queue {} cannot be written any more, until the program is started anew: {}",
+                      options_.directory, status.message());
+  LogError("export.queue_broken", {{"queue", options_.directory}, {"error", status.message()}, {"advice", "start the program anew"}});
+}
+
+Status ExportQueue::health() const {
+  MutexLock lock(&mutex_);
+  return broken_;
+}
+
+void ExportQueue::PutInto(ExportBatch* batch, uint64_t number) {
+  Slot& slot = At(number);
+  slot.place = Place::kTaken;
+  batch->requests.push_back(slot.request);
+  batch->rows += slot.request.rows;
+  batch->bytes += slot.request.bytes;
+}
+
+/// Those whose time came first, as many of them as were put off together.
+bool ExportQueue::TakePutOff(int64_t now_ns, ExportBatch* batch, int64_t* due_ns) {
+  if (put_off_.empty()) return false;
+  const auto [not_before_ns, number] = *put_off_.begin();
+  if (not_before_ns > now_ns) {
+    *due_ns = std::min(*due_ns, not_before_ns);
     return false;
   }
-  for (const uint64_t number : numbers) {
-    Slot& slot = At(number);
-    slot.place = Place::kTaken;
-    batch->requests.push_back(slot.request);
+  const auto kind = At(number).request.kind;
+  const size_t join_max = At(number).join_max;
+  while (!put_off_.empty() && batch->requests.size() < join_max) {
+    const auto [time_ns, next] = *put_off_.begin();
+    if (time_ns != not_before_ns || At(next).request.kind != kind) break;
+    put_off_.erase(put_off_.begin());
+    PutInto(batch, next);
   }
-  batch->rows = rows;
-  batch->bytes = bytes;
   return true;
 }
 
-Result<std::optional<ExportBatch>> ExportQueue::Take(const BatchLimits& limits, bool flush, int64_t* due_ns) {
+bool ExportQueue::TakeWaiting(int64_t now_ns, bool flush, ExportBatch* batch, int64_t* due_ns) {
+  Lane* oldest = nullptr;  // Of those that have a batch to give.
+  for (Lane& lane : lanes_) {
+    if (lane.batcher.empty()) continue;
+    if (!flush && lane.batcher.Due(now_ns) == columns::BatchReason::kNone) {
+      *due_ns = std::min(*due_ns, lane.batcher.DeadlineNs());
+    } else if (oldest == nullptr || lane.waiting.front() < oldest->waiting.front()) {
+      oldest = &lane;
+    }
+  }
+  if (oldest == nullptr) return false;
+  const size_t requests = oldest->batcher.Take(now_ns, &batch->flush.emplace());
+  for (size_t i = 0; i < requests; ++i) {
+    PutInto(batch, oldest->waiting.front());
+    oldest->waiting.pop_front();
+  }
+  return true;
+}
+
+Result<std::optional<ExportBatch>> ExportQueue::Take(bool flush, int64_t* due_ns) {
   ExportBatch batch;
   {
     MutexLock lock(&mutex_);
     if (closed_) return MakeError(ErrorKind::kUnavailable, "the export queue is closed");
-    if (!TakeLocked(limits, flush, &batch, due_ns)) return std::nullopt;
+    const int64_t now_ns = clock_->MonotonicNs();
+    *due_ns = kNever;
+    if (!TakePutOff(now_ns, &batch, due_ns) && !TakeWaiting(now_ns, flush, &batch, due_ns)) return std::nullopt;
   }
-  const Status loaded = Load(&batch);
-  if (loaded.ok()) return batch;
-  GiveBack(batch.requests);
-  return WithContext(loaded, "reading the export queue " + options_.directory);
+  Load(&batch);
+  return batch;
 }
 
-/// Fetches from the log what memory does not hold.
-Status ExportQueue::Load(ExportBatch* batch) {
+void ExportQueue::FlushEnded(const ExportBatch& batch, std::optional<int64_t> latency_ns) {
+  if (!batch.flush) return;
+  const auto kind = batch.requests.empty() ? batch.unreadable[0].first.kind : batch.requests[0].kind;
+  MutexLock lock(&mutex_);
+  columns::AdaptiveBatcher& batcher = LaneOf(kind).batcher;
+  latency_ns ? batcher.Flushed(*batch.flush, *latency_ns, clock_->MonotonicNs()) : batcher.Dropped(*batch.flush);
+}
+
+/// Fetches from the log what memory does not hold. What cannot be read is set apart, and alone: its neighbours can.
+void ExportQueue::Load(ExportBatch* batch) {
   const auto missing = [](const QueuedRequest& request) { return request.request == nullptr; };
-  const auto first = std::find_if(batch->requests.begin(), batch->requests.end(), missing);
-  if (first == batch->requests.end()) return Status::OK();
-  uint64_t last = first->number;
-  for (const QueuedRequest& request : batch->requests) last = missing(request) ? request.number : last;
-  auto next = first;
-  return log_->Read(Lsn(first->number - 1), Lsn(last), [&](const wal::LoggedEntry& entry) {
-    while (next != batch->requests.end() && next->number < entry.lsn.value) ++next;
-    if (next == batch->requests.end() || next->number != entry.lsn.value) return Status::OK();
+  std::vector<QueuedRequest>& requests = batch->requests;
+  const auto first = std::find_if(requests.begin(), requests.end(), missing);
+  if (first == requests.end()) return;
+  auto last = first;
+  for (auto request = first; request != requests.end(); ++request) last = missing(*request) ? request : last;
+  if (ReadInto({first, last + 1}).ok()) return;
+  std::vector<QueuedRequest> readable;
+  for (QueuedRequest& request : requests) {
+    const Status read = missing(request) ? ReadInto({&request, 1}) : Status::OK();
+    if (read.ok()) {
+      readable.push_back(std::move(request));
+      continue;
+    }
+    batch->rows -= request.rows;
+    batch->bytes -= request.bytes;
+    batch->unreadable.emplace_back(std::move(request), WithContext(read, "reading the export queue " + options_.directory));
+  }
+  requests = std::move(readable);
+}
+
+/// Reads those of `requests`, which are in order, that memory does not hold. Errors: those of wal::Log::Read(), Corruption.
+Status ExportQueue::ReadInto(std::span<QueuedRequest> requests) {
+  auto next = requests.begin();
+  const Status visited = log_->Read(Lsn(requests.front().number - 1), Lsn(requests.back().number), [&](const wal::LoggedEntry& entry) {
+    while (next != requests.end() && next->number < entry.lsn.value) ++next;
+    if (next == requests.end() || next->number != entry.lsn.value || next->request != nullptr) return Status::OK();
     SHEAF_ASSIGN_OR_RETURN(const QueuedRequest read, ReadQueueEntry(entry.entry));
     // Copied: the payload is a slice of a larger piece of the log.
     next->request = arrow::Buffer::FromString(read.request->ToString());
     return Status::OK();
   });
+  SHEAF_RETURN_NOT_OK(visited);
+  for (const QueuedRequest& request : requests) {
+    if (request.request == nullptr) return MakeError(ErrorKind::kCorruption, "entry {} is not in the log", request.number);
+  }
+  return Status::OK();
 }
 
 Status ExportQueue::WriteProgress() {
@@ -349,13 +445,13 @@ void ExportQueue::NoteDelivered(std::span<const QueuedRequest> requests) {
       --requests_;
       rows_ -= request.rows;
       bytes_ -= request.bytes;
-      delivered_bytes_ += request.bytes;
       if (slot.request.request != nullptr) memory_bytes_ -= request.bytes;
       slot.request.request = nullptr;
       window_->Deliver(request.number);
     }
     (void)WriteProgress();  // Said, and tried again with the next.
     PopDelivered();
+    FillLanes();
   }
   Changed();
   TruncateIfWorthwhile();
@@ -363,22 +459,29 @@ void ExportQueue::NoteDelivered(std::span<const QueuedRequest> requests) {
 
 void ExportQueue::PopDelivered() {
   while (!slots_.empty() && first_ <= window_->through()) {
+    passed_bytes_ += slots_.front().request.bytes + kEntryBytesMax;
     slots_.pop_front();
     ++first_;
   }
 }
 
-void ExportQueue::GiveBack(std::span<const QueuedRequest> requests) {
+bool ExportQueue::PutOff(std::span<const QueuedRequest> requests, int64_t not_before_ns, size_t join_max, bool always) {
   {
     MutexLock lock(&mutex_);
+    if (!always && !put_off_.empty() && put_off_.size() + requests.size() > kPutOffMax) return false;
     for (const QueuedRequest& request : requests) {
       Slot& slot = At(request.number);
-      slot.place = Place::kWaiting;
+      SHEAF_CHECK(slot.place == Place::kTaken);
+      slot.place = Place::kPutOff;
+      slot.join_max = std::max<size_t>(join_max, 1);
       slot.request.perhaps_sent = request.perhaps_sent;
-      next_waiting_ = std::min(next_waiting_, request.number);
+      slot.request.attempts = request.attempts;
+      slot.request.others_sent = request.others_sent;
+      put_off_.emplace(not_before_ns, request.number);
     }
   }
   Changed();
+  return true;
 }
 
 void ExportQueue::TruncateIfWorthwhile() {
@@ -386,9 +489,9 @@ void ExportQueue::TruncateIfWorthwhile() {
   std::optional<uint64_t> through;
   {
     MutexLock lock(&mutex_);
-    if (delivered_bytes_ >= segment_bytes_ / 2) {
+    if (passed_bytes_ >= segment_bytes_ / 2) {
       through = window_->through();
-      delivered_bytes_ = 0;
+      passed_bytes_ = 0;
     }
   }
   if (through) {
@@ -418,7 +521,19 @@ ExportQueueState ExportQueue::state() const {
   if (log_ != nullptr) state.disk_bytes = log_->disk_bytes();
   const auto oldest = std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.place != Place::kDelivered; });
   if (oldest != slots_.end()) state.oldest_time_ns = oldest->request.time_ns;
+  state.put_off_requests = static_cast<int64_t>(put_off_.size());
+  for (const auto& [time_ns, number] : put_off_) {
+    state.put_off_attempts = std::max(state.put_off_attempts, slots_[static_cast<size_t>(number - first_)].request.attempts);
+  }
   return state;
+}
+
+ExportBatchReports ExportQueue::batch_reports() const {
+  MutexLock lock(&mutex_);
+  const int64_t now_ns = clock_->MonotonicNs();
+  ExportBatchReports reports;
+  for (size_t i = 0; i < kExportKinds; ++i) reports[i] = lanes_[i].batcher.Report(now_ns);
+  return reports;
 }
 
 Status ExportQueue::Close() {

@@ -25,7 +25,7 @@ TEST(ExportQueue, RestartedQueueHoldsNoMoreMemoryThanItMay) {
   const auto queue = ExportQueue::Open(options, &disk, &clock, &report).ValueOrDie();
   EXPECT_EQ(report.requests, 2);
   int64_t due_ns = 0;
-  const auto batch = queue->Take({}, true, &due_ns).ValueOrDie();
+  const auto batch = queue->Take(true, &due_ns).ValueOrDie();
   ASSERT_TRUE(batch.has_value());
   for (const QueuedRequest& request : batch->requests) EXPECT_EQ(request.request->parent(), nullptr) << "a slice of the log's memory";
 }

@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "client/http_client.h"
+#include "client/learned_compression.h"
 #include "client/otap_target.h"
 #include "client/otlp_exporter.h"
 #include "client/otlp_response.h"
 #include "core/log.h"
 #include "core/mutex.h"
+#include "wire/http2_client.h"
 #include "wire/otlp_records.h"
 
 namespace sheaf::client {
@@ -48,6 +50,14 @@ class TakenReader {
   std::atomic<bool> said_ = false;
 };
 
+/// A request was taken; says once of a signal that it is sent plain from now on.
+void NoteTaken(LearnedCompression* compression, wire::OtlpRequest kind, wire::Encoding encoding, const ExportTargetOptions& options) {
+  if (!compression->NoteTaken(kind, encoding)) return;
+  LogWarn("export.compression_off", {{"signal", wire::OtlpSignalName(kind)},
+                                     {"compression", wire::EncodingName(options.compression)},
+                                     {"reason", "the server takes requests without it only"}});
+}
+
 class GrpcTarget : public ExportTarget {
  public:
   GrpcTarget(std::unique_ptr<GrpcClient> client, ExportTargetOptions options)
@@ -55,15 +65,22 @@ class GrpcTarget : public ExportTarget {
 
   ExportAnswer Send(const ExportRequest& request) override {
     if (cancelled_) return {.verdict = ExportVerdict::kCancelled};
-    const wire::Encoding compression = compression_;
-    const GrpcClient::Reply reply = client_->Call(
-        {.path = GrpcPath(request.kind), .metadata = options_.headers, .compression = compression, .timeout = options_.timeout},
-        request.bytes);
+    wire::Encoding encoding = compression_.Next(request.kind);
+    GrpcClient::Reply reply = Call(request, encoding);
+    int64_t sent_bytes = reply.end.sent_bytes;
+    // So says a server that has not the compression, and one that has not the service: sent plain, it tells which it is.
+    const bool unknown = reply.end.from_server && reply.end.code == GrpcCode::kUnimplemented && !compression_.works(request.kind);
+    if (unknown && encoding != wire::Encoding::kIdentity) {
+      encoding = wire::Encoding::kIdentity;
+      reply = Call(request, encoding);
+      sent_bytes += reply.end.sent_bytes;
+    }
     ExportAnswer answer = AnswerOfGrpc(reply.end);
-    answer.sent_bytes = static_cast<int64_t>(request.bytes.size());
+    answer.sent_bytes = sent_bytes;
     if (reply.end.ok()) taken_.Read(reply.message, &answer);
     if (reply.end.answered) taken_.Unreadable(reply.end.message);
-    if (compression != wire::Encoding::kIdentity) LearnOfCompression(reply.end, &answer);
+    if (answer.verdict == ExportVerdict::kTaken) NoteTaken(&compression_, request.kind, encoding, options_);
+    if (reply.end.reset) compression_.NoteBrokenOff(request.kind);
     if (cancelled_ && answer.verdict == ExportVerdict::kLost) answer.verdict = ExportVerdict::kCancelled;
     return answer;
   }
@@ -74,31 +91,37 @@ class GrpcTarget : public ExportTarget {
   }
 
  private:
-  /// A server that has not the compression says UNIMPLEMENTED, or as grpc-core does resets the stream: once more without.
-  void LearnOfCompression(const GrpcEnd& end, ExportAnswer* answer) {
-    if (end.ok() || end.answered) compression_works_ = true;
-    if (compression_works_ || (end.code != GrpcCode::kUnimplemented && !end.reset)) return;
-    compression_ = wire::Encoding::kIdentity;
-    if (end.code == GrpcCode::kUnimplemented) answer->verdict = ExportVerdict::kLater;
-    answer->retry_after = std::chrono::milliseconds(0);
+  GrpcClient::Reply Call(const ExportRequest& request, wire::Encoding encoding) {
+    return client_->Call(
+        {.path = GrpcPath(request.kind), .metadata = options_.headers, .compression = encoding, .timeout = options_.timeout},
+        request.bytes);
   }
 
   const std::unique_ptr<GrpcClient> client_;
   const ExportTargetOptions options_;
-  std::atomic<wire::Encoding> compression_;
-  std::atomic<bool> compression_works_ = false;
+  LearnedCompression compression_;
   TakenReader taken_;
   std::atomic<bool> cancelled_ = false;
 };
 
 class HttpTarget : public ExportTarget {
  public:
-  HttpTarget(const Url& url, ExportTargetOptions options) : url_(url), options_(std::move(options)) {}
+  HttpTarget(const Url& url, ExportTargetOptions options)
+      : url_(url), options_(std::move(options)), compression_(options_.compression) {}
 
   ExportAnswer Send(const ExportRequest& request) override {
     Result<std::unique_ptr<HttpClient>> client = Borrow();
     if (!client.ok()) return {.verdict = ExportVerdict::kLater, .message = client.status().message()};
-    ExportAnswer answer = SendBy(client->get(), request);
+    wire::Encoding encoding = compression_.Next(request.kind);
+    int status = 0;
+    ExportAnswer answer = SendBy(client->get(), request, encoding, &status);
+    if (status == kUnsupportedMediaType && encoding != wire::Encoding::kIdentity) {  // Perhaps only the compression.
+      const int64_t sent_bytes = answer.sent_bytes;
+      encoding = wire::Encoding::kIdentity;
+      answer = SendBy(client->get(), request, encoding, &status);
+      answer.sent_bytes += sent_bytes;
+    }
+    if (answer.verdict == ExportVerdict::kTaken) NoteTaken(&compression_, request.kind, encoding, options_);
     GiveBack(*std::move(client));
     return answer;
   }
@@ -127,7 +150,7 @@ class HttpTarget : public ExportTarget {
     options.connect_timeout = options_.connect_timeout;
     options.response_timeout = options.call_timeout = options_.timeout;
     options.attempts_max = 1;
-    options.ca_file = options_.ca_file;
+    options.tls = options_.tls;
     options.cancelled = [this] { return cancelled_.load(); };
     return HttpClient::Make(url_, std::move(options));
   }
@@ -137,16 +160,18 @@ class HttpTarget : public ExportTarget {
     idle_.push_back(std::move(client));
   }
 
-  ExportAnswer SendBy(HttpClient* client, const ExportRequest& request) {
+  /// One attempt. `*status`: of the answer; 0 where there is none.
+  ExportAnswer SendBy(HttpClient* client, const ExportRequest& request, wire::Encoding encoding, int* status) {
+    *status = 0;
     HttpRequest http{.target = std::string("/v1/") + wire::OtlpSignalName(request.kind),
                      .headers = {{"content-type", "application/x-protobuf"}}};
-    if (options_.compression == wire::Encoding::kIdentity) {
+    if (encoding == wire::Encoding::kIdentity) {
       http.body = request.bytes;
     } else {
-      Result<std::string> compressed = wire::Compress(options_.compression, request.bytes);
+      Result<std::string> compressed = wire::Compress(encoding, request.bytes);
       if (!compressed.ok()) return {.verdict = ExportVerdict::kLater, .message = compressed.status().message()};
       http.body = *std::move(compressed);
-      http.headers.emplace_back("content-encoding", wire::EncodingName(options_.compression));
+      http.headers.emplace_back("content-encoding", wire::EncodingName(encoding));
     }
     http.headers.insert(http.headers.end(), options_.headers.begin(), options_.headers.end());
     ExportAnswer answer{.sent_bytes = static_cast<int64_t>(http.body.size())};
@@ -157,10 +182,12 @@ class HttpTarget : public ExportTarget {
                        : client->may_have_arrived() ? ExportVerdict::kLost
                                                      : ExportVerdict::kLater;
       answer.message = stream.status().message();
+      if (!client->may_have_arrived()) answer.sent_bytes = 0;
       return answer;
     }
     HttpResponse response = (*stream)->head();
     const Status whole = ReadBody(stream->get(), &response.body);
+    *status = response.status;
     answer.verdict = VerdictOfHttp(response.status);
     if (answer.verdict == ExportVerdict::kTaken) {
       ReadTaken(response, whole, &answer);
@@ -168,7 +195,7 @@ class HttpTarget : public ExportTarget {
     }
     answer.message = ErrorOfResponse(response).message();
     const std::string_view retry_after = response.header("retry-after");
-    if (!retry_after.empty()) answer.retry_after = ParseRetryAfter(retry_after);
+    if (!retry_after.empty()) answer.retry_after = ParseRetryAfter(retry_after, std::chrono::system_clock::now());
     return answer;
   }
 
@@ -193,8 +220,11 @@ class HttpTarget : public ExportTarget {
     taken_.Read(response.body, answer);
   }
 
+  static constexpr int kUnsupportedMediaType = 415;
+
   const Url url_;
   const ExportTargetOptions options_;
+  LearnedCompression compression_;
   std::atomic<bool> cancelled_ = false;
   Mutex mutex_;
   TakenReader taken_;
@@ -249,11 +279,28 @@ ExportVerdict VerdictOfHttp(int status) {
   }
 }
 
+namespace {
+
+void WarnOfSecretsInClear(const Url& url, const RequestHeaders& headers) {
+  if (url.tls || url.host == "localhost" || url.host == "::1" || url.host.starts_with("127.")) return;
+  for (const auto& [name, value] : headers) {
+    if (!wire::IsSecretHeader(name)) continue;
+    LogWarn("export.secret_in_clear", {{"target", url.authority()},
+                                       {"header", name},
+                                       {"advice", "send by TLS: grpcs://, https:// or otap+tls://"}});
+  }
+}
+
+}  // namespace
+
 Result<std::unique_ptr<ExportTarget>> MakeExportTarget(std::string_view address, const ExportTargetOptions& options) {
+  SHEAF_RETURN_NOT_OK(CheckRequestHeaders(options.headers));
   if (options.compression == wire::Encoding::kDeflate) return MakeError(ErrorKind::kInvalid, "compression is none, gzip or zstd");
-  for (const std::string_view later : {"flight://", "flights://"}) {
-    if (!address.starts_with(later)) continue;
-    return MakeError(ErrorKind::kUnsupported, "'{}': sending to Flight is not there yet; send OTLP, to grpc:// or http://", address);
+  for (const std::string_view flight : {"flight://", "flights://"}) {
+    if (!address.starts_with(flight)) continue;
+    return MakeError(ErrorKind::kUnsupported,
+                     "'{}': telemetry is not sent by Flight: its tables take OTLP and OTel-Arrow only; write grpc://, http:// or otap://",
+                     address);
   }
   const std::string_view scheme = address.substr(0, std::min(address.size(), address.find("://")));
   const bool otap = scheme == "otap" || scheme == "otap+tls";
@@ -261,17 +308,19 @@ Result<std::unique_ptr<ExportTarget>> MakeExportTarget(std::string_view address,
     const bool tls = scheme == "grpcs" || scheme == "otap+tls";
     const std::string as_http = (tls ? "https://" : "http://") + std::string(address.substr(scheme.size() + 3));
     const Result<Url> url = ParseUrl(as_http, kGrpcPort);
-    if (!url.ok()) return MakeError(ErrorKind::kInvalid, "'{}': {}", address, url.status().message());
+    if (!url.ok()) return url.status();
+    WarnOfSecretsInClear(*url, options.headers);
     if (otap) return MakeOtapTarget(*url, options);
     SHEAF_ASSIGN_OR_RETURN(auto client,
-                           GrpcClient::Make(*url, {.connect_timeout = options.connect_timeout, .ca_file = options.ca_file}));
+                           GrpcClient::Make(*url, {.connect_timeout = options.connect_timeout, .tls = options.tls}));
     return std::make_unique<GrpcTarget>(std::move(client), options);
   }
   if (!address.starts_with("http://") && !address.starts_with("https://")) {
     return MakeError(ErrorKind::kInvalid, "'{}' is no address to send to; write grpc://HOST:4317, http://HOST:4318 or otap://HOST:4317",
-                     address);
+                     address.find('@') == std::string_view::npos ? address : "…");
   }
   SHEAF_ASSIGN_OR_RETURN(const Url url, ParseUrl(address, kHttpPort));
+  WarnOfSecretsInClear(url, options.headers);
   auto target = std::make_unique<HttpTarget>(url, options);
   SHEAF_RETURN_NOT_OK(target->Prepare());
   return target;

@@ -58,14 +58,15 @@ class ExportTarget {
 struct ExportTargetOptions {
   wire::Encoding compression = wire::Encoding::kGzip;  // Identity, gzip or zstd.
   std::chrono::milliseconds connect_timeout{5'000}, timeout{30'000};
-  std::string ca_file;                                 // PEM; empty: the system's certificates.
-  GrpcMetadata headers;                                // Sent with every request, such as authorization. Names in lower case.
+  TlsOptions tls;
+  GrpcMetadata headers;                                // Sent with every request, such as authorization. As CheckRequestHeaders() allows.
   bool metric_metadata = false;                        // OTel-Arrow: sends it, as OtapEncoderOptions says.
 };
 
 /// Opens the target of an address: grpc://HOST:4317, grpcs:// with TLS, http://HOST:4318[/PATH] or https://; otap://HOST:4317 or
-/// otap+tls:// for OTel-Arrow. Connects with the first request. Errors: Invalid (no such address), Unsupported (flight://, which is not
-/// there yet), Io (certificates).
+/// otap+tls:// for OTel-Arrow. Connects with the first request. Credentials that would go over the network in
+/// clear are warned of. Errors: Invalid (no such address; a header), Unsupported (flight://: the server's tables of
+/// telemetry take no rows by it), Io (certificates).
 Result<std::unique_ptr<ExportTarget>> MakeExportTarget(std::string_view address, const ExportTargetOptions& options);
 
 /// What OTLP makes of the end of an Export call, and of an HTTP status.

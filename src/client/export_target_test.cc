@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "client/grpc_server_testing.h"
+#include "client/http_server_testing.h"
+#include "client/request_headers.h"
 
 namespace sheaf::client {
 namespace {
@@ -63,10 +65,33 @@ TEST(ExportTarget, PartialSuccessIsRead) {
 TEST(ExportTarget, ServerWithoutTheCompressionIsSentPlainRequests) {
   ScriptedGrpcServer server([](const auto& request) { return ScriptedAnswer{.code = request.compressed ? 12 : 0}; });
   const auto target = Target(server, wire::Encoding::kZstd);
-  ExportAnswer answer = target->Send({.bytes = "x"});
-  EXPECT_EQ(answer.verdict, ExportVerdict::kLater);
-  EXPECT_EQ(answer.retry_after, milliseconds(0));
   EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kTaken);
+  EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kTaken);
+  EXPECT_THAT(server.requests(), SizeIs(3)) << "the second is plain at once";
+}
+
+TEST(ExportTarget, ServiceThatIsMissingTellsNothingOfTheCompression) {
+  ScriptedGrpcServer server([](const auto& request) {
+    return ScriptedAnswer{.code = request.path.find("Metrics") != std::string::npos ? 12 : 0};
+  });
+  const auto target = Target(server, wire::Encoding::kZstd);
+  EXPECT_EQ(target->Send({.kind = wire::OtlpRequest::kMetrics, .bytes = "x"}).verdict, ExportVerdict::kRefused);
+  EXPECT_EQ(target->Send({.kind = wire::OtlpRequest::kLogs, .bytes = "x"}).verdict, ExportVerdict::kTaken);
+  EXPECT_TRUE(server.requests().back().compressed);
+}
+
+TEST(ExportTarget, HttpServerThatTakesNoCompressionIsSentPlainRequests) {
+  const std::string no = "HTTP/1.1 415 Unsupported Media Type\r\nContent-Length: 0\r\n\r\n";
+  const std::string yes = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+  ScriptedServer server({{no}, {yes}, {yes}, {no}});
+  const auto target = MakeExportTarget(fmt::format("http://127.0.0.1:{}", server.port()), {}).ValueOrDie();
+  EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kTaken);
+  EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kTaken);
+  EXPECT_EQ(target->Send({.bytes = "x"}).verdict, ExportVerdict::kRefused) << "plain is not taken either";
+  const auto heads = server.heads();
+  ASSERT_THAT(heads, SizeIs(4));
+  EXPECT_THAT(heads[0], HasSubstr("gzip"));
+  for (size_t i = 1; i < heads.size(); ++i) EXPECT_THAT(heads[i], testing::Not(HasSubstr("content-encoding"))) << i;
 }
 
 TEST(ExportTarget, ServerThatResetsWhatItCannotInflateIsSentPlainRequestsToo) {
@@ -96,7 +121,26 @@ TEST(ExportTarget, AddressesSayWhatIsSpokenThere) {
   }
   const Status flight = MakeExportTarget("flight://h:1", {}).status();
   EXPECT_EQ(KindOf(flight), ErrorKind::kUnsupported);
-  EXPECT_THAT(flight.message(), HasSubstr("not there yet"));
+  EXPECT_THAT(flight.message(), HasSubstr("OTLP and OTel-Arrow only"));
+}
+
+TEST(ExportTarget, HeadersAreCheckedAndTheirSecretsNotShown) {
+  const auto check = [](const char* text) -> Status {
+    SHEAF_ASSIGN_OR_RETURN(auto header, ParseRequestHeader(text));
+    return MakeExportTarget("grpc://h", {.headers = {std::move(header)}}).status();
+  };
+  for (const char* fine : {"Authorization: Bearer secret", "x-scope-orgid:7", "x-empty:"}) EXPECT_TRUE(check(fine).ok()) << fine;
+  for (const char* wrong : {"Bearer secret", ":secret", "a b: secret", "x: sec\nret: secret", "x: s\x01secret", "content-length: secret",
+                            "Content-Encoding: secret", "grpc-timeout: secret", "host: secret"}) {
+    const Status status = check(wrong);
+    EXPECT_EQ(KindOf(status), ErrorKind::kInvalid) << wrong;
+    EXPECT_THAT(status.message(), testing::Not(HasSubstr("secret is"))) << wrong;
+    EXPECT_THAT(status.message(), testing::Not(HasSubstr("Bearer"))) << wrong;
+  }
+  EXPECT_EQ(*ParseRequestHeader("Authorization:  Bearer x \r\n"), (std::pair<std::string, std::string>("authorization", "Bearer x")));
+  const Status address = MakeExportTarget("grpc://user:hidden@h", {}).status();
+  EXPECT_EQ(KindOf(address), ErrorKind::kInvalid);
+  EXPECT_THAT(address.message(), testing::Not(HasSubstr("hidden")));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "client/split_request.h"
+#include "core/check.h"
 #include "core/log.h"
 #include "decode/encoder.h"
 #include "wire/otlp_records.h"
@@ -21,10 +22,24 @@ wire::OtlpRequest KindOfSignal(decode::Signal signal) {
   }
 }
 
+/// While attempts fail, this often something is said of them.
+constexpr int64_t kRetryLogNs = 10'000'000'000;
+constexpr size_t kReasonBytesMax = 2'000;
+
 /// Batches are no larger than the target takes.
 ExporterOptions Fitting(ExporterOptions options, const ExportTarget& target) {
-  options.batch.rows_max = std::min(options.batch.rows_max, target.rows_max());
+  options.queue.batching.rows_max = std::min(options.queue.batching.rows_max, target.rows_max());
+  options.queue.batching.flushers = options.senders;
   return options;
+}
+
+/// What a server says is shown, and a server may say a lot. Cut between characters of UTF-8.
+void Shorten(std::string* text) {
+  if (text->size() <= kReasonBytesMax) return;
+  size_t end = kReasonBytesMax;
+  while (end > 0 && (static_cast<unsigned char>((*text)[end]) & 0xC0) == 0x80) --end;
+  text->resize(end);
+  *text += "…";
 }
 
 std::string_view BytesOf(const QueuedRequest& request) {
@@ -107,7 +122,6 @@ bool Exporter::ended() const {
 
 void Exporter::Run(uint64_t seed) {
   std::mt19937_64 random(seed);
-  Backoff trouble(options_.retry, &random);  // With the queue itself.
   for (;;) {
     uint64_t seen = 0;
     bool flush = false;
@@ -118,12 +132,13 @@ void Exporter::Run(uint64_t seed) {
       flush = flushing_ > 0;
     }
     int64_t due_ns = 0;
-    const Result<std::optional<ExportBatch>> batch = queue_->Take(options_.batch, flush, &due_ns);
+    const Result<std::optional<ExportBatch>> batch = queue_->Take(flush, &due_ns);
     if (!batch.ok()) {
-      LogError("export.queue_unreadable", {{"target", options_.name}, {"error", batch.status().ToString()}});
-      if (!Pause(trouble.Next(std::nullopt))) return;
-    } else if (*batch) {
-      Deliver(**batch, &random);
+      LogError("export.queue_closed", {{"target", options_.name}, {"error", batch.status().ToString()}});
+      return;
+    }
+    if (*batch) {
+      Handle(**batch, &random);
     } else {
       MutexLock lock(&mutex_);
       if (ended_) return;
@@ -141,13 +156,40 @@ void Exporter::Run(uint64_t seed) {
 Result<int> Exporter::SendDue(bool flush) {
   for (int batches = 0;; ++batches) {
     int64_t due_ns = 0;
-    SHEAF_ASSIGN_OR_RETURN(const std::optional<ExportBatch> batch, queue_->Take(options_.batch, flush, &due_ns));
+    SHEAF_ASSIGN_OR_RETURN(const std::optional<ExportBatch> batch, queue_->Take(flush, &due_ns));
     if (!batch || ended()) return batches;
-    Deliver(*batch, &random_);
+    Handle(*batch, &random_);
   }
 }
 
-void Exporter::Deliver(const ExportBatch& batch, std::mt19937_64* random) {
+void Exporter::Handle(const ExportBatch& batch, std::mt19937_64* random) {
+  for (const auto& [request, why] : batch.unreadable) SetAside(request, why, random);
+  std::optional<int64_t> latency_ns;
+  if (!batch.requests.empty()) latency_ns = Deliver(batch, random);
+  queue_->FlushEnded(batch, latency_ns);
+}
+
+/// A request that cannot be read from the queue's log. Where the log is damaged it is given up, as nobody will ever read it; a disk that
+/// cannot be read may get better.
+void Exporter::SetAside(const QueuedRequest& request, const Status& why, std::mt19937_64* random) {
+  const bool damaged = KindOf(why) == ErrorKind::kCorruption || KindOf(why) == ErrorKind::kUnsupported;
+  const milliseconds wait = Backoff(options_.retry, random, request.attempts).Next(std::nullopt);
+  LogError("export.unreadable", {{"target", options_.name},
+                                 {"signal", wire::OtlpSignalName(request.kind)},
+                                 {"rows", request.rows},
+                                 {"error", why.ToString()},
+                                 {"effect", damaged ? "given up" : fmt::format("tried again in {} ms", wait.count())}});
+  if (damaged) {
+    counters_.unreadable_rows += request.rows;
+    return queue_->NoteDelivered({&request, 1});
+  }
+  QueuedRequest again = request;
+  ++again.attempts;
+  const int64_t not_before_ns = options_.clock->MonotonicNs() + wait.count() * 1'000'000;
+  SHEAF_CHECK(queue_->PutOff({&again, 1}, not_before_ns, 1, /*always=*/true));
+}
+
+std::optional<int64_t> Exporter::Deliver(const ExportBatch& batch, std::mt19937_64* random) {
   std::string joined;
   if (batch.requests.size() > 1) {
     joined.reserve(static_cast<size_t>(batch.bytes));
@@ -162,25 +204,41 @@ void Exporter::Deliver(const ExportBatch& batch, std::mt19937_64* random) {
     for (const QueuedRequest& request : parcel.requests) {
       Deliver({.requests = {request}, .rows = request.rows, .bytes = request.bytes}, random);
     }
-    return;
+    return std::nullopt;
   }
+  const bool whole = outcome == Outcome::kDone;
   if (outcome == Outcome::kTooLarge) outcome = SendInPieces(parcel, &reason, random);
-  if (outcome == Outcome::kLeft) return queue_->GiveBack(parcel.requests);
+  if (outcome == Outcome::kPutOff) return std::nullopt;
+  if (outcome == Outcome::kLeft) {
+    queue_->GiveBack(parcel.requests);
+    return std::nullopt;
+  }
   if (outcome != Outcome::kDone) Refuse(parcel.requests[0], reason);
   queue_->NoteDelivered(parcel.requests);
+  return whole ? std::optional(parcel.latency_ns) : std::nullopt;
+}
+
+ExportAnswer Exporter::SendOnce(Parcel* parcel) {
+  queue_->NoteBegun(parcel->requests);
+  const int64_t began_ns = options_.clock->MonotonicNs();
+  ExportAnswer answer = target_->Send(parcel->request);
+  parcel->latency_ns = options_.clock->MonotonicNs() - began_ns;
+  counters_.sent_bytes += answer.sent_bytes;
+  Shorten(&answer.message);
+  return answer;
 }
 
 Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random) {
-  Backoff backoff(options_.retry, random);
+  const int before = parcel->requests[0].attempts;  // Before they were put off, all of them together.
+  const int64_t others_sent = before > 0 ? parcel->requests[0].others_sent : counters_.sent_requests.load();
+  Backoff backoff(options_.retry, random, before);
   HeldSender held(&counters_.held);
   bool lost = true;  // The answer before this attempt, if there was an attempt; what certainly was not taken is no news.
-  for (int attempt = 0;; ++attempt) {
+  for (int attempts = before;; ++attempts) {
     if (ended()) return Outcome::kLeft;
-    queue_->NoteBegun(parcel->requests);
-    if (attempt > 0) ++counters_.retries;
+    if (attempts > 0) ++counters_.retries;
     if (lost) LogSentAgain(*parcel);
-    const ExportAnswer answer = target_->Send(parcel->request);
-    counters_.sent_bytes += answer.sent_bytes;
+    const ExportAnswer answer = SendOnce(parcel);
     held.Set(answer.verdict == ExportVerdict::kHeld);
     if (answer.verdict == ExportVerdict::kTaken) {
       CountTaken(*parcel, answer);
@@ -205,12 +263,56 @@ Exporter::Outcome Exporter::SendUntilDecided(Parcel* parcel, std::string* reason
     if (answer.verdict == ExportVerdict::kHeld) {
       LogError("export.held", {{"target", options_.name}, {"error", answer.message}, {"wait_ms", wait.count()},
                                {"effect", "the queue waits until the target takes requests again"}});
-    } else if (attempt == 0) {
-      LogWarn("export.retry",
-              {{"target", options_.name}, {"rows", parcel->request.rows}, {"error", answer.message}, {"wait_ms", wait.count()}});
+    } else {
+      LogRetry(*parcel, answer, wait);
+      const bool long_enough = options_.attempts_in_hand > 0 && attempts + 1 >= options_.attempts_in_hand;
+      const bool others_go = counters_.sent_requests != others_sent;  // Since its last attempt, or since its first in hand.
+      if (long_enough && PutOff(parcel, attempts + 1, others_go, wait, answer.message)) return Outcome::kPutOff;
     }
     if (!Pause(wait)) return Outcome::kLeft;
   }
+}
+
+/// Lets others go before requests that went out in vain again and again. Where the target took others meanwhile, the reason may be one
+/// of the requests: they go out in halves then, until it is alone. Pieces of a request stay where they are: some are delivered.
+bool Exporter::PutOff(Parcel* parcel, int attempts, bool others_go, milliseconds wait, const std::string& reason) {
+  if (parcel->part) return false;
+  const size_t together = parcel->requests.size();
+  for (QueuedRequest& each : parcel->requests) {
+    each.attempts = attempts;
+    each.others_sent = counters_.sent_requests;
+  }
+  const int64_t not_before_ns = options_.clock->MonotonicNs() + wait.count() * 1'000'000;
+  if (!queue_->PutOff(parcel->requests, not_before_ns, others_go ? (together + 1) / 2 : together)) return false;
+  if (attempts > options_.attempts_in_hand) return true;  // It was said when it was put off first.
+  LogWarn("export.put_off", {{"target", options_.name},
+                             {"signal", wire::OtlpSignalName(parcel->request.kind)},
+                             {"requests", together},
+                             {"rows", parcel->request.rows},
+                             {"attempts", attempts},
+                             {"error", reason},
+                             {"effect", "others are sent before it"}});
+  return true;
+}
+
+/// Every now and then, with how many there were: a target may be away for days.
+void Exporter::LogRetry(const Parcel& parcel, const ExportAnswer& answer, milliseconds wait) {
+  int64_t unlogged = 0;
+  {
+    MutexLock lock(&mutex_);
+    const int64_t now_ns = options_.clock->MonotonicNs();
+    if (now_ns < next_retry_log_ns_) {
+      ++unlogged_retries_;
+      return;
+    }
+    next_retry_log_ns_ = now_ns + kRetryLogNs;
+    unlogged = std::exchange(unlogged_retries_, 0);
+  }
+  LogWarn("export.retry", {{"target", options_.name},
+                           {"rows", parcel.request.rows},
+                           {"error", answer.message},
+                           {"wait_ms", wait.count()},
+                           {"others_since_last", unlogged}});
 }
 
 /// Before it goes out, so that the log of a process that is killed tells of everything that can be there twice.
@@ -360,6 +462,8 @@ ExporterStats Exporter::stats() const {
   stats.retries = counters_.retries;
   stats.rejected_rows = counters_.rejected_rows;
   stats.refused_rows = counters_.refused_rows;
+  stats.unreadable_rows = counters_.unreadable_rows;
+  stats.batches = queue_->batch_reports();
   stats.dropped_rows = counters_.dropped_rows;
   stats.held = counters_.held;
   stats.inexact_rows = counters_.inexact_rows;

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -41,10 +42,11 @@ namespace sheaf::client {
 struct ExporterOptions {
   std::string name;           // In logs and figures: where it sends to.
   ExportQueueOptions queue;
-  BatchLimits batch;
   RetryOptions retry;
+  /// Attempts that a sender makes in a row; then the requests are put off, and the sender takes others. 0: it stays with them.
+  int attempts_in_hand = 6;
   int64_t split_bytes_min = int64_t{64} << 10;  // A request that is smaller and too large for the server is refused: it is not its size.
-  int senders = 4;            // Requests under way at once; 0: none but what SendDue() sends, for tests.
+  int senders = 4;            // Batches under way at once; 0: none but what SendDue() sends, for tests.
   uint64_t jitter_seed = 1;
   io::FileSystem* files = io::PosixFileSystem();
   io::Clock* clock = io::SystemClock();
@@ -60,12 +62,14 @@ struct ExporterStats {
   int64_t retries = 0;               // Attempts after the first.
   int64_t rejected_rows = 0;         // Left out by the server, which took the rest (partial success); or of no use in a request in pieces.
   int64_t refused_rows = 0;          // Of requests that the server will never take; the reason is logged.
+  int64_t unreadable_rows = 0;       // Given up, since the queue's log is damaged where they stand; logged.
   int64_t dropped_rows = 0;          // In memory at the end, without a folder.
   int64_t inexact_rows = 0;          // Taken, but the protocol could not say all of them: of OTel-Arrow only.
   int64_t perhaps_twice_rows = 0;    // Sent again after their answer was lost, by either side's death too: OTLP cannot tell.
                                      // As often as they were sent again.
   int64_t held = 0;                  // Senders that wait because the target takes nothing from this sender: credentials.
   std::string last_error;            // Of the last attempt that failed; empty once one went well.
+  ExportBatchReports batches;        // What the batchers chose, by signal.
 };
 
 /// Thread-safe.
@@ -84,6 +88,8 @@ class Exporter {
   Status Enqueue(decode::Signal signal, const arrow::RecordBatch& rows, Done done);
   /// Whether a request of so many bytes would be refused now, and why.
   Status Admit(int64_t bytes) const { return queue_->Admit(bytes); }
+  /// OK, or why nothing more can be queued until the program starts anew: Unavailable.
+  Status health() const { return queue_->health(); }
 
   /// Sends what is queued without waiting for batches to fill; waits until all is delivered, at most so long. False: it is not.
   bool Flush(std::chrono::milliseconds timeout) SHEAF_EXCLUDES(mutex_);
@@ -98,19 +104,28 @@ class Exporter {
   Result<int> SendDue(bool flush);
 
  private:
+  using milliseconds = std::chrono::milliseconds;
   Exporter(ExporterOptions options, std::unique_ptr<ExportTarget> target);
   void Run(uint64_t seed);
-  void Deliver(const ExportBatch& batch, std::mt19937_64* random);
-  enum class Outcome { kDone, kRefused, kTooLarge, kLeft };
+  void Handle(const ExportBatch& batch, std::mt19937_64* random);
+  void SetAside(const QueuedRequest& request, const Status& why, std::mt19937_64* random);
+  /// Returns how long the server took for the whole, where it was taken at once.
+  std::optional<int64_t> Deliver(const ExportBatch& batch, std::mt19937_64* random);
+  enum class Outcome { kDone, kRefused, kTooLarge, kLeft, kPutOff };
   /// What goes out in one piece.
   struct Parcel {
     ExportRequest request;
     std::vector<QueuedRequest> requests;  // What its bytes are of.
     bool part = false;                    // Of one request, whose other parts may be delivered already.
+    int64_t latency_ns = 0;               // Of the last attempt.
   };
-  /// Sends until the server has decided, or the exporter stops (kLeft).
+  /// Sends until the server has decided, the exporter stops (kLeft), or others are to go first (kPutOff: they wait again).
   Outcome SendUntilDecided(Parcel* parcel, std::string* reason, std::mt19937_64* random);
+  ExportAnswer SendOnce(Parcel* parcel);
+  /// False: too many others are put off already.
+  bool PutOff(Parcel* parcel, int attempts, bool others_go, milliseconds wait, const std::string& reason);
   Outcome SendInPieces(const Parcel& parcel, std::string* reason, std::mt19937_64* random);
+  void LogRetry(const Parcel& parcel, const ExportAnswer& answer, milliseconds wait) SHEAF_EXCLUDES(mutex_);
   void LogSentAgain(const Parcel& parcel) const;
   void CountAgain(const Parcel& parcel);
   void CountTaken(const Parcel& parcel, const ExportAnswer& answer);
@@ -125,8 +140,8 @@ class Exporter {
   std::mt19937_64 random_;  // Of SendDue().
 
   struct Counters {
-    std::atomic<int64_t> sent_requests{0}, sent_rows{0}, sent_bytes{0}, retries{0}, rejected_rows{0}, refused_rows{0}, dropped_rows{0},
-        inexact_rows{0}, perhaps_twice_rows{0}, held{0};
+    std::atomic<int64_t> sent_requests{0}, sent_rows{0}, sent_bytes{0}, retries{0}, rejected_rows{0}, refused_rows{0}, unreadable_rows{0},
+        dropped_rows{0}, inexact_rows{0}, perhaps_twice_rows{0}, held{0};
   };
   Counters counters_;
 
@@ -140,6 +155,8 @@ class Exporter {
   bool stopped_ SHEAF_GUARDED_BY(mutex_) = false;
   Status stop_status_ SHEAF_GUARDED_BY(mutex_);
   std::string last_error_ SHEAF_GUARDED_BY(mutex_);
+  int64_t next_retry_log_ns_ SHEAF_GUARDED_BY(mutex_) = 0;  // Monotonic.
+  int64_t unlogged_retries_ SHEAF_GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> senders_;
 };
 

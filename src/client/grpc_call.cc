@@ -87,6 +87,7 @@ wire::Http2ClientEvents::Produced GrpcCall::Produce(std::span<std::byte> out) {
     outgoing_.pop_front();
     sent_ = 0;
   }
+  sent_bytes_ += static_cast<int64_t>(filled);
   return {.bytes = filled, .end = finished_ && outgoing_.empty()};
 }
 
@@ -135,6 +136,7 @@ void GrpcCall::Close(const std::string& why, bool perhaps_processed, GrpcCode co
   if (std::exchange(closed_, true)) return;
   Decide({.code = code, .message = why, .perhaps_processed = true});
   if (!perhaps_processed) end_->perhaps_processed = false;
+  end_->sent_bytes = sent_bytes_;
   on_end_(*std::move(end_));
 }
 

@@ -47,7 +47,8 @@ class GrpcCall {
 
   const GrpcRequest request_;
   std::deque<std::string> outgoing_;
-  size_t sent_ = 0;  // Of the first of `outgoing_`.
+  size_t sent_ = 0;         // Of the first of `outgoing_`.
+  int64_t sent_bytes_ = 0;  // Of all.
   bool finished_ = false, closed_ = false;
 
   wire::GrpcFrameReader reader_;

@@ -49,6 +49,9 @@ class Stream : public GrpcStream {
     Post([](OpenCall* call) { call->call.Finish(); });
   }
 
+  void Pause() override { Hold(true); }
+  void Resume() override { Hold(false); }
+
   void Cancel() override {
     asio::post(loop_->io, [call = call_] {
       call->call.Decide({.code = GrpcCode::kCancelled, .message = "cancelled", .perhaps_processed = true});
@@ -57,6 +60,12 @@ class Stream : public GrpcStream {
   }
 
  private:
+  void Hold(bool paused) {
+    asio::post(loop_->io, [call = call_, paused] {
+      if (const auto connection = call->connection.lock()) connection->Hold(*call, paused);
+    });
+  }
+
   template <typename Change>
   void Post(Change change) {
     asio::post(loop_->io, [call = call_, change = std::move(change)]() mutable {
@@ -76,26 +85,14 @@ class Client : public GrpcClient {
   Client(const Url& url, GrpcClientOptions options) : url_(url), options_(std::move(options)), work_(loop_->io.get_executor()) {}
 
   Status Prepare() {
-    if (url_.tls) {
-      tls_.emplace(asio::ssl::context::tls_client);
-      boost::system::error_code error;
-      if (options_.ca_file.empty()) {
-        tls_->set_default_verify_paths(error);
-      } else {
-        tls_->load_verify_file(options_.ca_file, error);
-      }
-      if (error) return MakeError(ErrorKind::kIo, "reading certificates {}: {}", options_.ca_file, error.message());
-    }
+    if (url_.tls) SHEAF_RETURN_NOT_OK(MakeTlsContext(options_.tls).Value(&tls_));
     thread_ = std::thread([this] { loop_->io.run(); });
     return Status::OK();
   }
 
   ~Client() override {
     if (!thread_.joinable()) return;
-    asio::post(loop_->io, [this] {
-      loop_->stopping = true;
-      CloseAll();
-    });
+    CancelAll();
     work_.reset();
     thread_.join();
   }
@@ -108,7 +105,10 @@ class Client : public GrpcClient {
   }
 
   void CancelAll() override {
-    asio::post(loop_->io, [this] { CloseAll(); });
+    asio::post(loop_->io, [this] {
+      loop_->stopping = true;  // A call that is on its way here ends too.
+      CloseAll();
+    });
   }
 
   const Url& url() const override { return url_; }
@@ -117,7 +117,7 @@ class Client : public GrpcClient {
   // On the I/O thread from here on.
 
   void Begin(const std::shared_ptr<OpenCall>& call) {
-    if (loop_->stopping) return call->call.Close("the client is closed", false, GrpcCode::kCancelled);
+    if (loop_->stopping) return call->call.Close("cancelled", false, GrpcCode::kCancelled);
     call->began = std::chrono::steady_clock::now();
     if (const auto& timeout = call->call.request().timeout) {
       call->timer.expires_after(*timeout);
@@ -128,7 +128,8 @@ class Client : public GrpcClient {
     if (current_ == nullptr || !current_->usable()) {
       std::erase_if(draining_, [](const auto& old) { return old.expired(); });
       if (current_ != nullptr) draining_.push_back(current_);  // Its last calls keep it.
-      current_ = std::make_shared<GrpcConnection>(&loop_->io, url_, options_, tls_ ? &*tls_ : nullptr);
+      const std::shared_ptr<asio::io_context> io(loop_, &loop_->io);
+      current_ = std::make_shared<GrpcConnection>(io, url_, options_, tls_.get());
       current_->Start();
     }
     current_->Add(call);
@@ -157,7 +158,7 @@ class Client : public GrpcClient {
   const GrpcClientOptions options_;
   const std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();
   asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::optional<asio::ssl::context> tls_;
+  std::unique_ptr<asio::ssl::context> tls_;  // Null for cleartext.
   std::shared_ptr<GrpcConnection> current_;
   std::vector<std::weak_ptr<GrpcConnection>> draining_;
   std::thread thread_;

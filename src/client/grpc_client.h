@@ -14,6 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "client/look_up.h"
+#include "client/request_headers.h"
+#include "client/tls.h"
 #include "client/url.h"
 #include "core/status.h"
 #include "wire/compression.h"
@@ -39,20 +42,22 @@ struct GrpcEnd {
   bool reset = false;                     // The server reset the stream, and said no more.
   bool answered = false;                  // A message or an OK came that cannot be read: a unary call was taken.
   bool perhaps_processed = false;         // Cut off after the request began to go out: it may have been acted on.
+  int64_t sent_bytes = 0;                 // Of messages, as they went out: after compression.
 
   bool ok() const { return code == GrpcCode::kOk; }
 };
 
 struct GrpcClientOptions {
-  std::chrono::milliseconds connect_timeout{5'000};
+  std::chrono::milliseconds connect_timeout{5'000};  // With the look-up of the host and TLS; shared by its addresses.
   int64_t reply_bytes_max = int64_t{16} << 20;  // Of one message, inflated.
-  std::string ca_file;                          // PEM; empty: the system's certificates.
+  TlsOptions tls;
+  HostLookUp look_up;                           // Empty: the system's.
   /// So long an answer may be awaited in silence before the server is asked for a sign of life (PING), and that as long: then the
   /// connection is given up.
   std::chrono::milliseconds ping_after{10'000};
 };
 
-using GrpcMetadata = std::vector<std::pair<std::string, std::string>>;  // Names in lower case.
+using GrpcMetadata = RequestHeaders;
 
 /// What a call begins with.
 struct GrpcRequest {
@@ -72,6 +77,9 @@ class GrpcStream {
   /// Says that nothing more will be written.
   virtual void Finish() = 0;
   virtual void Cancel() = 0;
+  /// Lets the server send no more than 1 MiB or so on this call until Resume(): for readers that are slower. Others go on.
+  virtual void Pause() = 0;
+  virtual void Resume() = 0;
 };
 
 /// Thread-safe. Callbacks run on the client's own thread, one at a time: they must be short, and may begin calls.
@@ -80,14 +88,14 @@ class GrpcClient {
   using OnMessage = std::function<void(std::string message)>;
   using OnEnd = std::function<void(GrpcEnd end)>;
 
-  /// Connects with the first call. Error: Io (the certificates of `ca_file` cannot be read).
+  /// Connects with the first call. Error: Io (certificates cannot be read), Invalid (a certificate without its key).
   static Result<std::unique_ptr<GrpcClient>> Make(const Url& url, GrpcClientOptions options = {});
   /// Ends open calls with CANCELLED, and waits for their callbacks. Not from a callback.
   virtual ~GrpcClient() = default;
 
   /// Opens a call. `on_end` is run once, last, always, and never inside Open().
   virtual std::unique_ptr<GrpcStream> Open(const GrpcRequest& request, OnMessage on_message, OnEnd on_end) = 0;
-  /// Ends all calls that are open with CANCELLED; later ones work.
+  /// Ends all calls with CANCELLED, and from now on each new one at once.
   virtual void CancelAll() = 0;
   virtual const Url& url() const = 0;
 

@@ -174,8 +174,58 @@ TEST(GrpcClient, CancelEndsOpenCalls) {
   client->CancelAll();
   EXPECT_EQ(second.get_future().get().code, GrpcCode::kCancelled);
   const auto three = client->Open(Request(), [](std::string) {}, [&](GrpcEnd end) { third.set_value(end); });
+  const GrpcEnd later = third.get_future().get();
+  EXPECT_EQ(later.code, GrpcCode::kCancelled) << "one that was on its way when all were cancelled";
+  EXPECT_FALSE(later.perhaps_processed);
+}
+
+TEST(GrpcClient, DestructionEndsOpenCalls) {
+  ScriptedGrpcServer server(std::vector<ScriptedAnswer>{{.what = ScriptedAnswer::kHang}});
+  auto client = Client(server);
+  std::promise<GrpcEnd> ended;
+  const auto stream = client->Open(Request(), [](std::string) {}, [&](GrpcEnd end) { ended.set_value(end); });
   client.reset();
-  EXPECT_EQ(third.get_future().get().code, GrpcCode::kCancelled);
+  EXPECT_EQ(ended.get_future().get().code, GrpcCode::kCancelled);
+}
+
+TEST(GrpcClient, LookUpThatHangsHoldsNobody) {
+  const auto release = std::make_shared<std::promise<void>>();
+  const auto released = std::make_shared<std::shared_future<void>>(release->get_future());
+  const HostLookUp hangs = [released](const std::string&) {
+    released->wait();
+    return std::vector<std::string>{"127.0.0.1"};
+  };
+  auto client = GrpcClient::Make({.host = "a.name", .port = 1}, {.connect_timeout = milliseconds(50), .look_up = hangs}).ValueOrDie();
+  const GrpcEnd end = client->Call(Request(), "x").end;
+  EXPECT_EQ(end.code, GrpcCode::kUnavailable);
+  EXPECT_FALSE(end.perhaps_processed);
+  EXPECT_THAT(end.message, HasSubstr("no answer in time"));
+  client.reset();
+  release->set_value();
+}
+
+TEST(GrpcClient, EachAddressOfAHostIsTried) {
+  ScriptedGrpcServer server({{.reply = "pong"}});
+  const HostLookUp two = [](const std::string&) { return std::vector<std::string>{"127.0.0.9", "127.0.0.1"}; };
+  const auto client = GrpcClient::Make({.host = "a.name", .port = server.port()}, {.look_up = two}).ValueOrDie();
+  EXPECT_EQ(client->Call(Request(), "x").message, "pong");
+}
+
+TEST(GrpcClient, HeadersThatAreTooLargeEndTheirCallOnly) {
+  ScriptedGrpcServer server({{.code = 3, .message = std::string(20'000, 'm')}, {.reply = "pong"}});
+  const auto client = Client(server);
+  EXPECT_THAT(client->Call(Request(), "x").end.message, HasSubstr("too large"));
+  EXPECT_EQ(client->Call(Request(), "x").message, "pong");
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST(GrpcClient, BytesThatWentOutAreCounted) {
+  ScriptedGrpcServer server({{.reply = "pong"}});
+  const auto client = Client(server);
+  EXPECT_EQ(client->Call(Request(), "ping").end.sent_bytes, 9);
+  GrpcRequest zipped = Request();
+  zipped.compression = wire::Encoding::kZstd;
+  EXPECT_LT(client->Call(zipped, std::string(10'000, 'p')).end.sent_bytes, 200);
 }
 
 TEST(GrpcClient, ConnectionWithoutSignsOfLifeIsGivenUp) {

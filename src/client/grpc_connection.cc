@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include <boost/asio/connect.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/write.hpp>
 
@@ -17,8 +17,9 @@ constexpr int kPingsMax = 2;
 
 }  // namespace
 
-GrpcConnection::GrpcConnection(asio::io_context* io, const Url& url, const GrpcClientOptions& options, asio::ssl::context* tls)
-    : io_(io), url_(url), options_(options), tls_(tls), resolver_(*io), connect_timer_(*io), silence_timer_(*io) {}
+GrpcConnection::GrpcConnection(std::shared_ptr<asio::io_context> io, const Url& url, const GrpcClientOptions& options,
+                               asio::ssl::context* tls)
+    : io_(std::move(io)), url_(url), options_(options), tls_(tls), connect_timer_(*io_), address_timer_(*io_), silence_timer_(*io_) {}
 
 GrpcConnection::Socket& GrpcConnection::lowest() {
   return tls_ != nullptr ? std::get<TlsStream>(stream_).next_layer() : std::get<Socket>(stream_);
@@ -34,24 +35,43 @@ void GrpcConnection::Visit(Action action) {
 }
 
 void GrpcConnection::Start() {
+  connect_timer_.expires_after(options_.connect_timeout);
+  connect_timer_.async_wait([self = shared_from_this()](Error error) {
+    if (!error && !self->ready_) self->Close("connecting to " + self->url_.authority() + ": no answer in time");
+  });
+  // The answer may come long after this connection, its client too, is gone.
+  BeginLookUp(options_.look_up, url_.host, [io = io_, weak = weak_from_this()](Result<std::vector<std::string>> found) {
+    asio::post(*io, [weak, found = std::move(found)]() mutable {
+      const auto self = weak.lock();
+      if (self == nullptr || self->closed_) return;
+      if (!found.ok()) return self->Close(found.status().message());
+      self->addresses_ = *std::move(found);
+      self->ConnectNext();
+    });
+  });
+}
+
+/// Tries the next address. Each that is left has the same share of the time that is left.
+void GrpcConnection::ConnectNext() {
   if (tls_ != nullptr) {
     stream_.emplace<TlsStream>(*io_, *tls_);
   } else {
     stream_.emplace<Socket>(*io_);
   }
-  connect_timer_.expires_after(options_.connect_timeout);
-  connect_timer_.async_wait([self = shared_from_this()](Error error) {
-    if (!error && !self->ready_) self->Close("connecting to " + self->url_.authority() + ": no answer in time");
+  const auto left = connect_timer_.expiry() - std::chrono::steady_clock::now();
+  address_timer_.expires_after(left / static_cast<int64_t>(addresses_.size() - next_address_));
+  address_timer_.async_wait([self = shared_from_this(), tried = next_address_ + 1](Error error) {
+    const bool late = !error && !self->closed_ && !self->ready_ && tried == self->next_address_ && tried < self->addresses_.size();
+    Error ignored;
+    if (late) self->lowest().close(ignored);
   });
-  resolver_.async_resolve(url_.host, std::to_string(url_.port), [self = shared_from_this()](Error error, const auto& addresses) {
+  Error unreadable;
+  const asio::ip::tcp::endpoint endpoint(asio::ip::make_address(addresses_[next_address_++], unreadable), url_.port);
+  if (unreadable) return Failed("connecting to", unreadable);
+  lowest().async_connect(endpoint, [self = shared_from_this()](Error error) {
     if (self->closed_) return;
-    error ? self->Failed("looking up", error) : self->Connect(addresses);
-  });
-}
-
-void GrpcConnection::Connect(const asio::ip::tcp::resolver::results_type& addresses) {
-  asio::async_connect(lowest(), addresses, [self = shared_from_this()](Error error, const auto&) {
-    if (self->closed_) return;
+    if (error && self->next_address_ < self->addresses_.size()) return self->ConnectNext();
+    self->address_timer_.cancel();
     if (error) return self->Failed("connecting to", error);
     Error ignored;  // Only slower without.
     self->lowest().set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -63,7 +83,7 @@ void GrpcConnection::Handshake() {
   TlsStream& stream = std::get<TlsStream>(stream_);
   static constexpr unsigned char kAlpn[] = {2, 'h', '2'};
   SSL_set_alpn_protos(stream.native_handle(), kAlpn, sizeof kAlpn);
-  SSL_set_tlsext_host_name(stream.native_handle(), url_.host.c_str());
+  NameServer(stream.native_handle(), url_.host);
   stream.set_verify_mode(asio::ssl::verify_peer);
   stream.set_verify_callback(asio::ssl::host_name_verification(url_.host));
   stream.async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](Error error) {
@@ -102,7 +122,10 @@ void GrpcConnection::Add(const std::shared_ptr<OpenCall>& call) {
 
 void GrpcConnection::Begin(const std::shared_ptr<OpenCall>& call) {
   const Result<int32_t> stream = session_->Request(call->call.RequestHeaders(url_));
-  if (!stream.ok()) return call->call.Close(stream.status().message(), false);
+  if (!stream.ok()) {
+    call->timer.cancel();
+    return call->call.Close(stream.status().message(), false);
+  }
   call->stream = *stream;
   calls_.emplace(*stream, call);
 }
@@ -113,8 +136,15 @@ void GrpcConnection::Resume(const OpenCall& call) {
   Flush();
 }
 
+void GrpcConnection::Hold(const OpenCall& call, bool paused) {
+  if (closed_ || call.stream == 0) return;
+  paused ? session_->Pause(call.stream) : session_->Unpause(call.stream);
+  Flush();
+}
+
 void GrpcConnection::Drop(const std::shared_ptr<OpenCall>& call) {
   if (call->stream == 0) {
+    call->timer.cancel();
     std::erase(waiting_, call);
     return call->call.Close("", false);
   }
@@ -129,10 +159,10 @@ void GrpcConnection::Drop(const std::shared_ptr<OpenCall>& call) {
 void GrpcConnection::Close(const std::string& why, GrpcCode code) {
   if (std::exchange(closed_, true)) return;
   connect_timer_.cancel();
+  address_timer_.cancel();
   silence_timer_.cancel();
-  resolver_.cancel();
   Error ignored;
-  lowest().close(ignored);
+  if (!std::holds_alternative<std::monostate>(stream_)) lowest().close(ignored);
   for (const auto& [stream, call] : std::exchange(calls_, {})) {
     call->timer.cancel();
     call->call.Close(why, session_->begun(stream), code);
@@ -234,9 +264,11 @@ void GrpcConnection::OnClosed(int32_t stream, wire::Http2StreamEnd end) {
   if (node.empty()) return;
   node.mapped()->timer.cancel();
   GrpcCall& call = node.mapped()->call;
-  const std::string why = fmt::format("the server ended the call (HTTP/2 error {})", end.error);
+  const std::string why = end.headers_too_large ? std::string("the headers of the server's answer are too large")
+                                                : fmt::format("the server ended the call (HTTP/2 error {})", end.error);
   if (end.error != 0) {
-    call.Decide({.code = GrpcCode::kUnavailable, .message = why, .reset = true, .perhaps_processed = end.perhaps_processed});
+    call.Decide({.code = GrpcCode::kUnavailable, .message = why, .reset = !end.headers_too_large,
+                 .perhaps_processed = end.perhaps_processed});
   }
   call.Close(why, end.perhaps_processed);
 }

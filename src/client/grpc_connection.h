@@ -37,8 +37,9 @@ struct OpenCall {
 
 class GrpcConnection : public wire::Http2ClientEvents, public std::enable_shared_from_this<GrpcConnection> {
  public:
-  /// Borrows all, which outlive the I/O thread. `tls` is null for cleartext.
-  GrpcConnection(boost::asio::io_context* io, const Url& url, const GrpcClientOptions& options, boost::asio::ssl::context* tls);
+  /// Borrows all but `io`, which outlive the I/O thread. `tls` is null for cleartext.
+  GrpcConnection(std::shared_ptr<boost::asio::io_context> io, const Url& url, const GrpcClientOptions& options,
+                 boost::asio::ssl::context* tls);
 
   /// Begins to connect; calls may be added at once.
   void Start();
@@ -47,6 +48,8 @@ class GrpcConnection : public wire::Http2ClientEvents, public std::enable_shared
   void Add(const std::shared_ptr<OpenCall>& call);
   /// There is more to send for `call`.
   void Resume(const OpenCall& call);
+  /// Lets the server send no more on `call`, or goes on.
+  void Hold(const OpenCall& call, bool paused);
   /// Ends `call` now, as it was decided; the server is told.
   void Drop(const std::shared_ptr<OpenCall>& call);
   /// Ends all calls and closes.
@@ -66,7 +69,7 @@ class GrpcConnection : public wire::Http2ClientEvents, public std::enable_shared
   Socket& lowest();
   template <typename Action>
   void Visit(Action action);
-  void Connect(const boost::asio::ip::tcp::resolver::results_type& addresses);
+  void ConnectNext();
   void Handshake();
   void Ready();
   void Begin(const std::shared_ptr<OpenCall>& call);
@@ -76,12 +79,13 @@ class GrpcConnection : public wire::Http2ClientEvents, public std::enable_shared
   void Flush();
   void Failed(const char* doing, const Error& error);
 
-  boost::asio::io_context* const io_;
+  const std::shared_ptr<boost::asio::io_context> io_;  // Look-ups that nobody waits for any more keep it too.
   const Url& url_;
   const GrpcClientOptions& options_;
   boost::asio::ssl::context* const tls_;
-  boost::asio::ip::tcp::resolver resolver_;
-  boost::asio::steady_timer connect_timer_, silence_timer_;
+  boost::asio::steady_timer connect_timer_, address_timer_, silence_timer_;
+  std::vector<std::string> addresses_;
+  size_t next_address_ = 0;
   std::variant<std::monostate, Socket, TlsStream> stream_;
   std::unique_ptr<wire::Http2Client> session_;
   std::unordered_map<int32_t, std::shared_ptr<OpenCall>> calls_;

@@ -67,10 +67,13 @@ class ScriptedGrpcServer::Peer : public wire::Http2Events, public std::enable_sh
 
   Produced OnProduce(int32_t stream, std::span<std::byte> out) override {
     Call& call = calls_[stream];
-    const size_t n = std::min(out.size(), call.out.size());
-    std::copy_n(reinterpret_cast<const std::byte*>(call.out.data()), n, out.data());
-    call.out.erase(0, n);
-    if (!call.out.empty() || !call.done) return {.bytes = n};
+    const size_t n = std::min(out.size(), call.out.size() - call.sent);
+    std::copy_n(reinterpret_cast<const std::byte*>(call.out.data()) + call.sent, n, out.data());
+    call.sent += n;
+    if (call.sent < call.out.size()) return {.bytes = n};
+    call.out.clear();
+    call.sent = 0;
+    if (!call.done) return {.bytes = n};
     session_->SubmitTrailers(stream, call.trailers);
     return {.bytes = n, .end = true, .trailers = true};
   }
@@ -79,6 +82,7 @@ class ScriptedGrpcServer::Peer : public wire::Http2Events, public std::enable_sh
   struct Call {
     Request request;
     std::string body, out;
+    size_t sent = 0;  // Of `out`.
     wire::Http2Headers trailers;
     bool responded = false, done = false, echoes = false;
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ctime>
 #include <optional>
 #include <random>
 #include <variant>
@@ -38,7 +39,7 @@ bool IsRetryable(int status) { return status == 429 || status == 502 || status =
 class Connection {
  public:
   Connection(const Url& url, const HttpClientOptions& options, asio::ssl::context* tls)
-      : url_(url), options_(options), resolver_(io_), tls_(tls) {}
+      : url_(url), options_(options), tls_(tls) {}
 
   /// Every operation from now on ends by `end`; none: only by its own time-out.
   void SetEnd(std::optional<Time> end) { end_ = end; }
@@ -58,21 +59,23 @@ class Connection {
   }
 
   Status Open() {
-    error_code error;
-    // Resolving cannot be timed out by Asio; addresses and local names answer at once.
-    const auto addresses = resolver_.resolve(url_.host, std::to_string(url_.port), error);
-    if (error) return Failed("looking up", error);
-    if (url_.tls) {
-      stream_.emplace<Tls>(io_, *tls_);
-    } else {
-      stream_.emplace<Tcp>(io_);
+    Time end = std::chrono::steady_clock::now() + options_.connect_timeout;
+    if (end_) end = std::min(end, *end_);
+    SHEAF_ASSIGN_OR_RETURN(const std::vector<std::string> addresses,
+                           LookUpAndWait(options_.look_up, url_.host, end - std::chrono::steady_clock::now(), options_.cancelled));
+    Status connected;
+    for (size_t i = 0; i < addresses.size(); ++i) {
+      // Each address that is left has the same share of the time that is left.
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+      connected = ConnectTo(addresses[i], left / static_cast<int64_t>(addresses.size() - i));
+      if (connected.ok() || KindOf(connected) == ErrorKind::kCancelled) break;
     }
-    SHEAF_RETURN_NOT_OK(
-        Wait("connecting to", options_.connect_timeout, [&](auto done) { lowest().async_connect(addresses, std::move(done)); }));
-    lowest().socket().set_option(asio::ip::tcp::no_delay(true), error);
+    SHEAF_RETURN_NOT_OK(connected);
+    error_code ignored;  // Only slower without.
+    lowest().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
     if (!url_.tls) return Status::OK();
     Tls& stream = std::get<Tls>(stream_);
-    SSL_set_tlsext_host_name(stream.native_handle(), url_.host.c_str());
+    NameServer(stream.native_handle(), url_.host);
     stream.set_verify_mode(asio::ssl::verify_peer);
     stream.set_verify_callback(asio::ssl::host_name_verification(url_.host));
     return Wait("TLS with", options_.connect_timeout,
@@ -99,6 +102,18 @@ class Connection {
   }
 
  private:
+  Status ConnectTo(const std::string& address, std::chrono::milliseconds timeout) {
+    if (url_.tls) {
+      stream_.emplace<Tls>(io_, *tls_);
+    } else {
+      stream_.emplace<Tcp>(io_);
+    }
+    error_code error;
+    const asio::ip::tcp::endpoint endpoint(asio::ip::make_address(address, error), url_.port);
+    if (error) return Failed("connecting to", error);
+    return Wait("connecting to", timeout, [&](auto done) { lowest().async_connect(endpoint, std::move(done)); });
+  }
+
   Tcp& lowest() { return url_.tls ? beast::get_lowest_layer(std::get<Tls>(stream_)) : std::get<Tcp>(stream_); }
 
   template <typename Action>
@@ -143,7 +158,6 @@ class Connection {
   const Url& url_;
   const HttpClientOptions& options_;
   asio::io_context io_;
-  asio::ip::tcp::resolver resolver_;
   asio::ssl::context* const tls_;
   std::variant<std::monostate, Tcp, Tls> stream_;
   beast::flat_buffer buffer_;
@@ -208,15 +222,7 @@ class Client : public HttpClient {
 
   Status Prepare() {
     if (!url_.tls) return Status::OK();
-    tls_.emplace(asio::ssl::context::tls_client);
-    error_code error;
-    if (options_.ca_file.empty()) {
-      tls_->set_default_verify_paths(error);
-    } else {
-      tls_->load_verify_file(options_.ca_file, error);
-    }
-    if (error) return MakeError(ErrorKind::kIo, "reading certificates {}: {}", options_.ca_file, error.message());
-    return Status::OK();
+    return MakeTlsContext(options_.tls).Value(&tls_);
   }
 
   Result<std::unique_ptr<HttpResponseStream>> Start(const HttpRequest& request) override {
@@ -229,7 +235,7 @@ class Client : public HttpClient {
       if (result.ok()) {
         const HttpResponse& head = (*result)->head();
         if (!IsRetryable(head.status) || attempt >= options_.attempts_max) return std::move(result).ValueUnsafe();
-        wait = ParseRetryAfter(head.header("retry-after"));
+        wait = ParseRetryAfter(head.header("retry-after"), std::chrono::system_clock::now());
         result->reset();
       } else if (!may_repeat || attempt >= options_.attempts_max) {
         return result.status();
@@ -275,7 +281,7 @@ class Client : public HttpClient {
     may_have_arrived_ = false;
     if (connection_ != nullptr && !connection_->ReadyForRequest()) connection_.reset();
     const bool fresh = connection_ == nullptr;
-    if (fresh) connection_ = std::make_unique<Connection>(url_, options_, tls_ ? &*tls_ : nullptr);
+    if (fresh) connection_ = std::make_unique<Connection>(url_, options_, tls_.get());
     connection_->SetEnd(end_);
     if (fresh) {
       if (Status status = connection_->Open(); !status.ok()) {
@@ -330,7 +336,7 @@ class Client : public HttpClient {
   const HttpClientOptions options_;
   std::mt19937_64 random_;
   asio::io_context timers_;
-  std::optional<asio::ssl::context> tls_;
+  std::unique_ptr<asio::ssl::context> tls_;  // Null for cleartext.
   std::unique_ptr<Connection> connection_;
   std::optional<Time> end_;  // Of the call under way.
   bool may_have_arrived_ = false;
@@ -347,12 +353,21 @@ std::string_view HttpResponse::header(std::string_view name) const {
   return {};
 }
 
-std::chrono::milliseconds ParseRetryAfter(std::string_view value) {
+std::chrono::milliseconds ParseRetryAfter(std::string_view value, std::chrono::system_clock::time_point now) {
   if (value.empty()) return std::chrono::milliseconds(0);
+  constexpr std::chrono::seconds kDay{86'400}, kUnreadable{1};
   int64_t seconds = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
-  if (error != std::errc() || end != value.data() + value.size() || seconds < 0) return std::chrono::seconds(1);
-  return std::chrono::seconds(std::min<int64_t>(seconds, 86'400));
+  if (error == std::errc::result_out_of_range) return value[0] == '-' ? kUnreadable : kDay;
+  if (error == std::errc() && end == value.data() + value.size()) {
+    return seconds < 0 ? kUnreadable : std::min(std::chrono::seconds(seconds), kDay);
+  }
+  std::tm date{};
+  const std::string text(value);
+  if (const char* rest = strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date); rest == nullptr || *rest != '\0') return kUnreadable;
+  const auto at = std::chrono::system_clock::from_time_t(timegm(&date));
+  const auto left = std::clamp<std::chrono::system_clock::duration>(at - now, std::chrono::seconds(0), kDay);
+  return std::chrono::ceil<std::chrono::milliseconds>(left);
 }
 
 Result<std::unique_ptr<HttpClient>> HttpClient::Make(const Url& url, HttpClientOptions options) {

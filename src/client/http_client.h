@@ -1,5 +1,4 @@
-/// A small HTTP/1.1 client for the command line: one connection kept alive, time-outs, retries with
-/// back-off. For Flight and parallel transfers see what comes with the Flight client.
+/// A small HTTP/1.1 client: one connection kept alive, time-outs, retries with back-off.
 
 #pragma once
 
@@ -14,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "client/look_up.h"
+#include "client/tls.h"
 #include "client/url.h"
 #include "core/status.h"
 
@@ -22,7 +23,7 @@ namespace sheaf::client {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpClientOptions {
-  std::chrono::milliseconds connect_timeout{5'000};
+  std::chrono::milliseconds connect_timeout{5'000};    // With the look-up of the host; shared by its addresses. Again for TLS.
   std::chrono::milliseconds response_timeout{60'000};  // Without a single byte from the server.
   std::chrono::milliseconds call_timeout{0};           // Of a whole call, with all attempts and the body; 0: no such limit.
   int attempts_max = 5;                                // In all; 1 means no retry.
@@ -31,7 +32,8 @@ struct HttpClientOptions {
   uint64_t jitter_seed = 1;
   int64_t response_bytes_max = int64_t{256} << 20;       // Of Send(); a stream has no bound.
   std::string authorization;                             // Value of that header, sent with every request; empty: none.
-  std::string ca_file;                                   // PEM; empty: the system's certificates.
+  TlsOptions tls;
+  HostLookUp look_up;                                    // Empty: the system's.
   std::function<bool()> cancelled;                       // Asked ten times a second; true ends the call with kCancelled.
   std::function<void(std::chrono::milliseconds)> sleep;  // Between attempts; empty: really sleeps.
 };
@@ -70,7 +72,7 @@ class HttpResponseStream {
 /// Not thread-safe; have one per thread.
 class HttpClient {
  public:
-  /// Connects with the first request. Error: Io (the certificates of `ca_file` cannot be read).
+  /// Connects with the first request. Error: Io (certificates cannot be read), Invalid (a certificate without its key).
   static Result<std::unique_ptr<HttpClient>> Make(const Url& url, HttpClientOptions options = {});
   virtual ~HttpClient() = default;
 
@@ -84,7 +86,8 @@ class HttpClient {
   virtual const Url& url() const = 0;
 };
 
-/// Returns how long a Retry-After header asks to wait: seconds only (a date counts as 1 s), 0 if empty.
-std::chrono::milliseconds ParseRetryAfter(std::string_view value);
+/// Returns how long a Retry-After header (seconds, or a date of HTTP) asks to wait from `now`, at most a day: 0 if empty, 1 s if it
+/// cannot be read.
+std::chrono::milliseconds ParseRetryAfter(std::string_view value, std::chrono::system_clock::time_point now);
 
 }  // namespace sheaf::client

@@ -1,83 +1,22 @@
 #include "client/http_client.h"
 
 #include <atomic>
+#include <future>
+#include <memory>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read_until.hpp>
-#include <boost/asio/streambuf.hpp>
-#include <boost/asio/write.hpp>
 
+#include "client/http_server_testing.h"
 #include "client/otlp_exporter.h"
 
 namespace sheaf::client {
 namespace {
 
-namespace asio = boost::asio;
 using std::chrono::milliseconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-/// Answers each request with the next line of a script, on one connection until the script closes it.
-class ScriptedServer {
- public:
-  struct Answer {
-    std::string bytes;
-    bool close = false;  // Closes the connection after the answer.
-  };
-
-  explicit ScriptedServer(std::vector<Answer> script)
-      : acceptor_(io_, {asio::ip::address_v4::loopback(), 0}), script_(std::move(script)), thread_([this] { Run(); }) {}
-  ~ScriptedServer() { Stop(); }
-
-  void Stop() {
-    if (!thread_.joinable()) return;
-    stopping_ = true;
-    boost::system::error_code ignored;
-    asio::io_context io;
-    asio::ip::tcp::socket knock(io);  // Wakes the accept.
-    knock.connect({asio::ip::address_v4::loopback(), port()}, ignored);
-    knock.close(ignored);
-    thread_.join();
-  }
-
-  uint16_t port() const { return acceptor_.local_endpoint().port(); }
-  Url url() const { return {.host = "127.0.0.1", .port = port()}; }
-  int connections() const { return connections_; }
-  int requests() const { return requests_; }
-
- private:
-  void Run() {
-    size_t next = 0;
-    while (!stopping_ && next < script_.size()) {
-      asio::ip::tcp::socket socket(io_);
-      acceptor_.accept(socket);
-      if (stopping_) return;
-      ++connections_;
-      asio::streambuf buffer;
-      while (next < script_.size()) {
-        boost::system::error_code error;
-        const size_t head = asio::read_until(socket, buffer, "\r\n\r\n", error);
-        if (error) break;
-        buffer.consume(head);
-        ++requests_;
-        const Answer& answer = script_[next++];
-        asio::write(socket, asio::buffer(answer.bytes), error);
-        if (answer.close || error) break;
-      }
-    }
-  }
-
-  asio::io_context io_;
-  asio::ip::tcp::acceptor acceptor_;
-  const std::vector<Answer> script_;
-  std::atomic<int> connections_{0}, requests_{0};
-  std::atomic<bool> stopping_{false};
-  std::thread thread_;
-};
 
 std::string Answer200(const std::string& body) {
   return fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", body.size(), body);
@@ -205,8 +144,8 @@ TEST(HttpClient, CancelEndsTheWait) {
 TEST(HttpClient, NobodyListeningIsTriedAgainThenNamed) {
   uint16_t port = 0;
   {
-    asio::io_context io;
-    port = asio::ip::tcp::acceptor(io, {asio::ip::address_v4::loopback(), 0}).local_endpoint().port();
+    boost::asio::io_context io;
+    port = boost::asio::ip::tcp::acceptor(io, {boost::asio::ip::address_v4::loopback(), 0}).local_endpoint().port();
   }
   int waits = 0;
   HttpClientOptions options;
@@ -255,6 +194,61 @@ TEST(Url, WrongFormsAreRefused) {
                            "http://[::1", "http://[::1]x"}) {
     EXPECT_FALSE(ParseUrl(text).ok()) << text;
   }
+}
+
+TEST(HttpClient, LookUpThatHangsEndsByTheTimeoutAndByCancelling) {
+  const auto release = std::make_shared<std::promise<void>>();
+  const auto released = std::make_shared<std::shared_future<void>>(release->get_future());
+  std::atomic<bool> cancelled = false;
+  HttpClientOptions options{.connect_timeout = milliseconds(50), .attempts_max = 1};
+  options.look_up = [released](const std::string&) {
+    released->wait();
+    return std::vector<std::string>{"127.0.0.1"};
+  };
+  options.cancelled = [&] { return cancelled.load(); };
+  auto client = HttpClient::Make({.host = "a.name", .port = 1}, options).ValueOrDie();
+  EXPECT_EQ(KindOf(client->Send(Get()).status()), ErrorKind::kTimeout);
+  EXPECT_FALSE(client->may_have_arrived());
+  cancelled = true;
+  options.connect_timeout = std::chrono::hours(1);
+  client = HttpClient::Make({.host = "a.name", .port = 1}, options).ValueOrDie();
+  EXPECT_EQ(KindOf(client->Send(Get()).status()), ErrorKind::kCancelled);
+  client.reset();
+  release->set_value();
+}
+
+TEST(HttpClient, EachAddressOfAHostIsTried) {
+  ScriptedServer server({{Answer200("one")}});
+  HttpClientOptions options{.attempts_max = 1};
+  options.look_up = [](const std::string&) { return std::vector<std::string>{"127.0.0.9", "127.0.0.1"}; };
+  const auto client = HttpClient::Make({.host = "a.name", .port = server.port()}, options).ValueOrDie();
+  EXPECT_EQ(client->Send(Get()).ValueOrDie().body, "one");
+}
+
+TEST(HttpClient, RetryAfterIsSecondsOrADate) {
+  const auto now = std::chrono::system_clock::from_time_t(784'111'777);  // Sun, 06 Nov 1994 08:49:37 GMT.
+  EXPECT_EQ(ParseRetryAfter("", now).count(), 0);
+  EXPECT_EQ(ParseRetryAfter("120", now).count(), 120'000);
+  EXPECT_EQ(ParseRetryAfter("Sun, 06 Nov 1994 08:50:07 GMT", now).count(), 30'000);
+  EXPECT_EQ(ParseRetryAfter("Sun, 06 Nov 1994 08:49:07 GMT", now).count(), 0) << "long over";
+  for (const char* wrong : {"-1", "soon", "1.5", "Sun, 06 Nov 1994", "Sun, 06 Nov 1994 08:50:07 GMT+1"}) {
+    EXPECT_EQ(ParseRetryAfter(wrong, now).count(), 1'000) << wrong;
+  }
+  for (const char* far : {"99999999", "99999999999999999999", "Sun, 06 Nov 2094 08:49:37 GMT"}) {
+    EXPECT_EQ(ParseRetryAfter(far, now).count(), 86'400'000) << far;
+  }
+}
+
+TEST(Url, SecretsInAnAddressAreNotShown) {
+  const Status wrong = ParseUrl("http://user:secret@host/").status();
+  EXPECT_THAT(wrong.message(), testing::Not(HasSubstr("secret")));
+  EXPECT_THAT(wrong.message(), HasSubstr("http://…@host"));
+}
+
+TEST(TlsContext, WhatIsMissingIsTold) {
+  EXPECT_EQ(KindOf(MakeTlsContext({.certificate_file = "x.pem"}).status()), ErrorKind::kInvalid);
+  EXPECT_EQ(KindOf(MakeTlsContext({.ca_file = "/no/such.pem"}).status()), ErrorKind::kIo);
+  EXPECT_TRUE(MakeTlsContext({}).ok());
 }
 
 }  // namespace

@@ -119,7 +119,7 @@ class OtapTarget : public ExportTarget {
 
 Result<std::unique_ptr<ExportTarget>> MakeOtapTarget(const Url& url, const ExportTargetOptions& options) {
   SHEAF_ASSIGN_OR_RETURN(auto client,
-                         GrpcClient::Make(url, {.connect_timeout = options.connect_timeout, .ca_file = options.ca_file}));
+                         GrpcClient::Make(url, {.connect_timeout = options.connect_timeout, .tls = options.tls}));
   return std::make_unique<OtapTarget>(std::move(client), options);
 }
 

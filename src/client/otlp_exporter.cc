@@ -6,6 +6,8 @@
 namespace sheaf::client {
 namespace {
 
+constexpr size_t kTextBytesMax = 2'000;
+
 const char* Path(OtlpSignal signal) {
   switch (signal) {
     case OtlpSignal::kTraces: return "/v1/traces";
@@ -17,9 +19,9 @@ const char* Path(OtlpSignal signal) {
 
 /// The text of a google.rpc.Status, or the body where it is text.
 std::string ErrorText(const HttpResponse& response) {
-  if (response.header("content-type").find("protobuf") == std::string_view::npos) return response.body.substr(0, 2'000);
+  if (response.header("content-type").find("protobuf") == std::string_view::npos) return response.body.substr(0, kTextBytesMax);
   const Result<wire::RpcStatus> status = wire::ReadRpcStatus(response.body);
-  return status.ok() ? status->message : "unreadable error body";
+  return status.ok() ? status->message.substr(0, kTextBytesMax) : "unreadable error body";
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -18,7 +19,11 @@ struct RetryOptions {
 /// The waits of one request. Not thread-safe. Borrows `random`.
 class Backoff {
  public:
-  Backoff(const RetryOptions& options, std::mt19937_64* random) : options_(options), random_(random), bound_(options.first) {}
+  /// `attempts`: were made in vain before, with waits of their own.
+  Backoff(const RetryOptions& options, std::mt19937_64* random, int attempts = 0)
+      : options_(options), random_(random), bound_(options.first) {
+    for (int i = 0; i < attempts && bound_ < options_.longest; ++i) bound_ = std::min(bound_ * 2, options_.longest);
+  }
 
   /// Returns the next wait: between half the bound and the bound, so that senders that failed together do not come again
   /// together; at least `asked`, and then up to a tenth longer.

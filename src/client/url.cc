@@ -5,8 +5,17 @@
 namespace sheaf::client {
 namespace {
 
+/// An address without a name and a password, which are secrets.
+std::string Shown(std::string_view text) {
+  const size_t scheme = text.find("://");
+  const size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
+  const size_t at = text.substr(0, text.find('/', begin)).rfind('@');
+  if (at == std::string_view::npos || at < begin) return std::string(text);
+  return fmt::format("{}…{}", text.substr(0, begin), text.substr(at));
+}
+
 Status Wrong(std::string_view text, std::string_view why) {
-  return MakeError(ErrorKind::kInvalid, "'{}' is not a usable address: {}; write http://HOST:PORT", text, why);
+  return MakeError(ErrorKind::kInvalid, "'{}' is not a usable address: {}; write http://HOST:PORT", Shown(text), why);
 }
 
 }  // namespace

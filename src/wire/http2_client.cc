@@ -2,6 +2,7 @@
 
 #include <iterator>
 #include <string_view>
+#include <utility>
 
 #include <nghttp2/nghttp2.h>
 
@@ -18,11 +19,16 @@ bool IsInformational(const Http2ClientEvents::Headers& headers) {
 
 }  // namespace
 
+bool IsSecretHeader(std::string_view name) {
+  return name == "authorization" || name == "proxy-authorization" || name == "cookie" || name.ends_with("api-key") ||
+         name.ends_with("token");
+}
+
 /// What nghttp2 calls; `user` is the session.
 struct Http2Client::Callbacks {
   static Http2Client* Self(void* user) { return static_cast<Http2Client*>(user); }
 
-  static int OnHeader(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,
+  static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,
                       const uint8_t* value, size_t value_length, uint8_t, void* user) {
     Http2Client* self = Self(user);
     const auto found = self->streams_.find(frame->hd.stream_id);
@@ -30,8 +36,8 @@ struct Http2Client::Callbacks {
     Stream& stream = found->second;
     stream.header_bytes += name_length + value_length + 32;
     if (stream.header_bytes > self->limits_.header_bytes_max) {
-      nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
-      return NGHTTP2_ERR_CALLBACK_FAILURE;
+      stream.headers_too_large = true;
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // Resets this stream; others go on.
     }
     stream.headers.emplace_back(Text(name, name_length), Text(value, value_length));
     return 0;
@@ -51,7 +57,16 @@ struct Http2Client::Callbacks {
   }
 
   static int OnDataChunk(nghttp2_session*, uint8_t, int32_t stream, const uint8_t* data, size_t length, void* user) {
-    if (Self(user)->streams_.contains(stream)) Self(user)->events_->OnData(stream, std::as_bytes(std::span(data, length)));
+    Http2Client* self = Self(user);
+    nghttp2_session_consume_connection(self->session_, length);
+    const auto found = self->streams_.find(stream);
+    if (found == self->streams_.end()) return 0;
+    if (found->second.paused) {
+      found->second.unconsumed += length;
+    } else {
+      nghttp2_session_consume_stream(self->session_, stream, length);
+    }
+    self->events_->OnData(stream, std::as_bytes(std::span(data, length)));
     return 0;
   }
 
@@ -106,7 +121,12 @@ Http2Client::~Http2Client() { nghttp2_session_del(session_); }
 Result<std::unique_ptr<Http2Client>> Http2Client::Make(const Http2ClientLimits& limits, Http2ClientEvents* events) {
   std::unique_ptr<Http2Client> self(new Http2Client(limits, events));
   const auto no_memory = [] { return MakeError(ErrorKind::kOutOfMemory, "no memory for an HTTP/2 session"); };
-  if (nghttp2_session_client_new(&self->session_, Callbacks::Table(), self.get()) != 0) return no_memory();
+  nghttp2_option* options = nullptr;
+  if (nghttp2_option_new(&options) != 0) return no_memory();
+  nghttp2_option_set_no_auto_window_update(options, 1);
+  const int made = nghttp2_session_client_new2(&self->session_, Callbacks::Table(), self.get(), options);
+  nghttp2_option_del(options);
+  if (made != 0) return no_memory();
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
@@ -141,7 +161,8 @@ Result<int32_t> Http2Client::Request(const Http2ClientEvents::Headers& headers) 
   std::vector<nghttp2_nv> fields;
   fields.reserve(headers.size());
   for (const auto& [name, value] : headers) {
-    fields.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+    const uint8_t flags = IsSecretHeader(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
+    fields.push_back({bytes(name), bytes(value), name.size(), value.size(), flags});
   }
   nghttp2_data_provider provider{};
   provider.read_callback = Callbacks::Produce;
@@ -154,13 +175,27 @@ Result<int32_t> Http2Client::Request(const Http2ClientEvents::Headers& headers) 
 void Http2Client::Close(int32_t stream, uint32_t error) {
   auto node = streams_.extract(stream);
   if (node.empty()) return;
-  events_->OnClosed(stream, {.error = error, .perhaps_processed = node.mapped().begun && error != NGHTTP2_REFUSED_STREAM});
+  events_->OnClosed(stream, {.error = error,
+                             .perhaps_processed = node.mapped().begun && error != NGHTTP2_REFUSED_STREAM,
+                             .headers_too_large = node.mapped().headers_too_large});
 }
 
 // These fail only without memory or for a stream that is gone, whose end its user hears of.
 void Http2Client::ResumeData(int32_t stream) { nghttp2_session_resume_data(session_, stream); }
 void Http2Client::Ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }
 void Http2Client::Cancel(int32_t stream) { nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL); }
+
+void Http2Client::Pause(int32_t stream) {
+  const auto found = streams_.find(stream);
+  if (found != streams_.end()) found->second.paused = true;
+}
+
+void Http2Client::Unpause(int32_t stream) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  found->second.paused = false;
+  if (found->second.unconsumed > 0) nghttp2_session_consume_stream(session_, stream, std::exchange(found->second.unconsumed, 0));
+}
 
 bool Http2Client::accepts_requests() const { return nghttp2_session_check_request_allowed(session_) != 0; }
 

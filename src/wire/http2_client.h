@@ -1,7 +1,8 @@
 /// The client's side of one HTTP/2 connection, without its socket: requests in, bytes out; bytes in, answers out.
 ///
 /// Wraps libnghttp2 as http2_session.h does for servers. What a server may send is bounded: header lists, frames that carry
-/// nothing (nghttp2's own limits), and bodies by whoever takes them. Windows open again as bytes are handed on.
+/// nothing (nghttp2's own limits), and bodies by whoever takes them. Windows open again as bytes are handed on; that of a stream
+/// which is paused stays shut, so that the server waits.
 /// Not thread-safe; Receive() and Fill() must not be called from an event.
 
 #pragma once
@@ -11,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -30,6 +32,7 @@ struct Http2ClientLimits {
 struct Http2StreamEnd {
   uint32_t error = 0;             // Of RST_STREAM or GOAWAY; 0: it ended as it should.
   bool perhaps_processed = true;  // False: the server said, or it is plain, that it never looked at the request.
+  bool headers_too_large = false; // It was ended here, since a header list of the answer is beyond the limit.
 };
 
 /// What a session tells its user. May call any method of the session but Receive() and Fill().
@@ -52,6 +55,9 @@ class Http2ClientEvents {
   virtual Produced OnProduce(int32_t stream, std::span<std::byte> out) = 0;
 };
 
+/// Whether a header's value is a secret, such as `authorization` (in lower case): not to be kept in tables of compression, or logged.
+bool IsSecretHeader(std::string_view name);
+
 class Http2Client {
  public:
   /// Borrows `events`, which must outlive the session. Errors: OutOfMemory.
@@ -69,6 +75,9 @@ class Http2Client {
   /// `headers` begin with the pseudo-headers. Errors: Unavailable (the server takes no more requests on this connection).
   Result<int32_t> Request(const Http2ClientEvents::Headers& headers);
   void ResumeData(int32_t stream);
+  /// Lets the server send no more than the stream's window on it, until Unpause(). Others go on.
+  void Pause(int32_t stream);
+  void Unpause(int32_t stream);
   /// Asks the server for a sign of life: what it answers is not told, but bytes come.
   void Ping();
   /// Ends a stream whose answer is of no interest any more (CANCEL). OnClosed() follows.
@@ -84,7 +93,8 @@ class Http2Client {
   struct Stream {
     Http2ClientEvents::Headers headers;  // Of the block that is incomplete.
     size_t header_bytes = 0;
-    bool begun = false;
+    bool begun = false, headers_too_large = false, paused = false;
+    size_t unconsumed = 0;  // Bytes that came while it was paused.
   };
   Http2Client(const Http2ClientLimits& limits, Http2ClientEvents* events) : limits_(limits), events_(events) {}
   void Close(int32_t stream, uint32_t error);

@@ -119,10 +119,18 @@ def test_files_are_sent(server, program, tmp_path):
     assert server.count("traces") == 2
 
 
-@pytest.mark.parametrize("address, message", [("flight://127.0.0.1:1", "not there yet"), ("127.0.0.1:4317", "write grpc://")])
+@pytest.mark.parametrize("address, message", [("flight://127.0.0.1:1", "OTLP and OTel-Arrow only"), ("127.0.0.1:4317", "write grpc://")])
 def test_targets_that_are_none_are_told(program, tmp_path, address, message):
     done = program.run("forward", "--to", address, "--queue", tmp_path / "queue")
     assert done.returncode == 1 and message in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--header", "secret"], ["--header", "content-length: 7"], ["--header-file", "{file}"]])
+def test_headers_that_are_none_are_told_and_not_shown(program, tmp_path, flags):
+    path = tmp_path / "headers"
+    path.write_text("x-fine: 1\n\nbad name: secret\n")
+    done = program.run("forward", "--to", "grpc://127.0.0.1:9", "--queue", tmp_path / "queue", *[flag.format(file=path) for flag in flags])
+    assert done.returncode == 2 and "header" in done.stderr and "secret;" not in done.stderr and "name: " not in done.stderr
 
 
 class Peer(trace_service_pb2_grpc.TraceServiceServicer):
@@ -133,22 +141,26 @@ class Peer(trace_service_pb2_grpc.TraceServiceServicer):
 
     def Export(self, request, context):
         self.requests.append(request)
+        self.metadata = dict(context.invocation_metadata())
         if len(self.requests) == 1:
             context.abort(grpc.StatusCode.UNAVAILABLE, "later")
         partial = trace_service_pb2.ExportTracePartialSuccess(rejected_spans=1, error_message="one is bad")
         return trace_service_pb2.ExportTraceServiceResponse(partial_success=partial)
 
 
-def test_another_implementation_takes_what_is_sent(make_forwarder):
+def test_another_implementation_takes_what_is_sent(make_forwarder, tmp_path):
     peer, receiver = Peer(), grpc.server(futures.ThreadPoolExecutor(2))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(peer, receiver)
     port = receiver.add_insecure_port("127.0.0.1:0")
     receiver.start()
     # grpcio has no zstd: the forwarder finds out, and goes on without.
-    forwarder = make_forwarder(f"grpc://127.0.0.1:{port}", arguments=["--compression", "zstd"]).start()
+    headers = tmp_path / "headers"
+    headers.write_text("Authorization: Bearer token-of-the-peer\n")
+    forwarder = make_forwarder(f"grpc://127.0.0.1:{port}", arguments=["--compression", "zstd", "--header-file", headers]).start()
     forwarder.otlp_grpc("traces", spans("x", "y"))
     wait_until(lambda: forwarder.metric("sheaf_export_sent_rows_total") == 1)
     assert forwarder.metric("sheaf_export_rejected_rows_total") == 1
+    assert peer.metadata["authorization"] == "Bearer token-of-the-peer" and "token-of-the-peer" not in forwarder.log_tail()
     assert [span.name for span in peer.requests[-1].resource_spans[0].scope_spans[0].spans] == ["x", "y"]
     receiver.stop(0)
     forwarder.stop()
