@@ -6,7 +6,7 @@ set_target_properties(sheaf PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
 set_target_properties(sheaf_library PROPERTIES INSTALL_RPATH "$ORIGIN")
 install(TARGETS sheaf RUNTIME DESTINATION bin)
 install(TARGETS sheaf_library LIBRARY DESTINATION ${library_folder})
-install(FILES src/sheaf/database.h src/sheaf/shared_tables.h DESTINATION include/sheaf)
+install(FILES src/sheaf/database.h src/sheaf/exporter.h src/sheaf/shared_tables.h DESTINATION include/sheaf)
 install(FILES src/query/functions.h DESTINATION include/sheaf)  # In place of src/sheaf/functions.h, which only includes it.
 install(FILES LICENSE DESTINATION share/doc/sheaf)
 
