@@ -2,6 +2,8 @@
 
 #include <CLI/App.hpp>
 
+#include "client/flight_client.h"
+#include "flight_source.h"
 #include "local_source.h"
 #include "remote_source.h"
 
@@ -25,10 +27,7 @@ void AddSourceFlags(CLI::App* command, SourceOptions* options) {
 
 Result<std::unique_ptr<QuerySource>> QuerySource::Open(const SourceOptions& options) {
   if (!options.data.empty()) return OpenLocalSource(options);
-  if (options.url.starts_with("grpc://") || options.url.starts_with("grpc+tls://")) {
-    return MakeError(ErrorKind::kUnsupported, "{}: asking by Flight comes with later work, though servers answer it; use the HTTP address, "
-                     "such as {}", options.url, kDefaultUrl);
-  }
+  if (client::IsFlightUrl(options.url)) return OpenFlightSource(options);
   return OpenRemoteSource(options);
 }
 

@@ -50,6 +50,7 @@ class ScriptedGrpcServer::Peer : public wire::Http2Events, public std::enable_sh
       if (call.body.size() < size + 5) return;
       call.request.compressed = call.body[0] == 1;
       call.request.message = call.body.substr(5, size);
+      ++call.request.number;
       call.body.erase(0, size + 5);
       Act(stream, server_->Answer(call.request));
     }

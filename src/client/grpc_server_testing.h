@@ -45,6 +45,7 @@ class ScriptedGrpcServer {
     std::string path, message;  // The message as it came on the wire, without its prefix.
     wire::Http2Headers headers;
     bool compressed = false;
+    int number = 0;  // Of the message in its call, from 1.
     std::string header(std::string_view name) const;
   };
   using Script = std::function<ScriptedAnswer(const Request&)>;

@@ -49,7 +49,7 @@ class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
       ++unanswered_;
     }
     if (rows->num_rows() == 0) {
-      Answer(0, std::nullopt);
+      Answer(0, batches_, std::nullopt);
       return Status::OK();
     }
     store::WriteOptions options;
@@ -111,21 +111,23 @@ class RowsSink : public PutSink, public std::enable_shared_from_this<RowsSink> {
   static Status Located(const Status& error, int64_t batch) { return WithContext(error, fmt::format("batch {}", batch)); }
 
   void Answered(int64_t rows, int64_t batch, const Result<Lsn>& lsn) {
-    if (lsn.ok()) return Answer(rows, *lsn);
+    if (lsn.ok()) return Answer(rows, batch, *lsn);
     MutexLock lock(&mutex_);
     --unanswered_;
     if (!std::exchange(stopping_, true)) why_ = ToGrpcStatus(Located(lsn.status(), batch), context_.retry_after_ms);
     FinishIfDone();
   }
 
-  void Answer(int64_t rows, std::optional<Lsn> lsn) {
+  void Answer(int64_t rows, int64_t batch, std::optional<Lsn> lsn) {
     std::function<void()> next;
     {
       MutexLock lock(&mutex_);
       --unanswered_;
       rows_ += rows;
       if (acknowledges() && !finished_) {
-        const std::string text = fmt::format(R"({{"rows": {}, "lsn": {}}})", rows, lsn ? std::to_string(lsn->value) : "null");
+        // Which batch it is: one that was there already, or after one that failed, is answered before those ahead of it.
+        const std::string text =
+            fmt::format(R"({{"rows": {}, "lsn": {}, "batch": {}}})", rows, lsn ? std::to_string(lsn->value) : "null", batch);
         call_->Write(wire::EncodeFirstBytes(text));  // Only queues: under the lock, so that none comes after the end.
       }
       if (!stopping_) next = std::exchange(next_, nullptr);
