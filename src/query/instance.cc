@@ -18,6 +18,7 @@
 #include "query/repeatable_plan.h"
 #include "query/sampling.h"
 #include "query/text_search.h"
+#include "query/time_buckets.h"
 #include "query/view_function.h"
 
 /// DuckDB brings an allocator of its own, jemalloc under other names, which looks for this variable in the program. A statement takes
@@ -72,6 +73,7 @@ void BeforeOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr
 void AfterOptimizing(duckdb::OptimizerExtensionInput& input, duckdb::unique_ptr<duckdb::LogicalOperator>& plan) {
   ShowLookUp(&plan);
   ReplaceOrders(&plan);
+  RewriteTimeBuckets(plan.get());
   SessionState& state = SessionState::Of(input.context);
   if (!state.waits_for_turn()) return;
   const Status admitted = state.Admit(ReadsFewRows(*plan));
