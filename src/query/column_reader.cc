@@ -57,12 +57,19 @@ class DictionaryCache {
   std::map<Key, Entry> entries_;
 };
 
-/// Points `out` at the dictionary's entries.
+/// Points `out` at the dictionary's entries. The codes stay where they lie, where that shows `rows`: the array must outlive what reads
+/// the vector, as in BorrowArray().
 void Select(const DictionaryCache::Entry& entry, const arrow::DictionaryArray& array, const Rows& rows, duckdb::Vector* out) {
-  duckdb::SelectionVector codes(static_cast<idx_t>(std::max<int64_t>(rows.count, 1)));
   const auto& indices = static_cast<const arrow::Int32Array&>(*array.indices());
   const int32_t* values = indices.raw_values();
   const bool has_nulls = array.null_count() > 0;
+  if (!has_nulls && rows.list == nullptr && rows.count > 0) {
+    static_assert(sizeof(duckdb::sel_t) == sizeof(int32_t));
+    // DuckDB writes to no selection of a vector that it was given to read.
+    out->Dictionary(entry.vector, duckdb::SelectionVector(reinterpret_cast<duckdb::sel_t*>(const_cast<int32_t*>(values + rows.offset))));
+    return;
+  }
+  duckdb::SelectionVector codes(static_cast<idx_t>(std::max<int64_t>(rows.count, 1)));
   for (int64_t i = 0; i < rows.count; ++i) {
     const int64_t row = rows[i];
     const bool is_null = has_nulls && array.IsNull(row);

@@ -13,6 +13,8 @@ namespace {
 constexpr size_t kKeysMax = 256;      // A longer list is checked by zones and row by row: it would touch every granule anyway.
 constexpr int kGranuleBits = 20, kRowBits = 24;  // Leaves 19 bits of a BIGINT for the source.
 constexpr char kMemtable[] = "memtable";
+constexpr size_t kRunMax = 8;          // Granules: 131,072 rows of a part.
+constexpr size_t kRunsOfAThread = 4;   // At least, of what is left: threads that began with little come back for more.
 
 /// Position of the column in the stored schema, where its stored values are what SQL compares; else -1.
 int StoredColumn(const LogicalColumn* column) {
@@ -160,21 +162,25 @@ bool GranulePlan::SourceRuledOut(size_t source) const {
   return false;
 }
 
-bool GranulePlan::GranuleRuledOut(const Work& work) const {
+std::optional<uint64_t> GranulePlan::CheckGranule(const Work& work) const {
   const auto& granules = *bind_.table.sources[work.source].source;
   const int64_t rows = granules.granule_rows(work.granule);
+  uint64_t certain = 0;
   for (size_t i = 0; i < filters_.size(); ++i) {
     const PushedFilter& filter = filters_[i];
-    if (filter.logical == nullptr) {
-      const auto zone = RowIdZone(RowId(work.source, work.granule, 0), RowId(work.source, work.granule, rows - 1));
-      if (ZoneRulesOut(*filter.filter, filter.type, zone, rows)) return true;
-      continue;
-    }
-    const int column = StoredIn(work.source, i);
+    const int column = filter.logical == nullptr ? -1 : StoredIn(work.source, i);
+    columns::Zone of_row_ids;
     const columns::Zone* zone = column < 0 ? nullptr : granules.granule_zone(work.granule, column);
-    if (zone != nullptr && ZoneRulesOut(*filter.filter, filter.type, *zone, rows)) return true;
+    if (filter.logical == nullptr) {
+      of_row_ids = RowIdZone(RowId(work.source, work.granule, 0), RowId(work.source, work.granule, rows - 1));
+      zone = &of_row_ids;
+    }
+    if (zone == nullptr) continue;
+    const Passing passing = PassingOfZone(*filter.filter, filter.type, *zone, rows);
+    if (passing == Passing::kNone) return std::nullopt;
+    if (passing == Passing::kAll && i < 64) certain |= uint64_t{1} << i;
   }
-  return false;
+  return certain;
 }
 
 Result<std::optional<std::vector<int>>> GranulePlan::LookUp(size_t source) {
@@ -239,12 +245,22 @@ void GranulePlan::CountPruned(size_t source, int64_t granules) {
   }
 }
 
-std::optional<GranulePlan::Granule> GranulePlan::Take() {
+GranulePlan::Run GranulePlan::TakeRun() {
+  const size_t taken = std::min(next_.load(std::memory_order_relaxed), work_.size());
+  const size_t share = (work_.size() - taken) / (threads_ * kRunsOfAThread);
+  const size_t granules = bind_.order ? 1 : std::clamp<size_t>(share, 1, kRunMax);  // The best granules of a Top-N rule the others out.
+  const size_t first = next_.fetch_add(granules, std::memory_order_relaxed);
+  return {.next = first, .end = std::min(first + granules, work_.size())};
+}
+
+std::optional<GranulePlan::Granule> GranulePlan::Take(Run* run) {
   while (true) {
-    const size_t order = next_.fetch_add(1, std::memory_order_relaxed);
-    if (order >= work_.size()) return std::nullopt;
+    if (run->next >= run->end) *run = TakeRun();
+    if (run->next >= run->end) return std::nullopt;
+    const size_t order = run->next++;
     const Work& work = work_[order];
-    if (!GranuleRuledOut(work)) return Granule{work.source, work.granule, order};
+    const auto certain = CheckGranule(work);
+    if (certain) return Granule{work.source, work.granule, order, *certain};
     CountPruned(work.source, 1);
   }
 }

@@ -43,17 +43,25 @@ class GranulePlan {
     uint32_t source = 0;
     int granule = 0;
     size_t order = 0;  // Position in the scan; grows.
+    uint64_t certain = 0;  // A bit for each of the first 64 filters: whether all rows of the granule pass it.
+  };
+  /// Granules beside each other that one thread has taken and not handed out yet.
+  struct Run {
+    size_t next = 0, end = 0;
   };
 
   /// Borrows everything. Error: Corruption (of an index).
   static Result<std::unique_ptr<GranulePlan>> Make(const ScanBind& bind, const std::vector<PushedFilter>& filters,
                                                    StatementRecord* record);
 
-  /// The next granule that cannot be ruled out, or nothing.
-  std::optional<Granule> Take();
+  /// How many threads may take granules; before they do.
+  void ShareAmong(int threads) { threads_ = static_cast<size_t>(threads); }
+  /// The next granule that cannot be ruled out, or nothing. Each thread has a `run` of its own: neighbours in time are mostly in the same
+  /// groups, and a group that two threads see is made twice and then merged.
+  std::optional<Granule> Take(Run* run);
   /// The granule at `order`; nothing behind the last, and where it is ruled out.
   std::optional<Granule> At(size_t order) const {
-    if (order >= work_.size() || GranuleRuledOut(work_[order])) return std::nullopt;
+    if (order >= work_.size() || !CheckGranule(work_[order])) return std::nullopt;
     return Granule{work_[order].source, work_[order].granule, order};
   }
   /// Whether granules are left; a hint.
@@ -80,7 +88,9 @@ class GranulePlan {
   int StoredIn(size_t source, size_t filter) const;
   Status AddSource(size_t source);
   bool SourceRuledOut(size_t source) const;
-  bool GranuleRuledOut(const Work& work) const;
+  /// The filters that all of the granule's rows pass, as bits; nothing: no row passes them all.
+  std::optional<uint64_t> CheckGranule(const Work& work) const;
+  Run TakeRun();
   /// The source's granules that index look-ups leave; nothing: all.
   Result<std::optional<std::vector<int>>> LookUp(size_t source);
   /// Leaves those of `granules` where the token index of filter `i` may have such a text.
@@ -97,6 +107,7 @@ class GranulePlan {
   std::vector<Work> work_;
   std::vector<std::atomic<int64_t>> live_;                      // Of each source: granules not ruled out.
   std::atomic<size_t> next_{0};
+  size_t threads_ = 1;
   StatementCounters counters_;
   std::string index_columns_;
   int64_t index_lookups_ = 0;

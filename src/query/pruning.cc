@@ -198,18 +198,23 @@ std::optional<BaseStatistics> ZoneStatistics(const LogicalType& type, const colu
   return statistics;
 }
 
-bool ZoneRulesOut(const duckdb::TableFilter& filter, const LogicalType& type, const columns::Zone& zone, int64_t rows) {
+Passing PassingOfZone(const duckdb::TableFilter& filter, const LogicalType& type, const columns::Zone& zone, int64_t rows) {
   auto statistics = ZoneStatistics(type, zone, rows);
-  if (!statistics || (zone.null_count > 0 && MayPassNull(filter))) return false;
-  if (filter.CheckStatistics(*statistics) == duckdb::FilterPropagateResult::FILTER_ALWAYS_FALSE) return true;
-  if (type.InternalType() != PhysicalType::VARCHAR || zone.null_count >= rows) return false;
+  if (!statistics || (zone.null_count > 0 && MayPassNull(filter))) return Passing::kPerhapsSome;
+  const auto checked = filter.CheckStatistics(*statistics);
+  if (checked == duckdb::FilterPropagateResult::FILTER_ALWAYS_FALSE) return Passing::kNone;
+  if (type.InternalType() != PhysicalType::VARCHAR || zone.null_count >= rows) {
+    // A zone may be wider than its rows, which then pass all the more.
+    const bool all = checked == duckdb::FilterPropagateResult::FILTER_ALWAYS_TRUE && zone.null_count == 0 && rows > 0;
+    return all && type.InternalType() != PhysicalType::VARCHAR ? Passing::kAll : Passing::kPerhapsSome;
+  }
   // DuckDB's statistics keep eight bytes of a text; an equality can use all of the zone's.
   const auto keys = ImpliedKeys(filter, 64);
-  if (!keys) return false;
+  if (!keys) return Passing::kPerhapsSome;
   for (const std::string& key : *keys) {
-    if (key >= zone.bytes_min && key <= zone.bytes_max) return false;
+    if (key >= zone.bytes_min && key <= zone.bytes_max) return Passing::kPerhapsSome;
   }
-  return true;
+  return Passing::kNone;
 }
 
 std::optional<std::vector<Value>> ImpliedValues(const duckdb::TableFilter& filter, size_t values_max) {

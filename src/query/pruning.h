@@ -12,8 +12,16 @@
 
 namespace sheaf::query {
 
-/// Whether no row within `zone` can pass `filter`, a filter on a column of SQL type `type`.
-bool ZoneRulesOut(const duckdb::TableFilter& filter, const duckdb::LogicalType& type, const columns::Zone& zone, int64_t rows);
+/// How many rows of a zone pass a filter, as far as the zone tells.
+enum class Passing { kNone, kPerhapsSome, kAll };
+
+/// Of the rows within `zone`, by `filter`, a filter on a column of SQL type `type`.
+Passing PassingOfZone(const duckdb::TableFilter& filter, const duckdb::LogicalType& type, const columns::Zone& zone, int64_t rows);
+
+/// Whether no row within `zone` can pass `filter`.
+inline bool ZoneRulesOut(const duckdb::TableFilter& filter, const duckdb::LogicalType& type, const columns::Zone& zone, int64_t rows) {
+  return PassingOfZone(filter, type, zone, rows) == Passing::kNone;
+}
 
 /// Statistics that hold `zone`; nothing where the zone says nothing about the type.
 std::optional<duckdb::BaseStatistics> ZoneStatistics(const duckdb::LogicalType& type, const columns::Zone& zone, int64_t rows);

@@ -102,6 +102,7 @@ class ScanState : public duckdb::GlobalTableFunctionState {
     auto plan = GranulePlan::Make(*scanned_, filters_, record_.get());
     if (!plan.ok()) Throw(plan.status());
     plan_ = std::move(plan).ValueUnsafe();
+    plan_->ShareAmong(duckdb::TaskScheduler::GetScheduler(context).NumberOfThreads());
     wanted_ids_ = FindWantedIds(filters_, *plan_, *bind_.table.info->schema);
     CountAccess();
   }
@@ -260,7 +261,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
  private:
   bool EnsureGranule() {
     if (alive_.HasMore()) return true;
-    const auto taken = scan_.plan().Take();
+    const auto taken = scan_.plan().Take(&run_);
     if (!taken) return false;
     granule_ = *taken;
     scan_.ReadAhead(granule_);
@@ -335,6 +336,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
     duckdb::SelectionVector passing;
     idx_t passed = living;
     for (size_t i = 0; i < scan_.filters().size() && passed > 0; ++i) {
+      if (i < 64 && (granule_.certain >> i & 1) != 0) continue;
       const PushedFilter& filter = scan_.filters()[i];
       duckdb::Vector& column = target->data[filter.column];
       duckdb::UnifiedVectorFormat format;
@@ -390,6 +392,7 @@ class ScanCursor : public duckdb::LocalTableFunctionState {
   std::vector<std::unique_ptr<ColumnReader>> readers_;  // Null: the row id.
   std::vector<duckdb::unique_ptr<duckdb::TableFilterState>> filter_states_;
   DataChunk all_;  // All scanned columns, where some are only filtered by.
+  GranulePlan::Run run_;
   GranulePlan::Granule granule_;
   AliveRows alive_;
   enum class Late { kNone, kSomeRows, kAllRows } late_ = Late::kNone;  // What of the granule's other columns is loaded.
