@@ -228,6 +228,20 @@ class TestSlowness:
             peer.send(headers(3, fields(path="/demo.Echo/Nope")) + data_frames(3, message(b"")))
             assert grpc_status(peer.answer(3)) == "12"
 
+    def test_answer_that_is_read_byte_by_byte_is_given_up(self, make_demo):
+        """Each byte is progress, but a handler would wait for ever."""
+        demo = make_demo(write_timeout_ms=500)
+        with Peer(demo, settings=struct.pack(">HI", 4, 1)) as peer:
+            peer.send(headers(1, fields(path="/demo.Echo/Large")) + data_frames(1, message(b"100000")))
+            deadline, taken = time.monotonic() + 10, 0
+            while (got := peer.read())[0] != RST_STREAM:
+                assert time.monotonic() < deadline
+                if got[0] == DATA:
+                    taken += 1
+                    time.sleep(0.05)
+                    peer.send(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 1)))
+            assert taken > 3, "it was read until then"
+
     def test_idle_connection_is_told_to_go(self, make_demo):
         demo = make_demo(idle_timeout_ms=300)
         with Peer(demo) as peer:
