@@ -17,6 +17,7 @@
 #include <parquet/arrow/reader.h>
 
 #include "core/memory.h"
+#include "query/text_rows.h"
 #include "wire/dictionary_indexes.h"
 #include "wire/ipc_schema_limits.h"
 
@@ -45,6 +46,11 @@ std::shared_ptr<arrow::DataType> TextType(const std::shared_ptr<arrow::DataType>
     case arrow::Type::DICTIONARY: return arrow::utf8();
     default: return type;
   }
+}
+
+/// The same for JSON, whose reader takes a date as a number of days only; everybody else writes 2026-11-30.
+std::shared_ptr<arrow::DataType> JsonTextType(const std::shared_ptr<arrow::DataType>& type) {
+  return type->id() == arrow::Type::DATE32 ? arrow::utf8() : TextType(type);
 }
 
 Result<std::shared_ptr<arrow::Table>> ReadArrow(const std::shared_ptr<arrow::Buffer>& bytes, arrow::MemoryPool* pool) {
@@ -94,13 +100,26 @@ Result<std::shared_ptr<arrow::Table>> ReadParquet(const std::shared_ptr<arrow::B
   return table;
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema,
-                                              arrow::MemoryPool* pool) {
+/// Arrow's reader makes objects of a column that are in no pool; a head line of millions would cost hundreds of megabytes.
+Status CheckHead(std::string_view text, const arrow::Schema& schema) {
+  const auto head = TextRows(Format::kCsv, text).Next();
+  if (!head) return Status::OK();
+  const size_t columns = CsvFields(text.substr(head->begin, head->end - head->begin), head->line).size();
+  if (columns <= static_cast<size_t>(schema.num_fields())) return Status::OK();
+  return MakeError(ErrorKind::kInvalid, "the head line names more columns than the {} of the table", schema.num_fields());
+}
+
+/// `names` empty: the document has a head line. Not `all`: only the columns of `schema`.
+Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const std::vector<std::string>& names,
+                                              const arrow::Schema& schema, bool all, arrow::MemoryPool* pool) {
+  if (names.empty()) SHEAF_RETURN_NOT_OK(CheckHead(std::string_view(*bytes), schema));
   auto read = arrow::csv::ReadOptions::Defaults();
   read.use_threads = false;
   read.block_size = kBlockBytes;
+  read.column_names = names;
   auto convert = arrow::csv::ConvertOptions::Defaults();
   for (const auto& field : schema.fields()) convert.column_types[field->name()] = TextType(field->type());
+  if (!all) convert.include_columns = schema.field_names();
   convert.strings_can_be_null = true;
   convert.quoted_strings_can_be_null = false;
   convert.null_values = {""};
@@ -134,7 +153,7 @@ Status CheckRowsAreObjects(std::string_view text) {
   return Status::OK();
 }
 
-Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema,
+Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Buffer>& bytes, const arrow::Schema& schema, bool all,
                                                  arrow::MemoryPool* pool) {
   SHEAF_RETURN_NOT_OK(CheckRowsAreObjects(std::string_view(*bytes)));
   auto read = arrow::json::ReadOptions::Defaults();
@@ -142,9 +161,10 @@ Result<std::shared_ptr<arrow::Table>> ReadNdjson(const std::shared_ptr<arrow::Bu
   read.block_size = kBlockBytes;
   auto parse = arrow::json::ParseOptions::Defaults();
   arrow::FieldVector fields;
-  for (const auto& field : schema.fields()) fields.push_back(arrow::field(field->name(), TextType(field->type())));
+  for (const auto& field : schema.fields()) fields.push_back(arrow::field(field->name(), JsonTextType(field->type())));
   parse.explicit_schema = arrow::schema(std::move(fields));
-  parse.unexpected_field_behavior = arrow::json::UnexpectedFieldBehavior::Error;
+  using Unexpected = arrow::json::UnexpectedFieldBehavior;
+  parse.unexpected_field_behavior = all ? Unexpected::Error : Unexpected::Ignore;
   SHEAF_ASSIGN_OR_RETURN(const auto reader,
                          arrow::json::TableReader::Make(pool, std::make_shared<arrow::io::BufferReader>(bytes), read, parse));
   SHEAF_ASSIGN_OR_RETURN(const std::shared_ptr<arrow::Table> table, reader->Read());
@@ -161,8 +181,8 @@ Result<std::shared_ptr<arrow::Table>> Read(Format format, const std::shared_ptr<
   switch (format) {
     case Format::kArrow: return Named("Arrow stream", ReadArrow(bytes, pool));
     case Format::kParquet: return Named("Parquet file", ReadParquet(bytes, pool));
-    case Format::kCsv: return Named("CSV", ReadCsv(bytes, schema, pool));
-    case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema, pool));
+    case Format::kCsv: return Named("CSV", ReadCsv(bytes, {}, schema, true, pool));
+    case Format::kNdjson: return Named("NDJSON", ReadNdjson(bytes, schema, true, pool));
     default: return MakeError(ErrorKind::kUnsupported, "rows come as an Arrow stream, Parquet, NDJSON or CSV");
   }
 }
@@ -176,6 +196,13 @@ Result<std::shared_ptr<arrow::RecordBatch>> ReadWhole(Format format, const std::
 }
 
 }  // namespace
+
+Result<std::shared_ptr<arrow::Table>> ReadTextRows(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
+                                                   const std::vector<std::string>& names, const arrow::Schema& columns, bool all,
+                                                   arrow::MemoryPool* pool) {
+  if (format == Format::kCsv) return ReadCsv(bytes, names, columns, all, pool);
+  return ReadNdjson(bytes, columns, all, pool);
+}
 
 Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema,
                                                   arrow::MemoryPool* pool) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,6 +30,13 @@ inline constexpr int64_t kRowsReadMax = 10'000'000;
 /// (a format that cannot be read).
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadRows(Format format, std::shared_ptr<arrow::Buffer> bytes,
                                                                   const std::shared_ptr<arrow::Schema>& schema, TrackingPool* pool);
+
+/// The same of some rows of an NDJSON or CSV document, as a table of `columns` that are in it, some of them as text: for ConformRows().
+/// `names`: of the columns of CSV, whose head line `bytes` is without. Not `all`: columns of the document that are not asked for are left
+/// out instead of refused. Errors as above.
+Result<std::shared_ptr<arrow::Table>> ReadTextRows(Format format, const std::shared_ptr<arrow::Buffer>& bytes,
+                                                   const std::vector<std::string>& names, const arrow::Schema& columns, bool all,
+                                                   arrow::MemoryPool* pool);
 
 /// The table's columns out of `rows`, in its order and types: found by name, cast without loss, NULL where absent. Errors: Invalid
 /// (a column that the table does not have, a value that does not fit).

@@ -1,8 +1,9 @@
 /// Documents of rows from strangers, of whatever bytes: taken or refused, never a crash, never more memory than is allowed for
-/// them; what is taken is valid through and through and has the table's columns.
+/// them; what is taken is valid through and through and has the table's columns; of what is refused the errors name lines that are there.
 ///
 /// The first byte picks the form and the table.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "core/check.h"
 #include "core/memory.h"
 #include "decode/schemas.h"
+#include "query/row_errors.h"
 #include "query/row_reader.h"
 #include "store/ready_tables.h"
 
@@ -50,6 +52,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!read.ok()) {
     const ErrorKind kind = sheaf::KindOf(read.status());
     SHEAF_CHECK(kind == ErrorKind::kInvalid || kind == ErrorKind::kTooLarge || kind == ErrorKind::kUnsupported);
+    const auto wrong = sheaf::query::FindRowErrors(kFormats[data[0] % kFormats.size()], bytes, schema, &pool);
+    const auto lines = std::count(data + 1, data + size, '\n') + 1;
+    SHEAF_CHECK(wrong.first.size() <= sheaf::query::kRowErrorsToldMax && wrong.rows_wrong <= sheaf::query::kRowsWrongMax);
+    for (const auto& each : wrong.first) SHEAF_CHECK(each.line >= 1 && each.line <= lines && !each.message.empty());
+    SHEAF_CHECK(pool.max_memory() <= kBytesMax);
     return 0;
   }
   for (const auto& batch : *read) {
