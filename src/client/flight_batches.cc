@@ -19,6 +19,7 @@ namespace {
 /// Before a header in an IPC stream: 0xFFFFFFFF and the header's length.
 constexpr int64_t kPrefixBytes = 8;
 constexpr int64_t kBodyAlignment = 64;
+constexpr int64_t kBufferBytesMax = int64_t{1} << 30;  // Of what comes, inflated.
 
 int64_t PaddedTo(int64_t size, int64_t alignment) { return (size + alignment - 1) / alignment * alignment; }
 
@@ -72,8 +73,40 @@ class Found final : public arrow::ipc::Listener {
   std::shared_ptr<arrow::RecordBatch> batch;
 };
 
+/// The default pool, but for single buffers beyond a limit: a compressed one says itself how large it becomes. Lives as long as the
+/// process, as batches may outlive their reader.
+class BufferLimitPool final : public arrow::MemoryPool {
+ public:
+  Status Allocate(int64_t size, int64_t alignment, uint8_t** out) override {
+    SHEAF_RETURN_NOT_OK(Check(size));
+    return pool_->Allocate(size, alignment, out);
+  }
+  Status Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr) override {
+    SHEAF_RETURN_NOT_OK(Check(new_size));
+    return pool_->Reallocate(old_size, new_size, alignment, ptr);
+  }
+  void Free(uint8_t* buffer, int64_t size, int64_t alignment) override { pool_->Free(buffer, size, alignment); }
+  int64_t bytes_allocated() const override { return pool_->bytes_allocated(); }
+  int64_t total_bytes_allocated() const override { return pool_->total_bytes_allocated(); }
+  int64_t num_allocations() const override { return pool_->num_allocations(); }
+  std::string backend_name() const override { return pool_->backend_name(); }
+
+ private:
+  static Status Check(int64_t bytes) {
+    if (bytes <= kBufferBytesMax) return Status::OK();
+    return MakeError(ErrorKind::kOutOfMemory, "a buffer of {} bytes came; at most {}", bytes, kBufferBytesMax);
+  }
+  arrow::MemoryPool* const pool_ = arrow::default_memory_pool();
+};
+
+arrow::MemoryPool* ReadPool() {
+  static BufferLimitPool* const pool = new BufferLimitPool();  // Never destroyed.
+  return pool;
+}
+
 arrow::ipc::IpcReadOptions ReadOptions() {
   auto options = arrow::ipc::IpcReadOptions::Defaults();
+  options.memory_pool = ReadPool();
   options.use_threads = false;
   options.ensure_alignment = arrow::ipc::Alignment::kDataTypeSpecificAlignment;
   return options;
@@ -142,7 +175,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> FlightBatchReader::Take(const wire::
   SHEAF_RETURN_NOT_OK(wire::CheckIpcHeader(data.header));
   // As a message of an IPC stream, with its body where buffers are aligned.
   const int64_t body_begin = PaddedTo(kPrefixBytes + static_cast<int64_t>(data.header.size()), kBodyAlignment);
-  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(body_begin + static_cast<int64_t>(data.body.size())));
+  const int64_t message_bytes = body_begin + static_cast<int64_t>(data.body.size());
+  SHEAF_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bytes, arrow::AllocateBuffer(message_bytes, ReadPool()));
   uint8_t* out = bytes->mutable_data();
   const uint32_t prefix[] = {0xFFFFFFFF, static_cast<uint32_t>(body_begin - kPrefixBytes)};
   std::memset(out, 0, static_cast<size_t>(body_begin));
@@ -160,7 +194,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> FlightBatchReader::Take(const wire::
   if (batch == nullptr) return nullptr;
   const Status valid = batch->ValidateFull();
   if (!valid.ok()) return Malformed(valid);
-  return wire::ZeroNullIndexes(batch, arrow::default_memory_pool());
+  return wire::ZeroNullIndexes(batch, ReadPool());
 }
 
 }  // namespace sheaf::client
