@@ -86,7 +86,7 @@ TEST_F(StatementShapeTest, WhatWasOnlyDescribedIsLoggedWhereItFailed) {
   };
   Describe("SELECT 12345");
   EXPECT_EQ(logged("SELECT 12345").ValueOrDie(), "state\r\n");
-  EXPECT_FALSE(engine_->Describe("SELEC 12345").ok());
+  EXPECT_FALSE(engine_->Describe({.sql = "SELEC 12345"}).ok());
   EXPECT_EQ(logged("SELEC 12345").ValueOrDie(), "state\r\ninvalid\r\n");
 }
 
