@@ -6,7 +6,7 @@ folder named by the hash of the versions below, so that clones share it and an u
 Only the package managers' own commands fetch anything; what they bring is checked by SHA-256.
 
   setup.py build        what compiling needs: apt packages, Arrow (pyarrow wheel), DuckDB
-  setup.py test         the above, and the Python environment and Go programs that the tests run as peers
+  setup.py test         the above, and the Python environment, Go programs and Node.js packages that the tests run as peers
   setup.py bench        the above, and the libraries that the benchmarks are held against
   setup.py coverage     what the tests need, and what counts their coverage
   setup.py print        prints the folder of the dependencies; installs nothing, like those below
@@ -202,6 +202,12 @@ def make_go_program(package):
     return make
 
 
+def make_node_packages(made, _):
+    need("npm", "install Node.js with npm")
+    say(f"{' '.join(LOCK['test']['npm'])} for Node.js (test peers)")
+    run("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", made, *LOCK["test"]["npm"])
+
+
 def setup_build():
     # Apart from "build", whose hash names the cache: what is there need not be fetched anew for a package more.
     install_packages([*LOCK["build"]["apt"], *LOCK["access"]["apt"]])
@@ -217,6 +223,7 @@ def setup_test():
     make_venv(PEERS / "venv", LOCK["test"]["python"])
     for package in LOCK["test"]["go"]:
         once(PEERS / "go" / package.split("@")[0].split("/")[-1], make_go_program(package))
+    once(PEERS / "node", make_node_packages)
 
 
 def setup_bench():

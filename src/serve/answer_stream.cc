@@ -39,6 +39,19 @@ Status AnswerStream::End() {
   return Status::OK();
 }
 
+void RespondWhole(const std::shared_ptr<HttpExchange>& exchange, Headers headers, std::string body) {
+  const wire::Encoding encoding = wire::ChooseEncoding(exchange->request.header("accept-encoding"));
+  if (encoding != wire::Encoding::kIdentity && body.size() >= kCompressBytesMin) {
+    // Where there is no memory to compress it leaves as it is.
+    if (auto packed = wire::Compress(encoding, body); packed.ok()) {
+      body = std::move(*packed);
+      headers.emplace_back("content-encoding", wire::EncodingName(encoding));
+    }
+  }
+  headers.emplace_back("vary", "accept-encoding");
+  exchange->Respond(200, std::move(headers), std::move(body));
+}
+
 Status AnswerStream::Send(bool last) {
   if (!begun_) {
     if (encoding_ != wire::Encoding::kIdentity) {

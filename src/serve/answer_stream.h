@@ -45,4 +45,7 @@ class AnswerStream {
   bool begun_ = false;
 };
 
+/// Answers a request with code 200 and a body that is there already, compressed as the request accepts it.
+void RespondWhole(const std::shared_ptr<HttpExchange>& exchange, Headers headers, std::string body);
+
 }  // namespace sheaf::serve

@@ -17,6 +17,7 @@ struct TomlAssertion {};
 #include <variant>
 
 #include "serve/head_sampler.h"
+#include "serve/http_heads.h"
 
 namespace sheaf::serve {
 namespace {
@@ -187,6 +188,10 @@ std::vector<Setting> QueryAndLimitSettings() {
              "Requests of one user at once. Beyond: 429, RESOURCE_EXHAUSTED. 0: as many as come."),
       Number("access.user_requests_per_second", SHEAF_PLACE(access.user_requests_per_second), Unit::kNone, 0, 10'000'000,
              "Requests of one user a second, on average. Beyond: 429, RESOURCE_EXHAUSTED. 0: as many as come."),
+
+      Text("http.cors_origins", SHEAF_PLACE(http.cors_origins),
+           "Origins of web pages that may use the HTTP API from a browser, as `https://tool.example, http://localhost:3000`. Empty: none "
+           "but those that the server itself sends."),
 
       Number("limits.message_bytes", SHEAF_PLACE(limits.message_bytes), Unit::kBytes, 1 << 10, int64_t{1} << 30,
              "Largest request, on the wire and again when inflated. Beyond: 413, RESOURCE_EXHAUSTED."),
@@ -529,6 +534,9 @@ Result<Config> LoadConfig(io::FileSystem* files, const ConfigSources& sources) {
   }
   const auto rules = SamplingRules::Parse(config.sampling.traces, static_cast<int>(config.sampling.precision_digits));
   if (!rules.ok()) return WithContext(rules.status(), "sampling.traces");
+  if (const auto origins = ParseOrigins(config.http.cors_origins); !origins.ok()) {
+    return WithContext(origins.status(), "http.cors_origins");
+  }
   if (config.tls.certificate.empty() != config.tls.key.empty()) {
     return MakeError(ErrorKind::kInvalid, "tls.certificate and tls.key must both be set, or neither");
   }

@@ -64,6 +64,9 @@ struct Config {
     std::string cleartext = "off";
     int64_t user_requests_at_once = 0, user_requests_per_second = 0;
   } access;
+  struct Http {
+    std::string cors_origins;
+  } http;
   struct Limits {
     int64_t message_bytes = int64_t{64} << 20, memory_bytes = int64_t{512} << 20, connection_memory_bytes = int64_t{128} << 20;
     int64_t header_bytes = 16 << 10, streams = 128, connections = 4096, connections_per_address = 1024;

@@ -27,6 +27,7 @@ constexpr Rule kRules[] = {
     {"GET", "/readyz", std::nullopt},
     {"POST", "/grpc.health.v1.Health/*", std::nullopt},
     {"GET", "/", std::nullopt},  // Says which paths there are.
+    {"GET", "/v1/openapi.json", std::nullopt},
     {"GET", "/metrics", kReadAll},
     {"POST", "/v1/sql", kReadSomewhere},
     {"GET", "/v1/tables/*", kReadSomewhere},

@@ -87,6 +87,8 @@ class Http1Connection final : public Protocol, private wire::Http1Events {
     return !transaction_ && (input_ended_ || (context_->shared->draining && input_.empty()));
   }
 
+  bool cut_off() const override { return broken_ && version_ < 11; }
+
   bool idle() const override { return !transaction_ && !close_ && input_.empty(); }
 
   bool wants_input() const override { return !input_ended_ && static_cast<int64_t>(input_.size()) <= input_bytes_max(); }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/check.h"
+#include "serve/http_heads.h"
 #include "serve/protocol_testing.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -13,6 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TransportOptions options;
   options.message_bytes_max = 1 << 20;
   ProtocolRig rig(ProtocolRig::Version::kHttp1, options);
+  rig.set_head_checker(MakeHeadChecker({"https://tool.example"}));
   rig.Feed({reinterpret_cast<const char*>(data + 1), size - 1}, data[0] % 64 == 0 ? SIZE_MAX : data[0]);
   rig.Pass(std::chrono::milliseconds(500));
   rig.EndInput();

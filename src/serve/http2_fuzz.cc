@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/check.h"
+#include "serve/http_heads.h"
 #include "serve/protocol_testing.h"
 #include "wire/http2_session.h"
 
@@ -14,6 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TransportOptions options;
   options.message_bytes_max = 1 << 20;
   ProtocolRig rig(ProtocolRig::Version::kHttp2, options);
+  rig.set_head_checker(MakeHeadChecker({"https://tool.example"}));
   rig.Feed(sheaf::wire::kHttp2Preface);
   rig.Feed({reinterpret_cast<const char*>(data + 1), size - 1}, data[0] % 64 == 0 ? SIZE_MAX : data[0]);
   rig.Pass(std::chrono::milliseconds(500));

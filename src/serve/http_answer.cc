@@ -31,6 +31,11 @@ void HttpAnswer::BeginLocked(int status, Headers headers, std::optional<int64_t>
   begun_ = head_ready_ = true;
   status_ = status;
   headers_ = Clean(std::move(headers));
+  const size_t own = headers_.size();
+  for (auto& common : common_headers_) {
+    const auto same = [&](const auto& header) { return header.first == common.first && common.first != "vary"; };
+    if (std::none_of(headers_.begin(), headers_.begin() + static_cast<ptrdiff_t>(own), same)) headers_.push_back(std::move(common));
+  }
   length_ = length;
   context_->listener->metrics.CountHttp(status);
 }
@@ -40,6 +45,11 @@ void HttpAnswer::WakeLocked() {
   context_->io->Post([self = shared_from_this()] {
     if (self->wake_) self->wake_();
   });
+}
+
+void HttpAnswer::SetCommonHeaders(Headers headers) {
+  MutexLock lock(&mutex_);
+  common_headers_ = Clean(std::move(headers));
 }
 
 void HttpAnswer::Respond(int status, Headers headers, std::string body) {

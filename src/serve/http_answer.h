@@ -32,6 +32,9 @@ class HttpAnswer : public std::enable_shared_from_this<HttpAnswer> {
   void Abandon() SHEAF_EXCLUDES(mutex_);
   bool begun() const SHEAF_EXCLUDES(mutex_);
 
+  /// Headers that the answer gets whoever gives it, but for those that it names itself. Before all else.
+  void SetCommonHeaders(Headers headers) SHEAF_EXCLUDES(mutex_);
+
   // The protocol's side, on the I/O thread.
   struct Progress {
     bool head = false;  // The three below are new and valid.
@@ -64,7 +67,7 @@ class HttpAnswer : public std::enable_shared_from_this<HttpAnswer> {
   bool cancelled_ SHEAF_GUARDED_BY(mutex_) = false, gone_ SHEAF_GUARDED_BY(mutex_) = false;
   bool wake_posted_ SHEAF_GUARDED_BY(mutex_) = false;
   int status_ SHEAF_GUARDED_BY(mutex_) = 0;
-  Headers headers_ SHEAF_GUARDED_BY(mutex_);
+  Headers headers_ SHEAF_GUARDED_BY(mutex_), common_headers_ SHEAF_GUARDED_BY(mutex_);
   std::optional<int64_t> length_ SHEAF_GUARDED_BY(mutex_);
   std::deque<std::string> chunks_ SHEAF_GUARDED_BY(mutex_);
   int64_t buffered_bytes_ SHEAF_GUARDED_BY(mutex_) = 0;

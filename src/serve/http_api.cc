@@ -1,8 +1,6 @@
 #include "serve/http_api.h"
 
-#include <algorithm>
 #include <chrono>
-#include <random>
 #include <utility>
 
 #include "core/log.h"
@@ -10,6 +8,7 @@
 #include "serve/audit.h"
 #include "serve/database_metrics.h"
 #include "serve/error_codes.h"
+#include "serve/http_heads.h"
 #include "serve/json_text.h"
 
 namespace sheaf::serve {
@@ -21,21 +20,13 @@ POST /v1/sql    a statement as text, or {"sql": ..., "params": [...]}; answers J
 POST /v1/tables/SCHEMA.TABLE            adds rows: Arrow, Parquet, NDJSON, CSV
 GET  /v1/tables/SCHEMA.TABLE/rows/KEY   one row
 GET  /v1/snapshots   snapshots on disk; POST makes one
+GET  /v1/openapi.json   all this for programs, as an OpenAPI document
 GET  /metrics   Prometheus text
 GET  /healthz   is the process up
 GET  /readyz    does it serve
 
 curl --data "SELECT service_name, count(*) FROM traces GROUP BY ALL" http://THIS-HOST:PORT/v1/sql?format=table
 )";
-
-/// The client's own id where it is short and printable, else a random one.
-std::string RequestId(const HttpRequest& request) {
-  const std::string_view given = request.header("x-request-id");
-  const bool printable = std::all_of(given.begin(), given.end(), [](char c) { return c > 0x20 && c < 0x7f; });
-  if (!given.empty() && given.size() <= 128 && printable) return std::string(given);
-  thread_local std::mt19937_64 random{std::random_device()()};
-  return fmt::format("{:016x}", random());
-}
 
 void CountStatement(std::string_view code) {
   Metrics().AddCounter("sheaf_sql_requests_total", "SQL requests by outcome.", {{"code", std::string(code)}}).Add();
@@ -57,6 +48,7 @@ const char* CodeOfHttp(int status) {
   }
 }
 
+/// How the API words what the transport refuses: as its own errors.
 ErrorBody RefusedBody(const RefusedRequest& refused) {
   const nlohmann::json body = {{"code", CodeOfHttp(refused.status)}, {"message", ClientMessage(refused.reason)}, {"position", nullptr}};
   return {"application/json", DumpJson({{"error", body}}) + "\n"};
@@ -81,10 +73,19 @@ struct HttpApi::Statement {
   std::string sql;                            // Once the request is read.
 };
 
-void RespondJsonError(HttpExchange* exchange, const Status& error, int64_t position, int64_t retry_after_ms, Headers headers) {
-  const ErrorCodes& codes = CodesOf(error);
-  nlohmann::json body = {{"code", ErrorKindName(codes.kind)}, {"message", ClientMessage(error)}, {"position", nullptr}};
+nlohmann::json JsonOfError(const Status& error, int64_t position) {
+  nlohmann::json body = {{"code", ErrorKindName(KindOf(error))}, {"message", ClientMessage(error)}, {"position", nullptr}};
   if (position >= 0) body["position"] = position;
+  return body;
+}
+
+void RespondJsonError(HttpExchange* exchange, const Status& error, int64_t position, int64_t retry_after_ms, Headers headers) {
+  RespondJsonError(exchange, error, JsonOfError(error, position), retry_after_ms, std::move(headers));
+}
+
+void RespondJsonError(HttpExchange* exchange, const Status& error, const nlohmann::json& body, int64_t retry_after_ms,
+                      Headers headers) {
+  const ErrorCodes& codes = CodesOf(error);
   headers.emplace_back("content-type", "application/json");
   if (codes.retry && retry_after_ms >= 0) headers.emplace_back("retry-after", RetryAfterSeconds(retry_after_ms));
   exchange->Respond(codes.api_http, std::move(headers), DumpJson({{"error", body}}) + "\n");
@@ -99,7 +100,7 @@ void HttpApi::Register(Transport* transport, const std::string& listener) {
   transport->FormatErrors(listener, RefusedBody);
   transport->HandleHttp(listener, "POST", "/v1/sql", [this](std::shared_ptr<HttpExchange> exchange) { Sql(std::move(exchange)); });
   transport->HandleHttp(listener, "GET", "/metrics", [this](std::shared_ptr<HttpExchange> exchange) {
-    exchange->Respond(200, {{"content-type", "text/plain; version=0.0.4; charset=utf-8"}}, MetricsText());
+    RespondWhole(exchange, {{"content-type", "text/plain; version=0.0.4; charset=utf-8"}}, MetricsText());
   });
   transport->HandleHttp(listener, "GET", "/", [](std::shared_ptr<HttpExchange> exchange) {
     exchange->Respond(200, {{"content-type", "text/plain; charset=utf-8"}}, std::string(kPage));
@@ -117,7 +118,7 @@ std::string HttpApi::MetricsText() {
 }
 
 void HttpApi::Sql(std::shared_ptr<HttpExchange> exchange) {
-  Statement statement{.exchange = exchange, .id = RequestId(exchange->request)};
+  Statement statement{.exchange = exchange, .id = RequestId(exchange->request.header("x-request-id"))};
   Status done;
   if (statements_.fetch_add(1) >= options_.statements_max) {
     done = MakeError(ErrorKind::kThrottled, "{} statements are running or waiting; try again later", options_.statements_max);

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "core/metrics.h"
 #include "query/engine.h"
 #include "serve/sql_request.h"
@@ -47,7 +49,13 @@ class HttpApi {
   Histogram& seconds_;
 };
 
+/// {"code", "message", "position"}. `position`: byte of the statement that the error points at, negative where it does not.
+nlohmann::json JsonOfError(const Status& error, int64_t position = -1);
+
 /// {"error": {"code", "message", "position"}} with the code of the table, and Retry-After where it says so.
 void RespondJsonError(HttpExchange* exchange, const Status& error, int64_t position, int64_t retry_after_ms, Headers headers = {});
+/// The same with `body`, of JsonOfError() and what else is known.
+void RespondJsonError(HttpExchange* exchange, const Status& error, const nlohmann::json& body, int64_t retry_after_ms,
+                      Headers headers = {});
 
 }  // namespace sheaf::serve

@@ -170,6 +170,22 @@ TEST_F(HttpApiTest, MetricsShowWhoHoldsMemory) {
   EXPECT_THAT(body, HasSubstr("sheaf_memory_allocations_total{component=\"http_api_test\"} 1\n"));
 }
 
+TEST_F(HttpApiTest, WhatTheTransportRefusesIsWordedTheSame) {
+  const struct {
+    int status;
+    const char* code;
+  } rows[] = {{400, "invalid"}, {403, "denied"}, {404, "not_found"}, {405, "invalid"}, {408, "timeout"},
+              {413, "too_large"}, {415, "invalid"}, {431, "too_large"}, {501, "unsupported"}, {503, "unavailable"}};
+  for (const auto& row : rows) {
+    const ErrorBody body = transport_.error_formatters.at("http")({.status = row.status, .reason = "so \xff"});
+    EXPECT_EQ(body.content_type, "application/json");
+    const auto error = nlohmann::json::parse(body.bytes)["error"];
+    EXPECT_EQ(error["code"], row.code) << row.status;
+    EXPECT_EQ(error["message"], "so ?");
+    EXPECT_TRUE(error["position"].is_null());
+  }
+}
+
 TEST_F(HttpApiTest, PathsOfLaterWorkSaySo) {
   const auto answer = transport_.Http("http", "GET", "/v1/subscribe")->answer();
   EXPECT_EQ(answer.status, 501);

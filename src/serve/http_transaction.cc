@@ -118,6 +118,11 @@ bool HttpTransaction::ReadEncoding() {
 
 void HttpTransaction::OnHead(HttpHead head) {
   head_ = std::move(head);
+  if (const HeadChecker& check = context_->listener->head_checker) {
+    HeadVerdict verdict = check(head_.method, &head_.headers);
+    answer_->SetCommonHeaders(std::move(verdict.answer));
+    if (!verdict.refused.empty()) return Refuse(403, "origin", std::move(verdict.refused));
+  }
   if (!ReadTarget()) return Refuse(400, "target", "malformed request target");
   if (!context_->listener->routes.has_http()) {
     if (head_.method != "POST") return Refuse(405, "method", "this port takes POST", {{"allow", "POST"}});

@@ -46,6 +46,7 @@ class ProtocolRig final : private ProtocolHost {
   int64_t memory_bytes() const { return context_->memory->used(); }
   void set_overloaded(bool overloaded) { overloaded_ = overloaded; }
   void set_error_formatter(ErrorFormatter formatter) { context_->listener->error_formatter = std::move(formatter); }
+  void set_head_checker(HeadChecker checker) { context_->listener->head_checker = std::move(checker); }
 
  private:
   void Changed() override {}

@@ -8,6 +8,8 @@
 #include "core/memory.h"
 #include "decode/schemas.h"
 #include "io/posix.h"
+#include "serve/api_document.h"
+#include "serve/http_heads.h"
 
 namespace sheaf::serve {
 namespace {
@@ -247,6 +249,9 @@ Status Server::StartServices(io::FileSystem* files, io::Clock* clock) {
   health_.Register(transport_.get(), "otlp_grpc", "http");
   http_->Register(transport_.get(), "http");
   tables_->Register(transport_.get(), "http");
+  RegisterApiDocument(transport_.get(), "http");
+  SHEAF_ASSIGN_OR_RETURN(Origins origins, ParseOrigins(config_.http.cors_origins));
+  transport_->CheckHeads("http", MakeHeadChecker(std::move(origins)));
   flight_->Register(transport_.get(), "flight");
   return Status::OK();
 }

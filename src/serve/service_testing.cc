@@ -172,6 +172,14 @@ std::shared_ptr<FakeExchange> FakeTransport::Http(const std::string& listener, c
   return exchange;
 }
 
+std::set<std::string> FakeTransport::HttpRoutes(const std::string& listener) const {
+  std::set<std::string> routes;
+  for (const auto& [name, handler] : http_) {
+    if (name.starts_with(listener + " ")) routes.insert(name.substr(listener.size() + 1));
+  }
+  return routes;
+}
+
 std::shared_ptr<FakeCall> FakeTransport::Grpc(const std::string& path, std::string message) {
   const auto call = std::make_shared<FakeCall>(std::move(message));
   call->identity = sender;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,6 +96,7 @@ class FakeTransport : public Transport {
   void FormatErrors(const std::string& listener, ErrorFormatter formatter) override {
     error_formatters[listener] = std::move(formatter);
   }
+  void CheckHeads(const std::string& listener, HeadChecker checker) override { head_checkers[listener] = std::move(checker); }
   void Shutdown(std::chrono::milliseconds) override {}
   int64_t connections() const override { return 3; }
   int64_t memory_bytes() const override { return 4096; }
@@ -104,12 +106,15 @@ class FakeTransport : public Transport {
   /// Sends a request to a handler; aborts where there is none.
   std::shared_ptr<FakeExchange> Http(const std::string& listener, const std::string& method, const std::string& path, Headers headers = {},
                                      std::string body = {}, std::string query = {});
+  /// "GET /path" of all that is handled there.
+  std::set<std::string> HttpRoutes(const std::string& listener) const;
   std::shared_ptr<FakeCall> Grpc(const std::string& path, std::string message);
   std::shared_ptr<FakeCall> GrpcStream(const std::string& path, std::string message);
   /// Begins a bidirectional call; the receiver is null where the handler has finished it.
   std::pair<std::shared_ptr<FakeCall>, std::shared_ptr<GrpcReceiver>> GrpcDuplex(const std::string& path);
 
   std::map<std::string, ErrorFormatter> error_formatters;  // By listener.
+  std::map<std::string, HeadChecker> head_checkers;        // By listener.
 
  private:
   std::map<std::string, HttpHandler> http_;

@@ -1,12 +1,15 @@
 #include "serve/sql_request.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
-#include <limits>
+#include <cmath>
+#include <optional>
 #include <vector>
 
 #include <arrow/util/utf8.h>
 
+#include "serve/json_parameters.h"
 #include "serve/json_text.h"
 #include "wire/http_text.h"
 
@@ -17,23 +20,6 @@ using nlohmann::json;
 
 constexpr size_t kParametersMax = 4096;
 
-Result<query::Parameter> ReadParameter(const json& value, size_t index) {
-  switch (value.type()) {
-    case json::value_t::null: return query::Parameter();
-    case json::value_t::boolean: return query::Parameter(value.get<bool>());
-    case json::value_t::number_integer: return query::Parameter(value.get<int64_t>());
-    case json::value_t::number_unsigned:
-      if (value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) break;
-      return query::Parameter(value.get<int64_t>());
-    case json::value_t::number_float: return query::Parameter(value.get<double>());
-    case json::value_t::string: return query::Parameter(value.get<std::string>());
-    default: break;
-  }
-  return MakeError(ErrorKind::kInvalid,
-                   "params[{}] must be null, true, false, a string or a number of 64 bits with sign; send anything else as a string",
-                   index);
-}
-
 Result<int64_t> ReadTimeout(std::string_view text) {
   int64_t timeout_ms = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), timeout_ms);
@@ -41,6 +27,13 @@ Result<int64_t> ReadTimeout(std::string_view text) {
     return MakeError(ErrorKind::kInvalid, "timeout_ms must be a whole number of milliseconds, at least 1");
   }
   return timeout_ms;
+}
+
+/// As ReadTimeout(); 1000.0 is a whole number too.
+Result<int64_t> ReadTimeout(const json& value) {
+  const double number = value.is_number_float() ? value.get<double>() : 0;
+  if (number >= 1 && number < 9e15 && number == std::floor(number)) return static_cast<int64_t>(number);
+  return ReadTimeout(std::string_view(value.dump()));
 }
 
 Status ReadJsonBody(std::string_view body, query::QueryRequest* out) {
@@ -59,11 +52,11 @@ Status ReadJsonBody(std::string_view body, query::QueryRequest* out) {
         return MakeError(ErrorKind::kInvalid, "\"params\" must be an array of at most {} values", kParametersMax);
       }
       for (size_t i = 0; i < value.size(); ++i) {
-        SHEAF_ASSIGN_OR_RETURN(query::Parameter parameter, ReadParameter(value[i], i));
+        SHEAF_ASSIGN_OR_RETURN(query::Parameter parameter, ReadJsonParameter(value[i], i));
         out->parameters.push_back(std::move(parameter));
       }
     } else if (key == "timeout_ms") {
-      SHEAF_ASSIGN_OR_RETURN(out->timeout_ms, ReadTimeout(value.dump()));
+      SHEAF_ASSIGN_OR_RETURN(out->timeout_ms, ReadTimeout(value));
     } else {
       return MakeError(ErrorKind::kInvalid, "the body has the unknown key \"{}\"; known are sql, params, timeout_ms",
                        key.substr(0, 64));
@@ -125,6 +118,42 @@ double QualityOf(std::string_view range) {
   return 1;
 }
 
+/// One of an Accept header: "text/csv", "text/*" or "*/*".
+struct MediaRange {
+  std::string type;
+  double quality;
+  size_t position;
+};
+
+/// How much a client likes a type.
+struct Liking {
+  double quality = 0;
+  size_t position = SIZE_MAX;  // Of the range that says so: among equals the first named counts.
+
+  bool Beats(const Liking& other) const {
+    return quality > other.quality || (quality > 0 && quality == other.quality && position < other.position);
+  }
+};
+
+/// The most specific range that matches says it (RFC 9110, 12.5.1).
+Liking LikingOf(std::string_view type, const std::vector<MediaRange>& ranges) {
+  const std::string_view plain = type.substr(0, type.find(';'));
+  const std::string family = std::string(plain.substr(0, plain.find('/'))) + "/*";
+  Liking liking;
+  int specific = 0;
+  for (const MediaRange& range : ranges) {
+    const int here = range.type == plain ? 3 : range.type == family ? 2 : range.type == "*/*" ? 1 : 0;
+    if (here <= specific) continue;
+    specific = here;
+    liking = {range.quality, range.position};
+  }
+  return liking;
+}
+
+/// Those that a client may choose by Accept; where it likes several the same, the first of these.
+constexpr std::array kFormats = {query::Format::kJson,  query::Format::kNdjson,  query::Format::kCsv,
+                                 query::Format::kArrow, query::Format::kParquet, query::Format::kTable};
+
 }  // namespace
 
 Result<std::optional<std::string>> QueryValue(std::string_view query, std::string_view name) {
@@ -144,31 +173,26 @@ Result<std::optional<std::string>> QueryValue(std::string_view query, std::strin
 }
 
 Result<query::Format> ChooseFormat(std::string_view accept) {
-  struct Range {
-    std::string type;
-    double quality;
-  };
-  std::vector<Range> ranges;
+  std::vector<MediaRange> ranges;
   for (std::string_view rest = accept; !rest.empty();) {
     const size_t end = std::min(rest.find(','), rest.size());
     const std::string_view range = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (const std::string type = MediaTypeOf(range); !type.empty()) ranges.push_back({type, QualityOf(range)});
+    if (std::string type = MediaTypeOf(range); !type.empty()) ranges.push_back({std::move(type), QualityOf(range), ranges.size()});
   }
   if (ranges.empty()) return query::Format::kJson;
-  std::stable_sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.quality > b.quality; });
-  for (const Range& range : ranges) {
-    if (range.quality <= 0) continue;
-    if (range.type == "*/*" || range.type == "application/*") return query::Format::kJson;
-    if (range.type == "text/*") return query::Format::kCsv;
-    if (range.type.find('/') == std::string::npos) continue;
-    if (const auto format = query::ParseFormat(range.type); format.ok()) return format;
-  }
-  using query::Format;
+  std::optional<query::Format> best;
+  Liking liking;
   std::string known;
-  for (const Format format : {Format::kJson, Format::kNdjson, Format::kCsv, Format::kArrow, Format::kParquet}) {
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", query::MediaType(format));
+  for (const query::Format format : kFormats) {
+    const std::string_view type = query::MediaType(format);
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", type);
+    const Liking here = LikingOf(type, ranges);
+    if (!here.Beats(liking)) continue;
+    liking = here;
+    best = format;
   }
+  if (best) return *best;
   return MakeError(ErrorKind::kInvalid, "Accept names no format that /v1/sql has: {}", known);
 }
 
@@ -186,7 +210,7 @@ Result<SqlRequest> ParseSqlRequest(const HttpRequest& request, const SqlRequestL
   }
   SHEAF_ASSIGN_OR_RETURN(const std::optional<std::string> timeout, QueryValue(request.query, "timeout_ms"));
   if (timeout) {
-    SHEAF_ASSIGN_OR_RETURN(parsed.query.timeout_ms, ReadTimeout(*timeout));
+    SHEAF_ASSIGN_OR_RETURN(parsed.query.timeout_ms, ReadTimeout(std::string_view(*timeout)));
   }
   int64_t& timeout_ms = parsed.query.timeout_ms;
   if (limits.timeout_ms_max > 0) timeout_ms = std::min(timeout_ms, limits.timeout_ms_max);

@@ -26,6 +26,10 @@ TEST(SqlRequest, TakesTextAndJson) {
   EXPECT_EQ(json->query.parameters, (std::vector<query::Parameter>{std::monostate(), true, int64_t{-5}, 1.5, std::string("x")}));
 }
 
+TEST(SqlRequest, ATimeoutMayBeAWholeNumberWithAPoint) {
+  EXPECT_EQ(Parse(R"({"sql":"x","timeout_ms":250.0})", "application/json")->query.timeout_ms, 250);
+}
+
 TEST(SqlRequest, IsNeverTrusted) {
   EXPECT_FALSE(Parse("select 1")->query.trusted);
   EXPECT_FALSE(Parse(R"({"sql":"x","trusted":true})", "application/json").ok());
@@ -50,7 +54,9 @@ TEST(SqlRequest, SaysWhatIsWrong) {
       {"NotJson", Parse("{", "application/json"), ErrorKind::kInvalid, "not JSON"},
       {"NoSql", Parse("{}", "application/json"), ErrorKind::kInvalid, "\"sql\""},
       {"UnknownKey", Parse(R"({"sql":"x","parms":[]})", "application/json"), ErrorKind::kInvalid, "unknown key \"parms\""},
-      {"NestedParameter", Parse(R"({"sql":"x","params":[1,[2]]})", "application/json"), ErrorKind::kInvalid, "params[1]"},
+      {"NestedParameter", Parse(R"({"sql":"x","params":[1,[[2]]]})", "application/json"), ErrorKind::kInvalid, "params[1][0]"},
+      {"TimeoutText", Parse(R"({"sql":"x","timeout_ms":"9"})", "application/json"), ErrorKind::kInvalid, "timeout_ms"},
+      {"TimeoutFraction", Parse(R"({"sql":"x","timeout_ms":1.5})", "application/json"), ErrorKind::kInvalid, "timeout_ms"},
       {"HugeParameter", Parse(R"({"sql":"x","params":[18446744073709551615]})", "application/json"), ErrorKind::kInvalid, "params[0]"},
       {"Deep", Parse(std::string(100'000, '['), "application/json"), ErrorKind::kInvalid, "nests too deeply"},
       {"NotUtf8", Parse("select '\xff'"), ErrorKind::kInvalid, "UTF-8"},
@@ -83,6 +89,12 @@ TEST(SqlRequest, AcceptPicksTheFormatLikedBest) {
       {"text/html,application/xhtml+xml,*/*;q=0.8", query::Format::kJson},
       {"text/csv;q=0, */*", query::Format::kJson},
       {"Application/JSON; charset=utf-8", query::Format::kJson},
+      {"application/json;q=0, */*", query::Format::kNdjson},
+      {"application/*;q=0.2, text/csv;q=0.1, application/vnd.apache.parquet;q=0.3", query::Format::kParquet},
+      {"*/*;q=0.1, text/*", query::Format::kCsv},
+      {"text/csv;q=0, text/*", query::Format::kTable},
+      {"text/csv, application/json", query::Format::kCsv},
+      {"application/x-ndjson;q=0.5, text/csv;q=0.5, image/png", query::Format::kNdjson},
   };
   for (const auto& row : rows) {
     const auto format = ChooseFormat(row.accept);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "query/row_errors.h"
 #include "serve/transport.h"
 #include "store/database.h"
 
@@ -19,7 +20,8 @@ class TableApi {
   /// Registers its paths on `listener`.
   void Register(Transport* transport, const std::string& listener);
 
-  /// Adds rows; answers {"rows", "lsn"} once they are durable. Idempotency-Key makes a retry answer as the first did.
+  /// Adds rows; answers {"rows", "lsn"} once they are durable. Idempotency-Key makes a retry answer as the first did. Of NDJSON and CSV an
+  /// error names the lines that are wrong.
   void AddRows(const std::shared_ptr<HttpExchange>& exchange);
   /// Answers one row as JSON, or 404. Key columns are joined by '/'.
   void GetRow(const std::shared_ptr<HttpExchange>& exchange);
@@ -29,7 +31,8 @@ class TableApi {
 
  private:
   void Answer(const std::shared_ptr<HttpExchange>& exchange, const Result<std::string>& body) const;
-  Result<std::string> AddRowsNow(const HttpRequest& request);
+  /// `*wrong`: rows of a refused document that are to blame, where there are such.
+  Result<std::string> AddRowsNow(const HttpRequest& request, query::RowErrors* wrong);
   Result<std::string> GetRowNow(const HttpRequest& request);
 
   store::Database* const database_;

@@ -110,6 +110,9 @@ class TransportServer final : public Transport {
   void FormatErrors(const std::string& listener, ErrorFormatter formatter) override {
     Unstarted(listener)->error_formatter = std::move(formatter);
   }
+  void CheckHeads(const std::string& listener, HeadChecker checker) override {
+    Unstarted(listener)->head_checker = std::move(checker);
+  }
   void SetOverloaded(std::function<bool()> overloaded) override {
     SHEAF_CHECK(started_.empty());  // Connections read it without a lock.
     shared_->overloaded = std::move(overloaded);

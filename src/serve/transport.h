@@ -156,6 +156,14 @@ struct ErrorBody {
 };
 using ErrorFormatter = std::function<ErrorBody(const RefusedRequest&)>;
 
+/// What a listener makes of a request's head, before anything else does.
+struct HeadVerdict {
+  Headers answer;       // Every answer carries them, whoever gives it, but for those that it names itself (Vary adds up).
+  std::string refused;  // Not empty: 403, for this reason.
+};
+/// `request`: the headers of the request, which may be changed before its handler sees them.
+using HeadChecker = std::function<HeadVerdict(std::string_view method, Headers* request)>;
+
 /// Start order: Handle…() calls, then Listen() for each port, then it serves until Shutdown().
 class Transport {
  public:
@@ -164,7 +172,8 @@ class Transport {
   virtual ~Transport() = default;
 
   /// Routes are per listener name, so that ports serve different things: "otlp_grpc", "otlp_http", "http".
-  /// `path` ending in '*' matches a prefix. Unknown paths get 404, known ones with another method 405.
+  /// `path` ending in '*' matches a prefix; one more '*' may stand for any text before: "/a/*/b/*". Unknown paths get 404, known ones
+  /// with another method 405.
   /// `inline_on_io`: runs on the I/O thread; such a handler must neither wait nor Write(), only Respond().
   virtual void HandleHttp(const std::string& listener, const std::string& method, const std::string& path, HttpHandler handler,
                           bool inline_on_io = false) = 0;
@@ -175,6 +184,9 @@ class Transport {
   /// How `listener` words the errors that the transport itself answers with; plain text where this is not called. Runs on any
   /// thread, several at once.
   virtual void FormatErrors(const std::string& listener, ErrorFormatter formatter) = 0;
+
+  /// Sees the head of each HTTP request to `listener`, found its path or not. Runs on I/O threads: must not wait.
+  virtual void CheckHeads(const std::string& listener, HeadChecker checker) = 0;
 
   /// Binds and serves. Port 0 picks a free one; returns the port. Errors: Unavailable (in use; names the address), Io.
   virtual Result<uint16_t> Listen(const std::string& listener, const std::string& address, uint16_t port) = 0;

@@ -164,6 +164,7 @@ void TransportConnection::Pump() {
     if (round == kRoundsMax) return Changed();
     if (!Collect()) close_when_sent_ = true;
     if (io_->wire_out.empty()) {
+      if (protocol_ && protocol_->cut_off()) return Reset();
       if (close_when_sent_ || (protocol_ && protocol_->finished())) return Linger();
       break;
     }
@@ -202,6 +203,12 @@ void TransportConnection::WriteMore() {
   std::vector<uint8_t>().swap(unsent_);
   writing_ = false;
   Pump();
+}
+
+void TransportConnection::Reset() {
+  ErrorCode ignored;  // Then it is closed as any other.
+  socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+  Close();
 }
 
 void TransportConnection::Linger() {

@@ -50,6 +50,8 @@ class TransportConnection final : public ProtocolHost, public std::enable_shared
   void WaitForOutput();
   void WriteMore();
   void Linger();
+  /// Ends the connection so that the peer sees that not all came.
+  void Reset();
   /// Lingering is over early: the connection ended between requests, and the peer has acknowledged all, the end too. A client
   /// that keeps idle connections does not look at them, so waiting for it to close would hold up every stop.
   bool PeerHasAll();

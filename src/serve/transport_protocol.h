@@ -38,7 +38,8 @@ struct TransportListener {
       : name(listener_name), metrics(std::move(listener_name)), workers(worker_threads) {}
   const std::string name;
   TransportRoutes routes;
-  ErrorFormatter error_formatter;  // Empty: plain text. Set before the first connection.
+  ErrorFormatter error_formatter;  // Empty: plain text. Set before the first connection, as the next.
+  HeadChecker head_checker;        // Empty: none.
   TransportMetrics metrics;
   WorkerPool workers;
 };
@@ -79,6 +80,8 @@ class Protocol {
   [[nodiscard]] virtual bool Fill(std::vector<uint8_t>* out, size_t bytes_max) = 0;
   /// Nothing more will be sent or is of interest.
   virtual bool finished() const = 0;
+  /// Fill() returned false in the middle of an answer that only the connection's end would end: the peer must see a reset instead.
+  virtual bool cut_off() const { return false; }
   /// Between requests: nothing is half read, and no answer is owed.
   virtual bool idle() const = 0;
   /// False while the peer has sent more than is wanted.

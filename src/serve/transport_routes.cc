@@ -1,6 +1,7 @@
 #include "serve/transport_routes.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace sheaf::serve {
 
@@ -9,11 +10,18 @@ void TransportRoutes::AddHttp(const std::string& method, const std::string& path
     exact_[path].emplace_back(method, std::move(route));
     return;
   }
-  const std::string prefix = path.substr(0, path.size() - 1);
-  auto found = std::find_if(prefixes_.begin(), prefixes_.end(), [&](const auto& entry) { return entry.first == prefix; });
-  if (found == prefixes_.end()) found = prefixes_.insert(prefixes_.end(), {prefix, {}});
-  found->second.emplace_back(method, std::move(route));
-  std::stable_sort(prefixes_.begin(), prefixes_.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
+  const size_t star = path.find('*');
+  const std::string begin = path.substr(0, star);
+  const std::string middle = star + 1 < path.size() ? path.substr(star + 1, path.size() - star - 2) : "";
+  auto found = std::ranges::find_if(patterns_, [&](const Pattern& known) { return known.begin == begin && known.middle == middle; });
+  if (found == patterns_.end()) found = patterns_.insert(patterns_.end(), {begin, middle, {}});
+  found->methods.emplace_back(method, std::move(route));
+  std::ranges::stable_sort(patterns_, std::greater<>(), &Pattern::size);
+}
+
+bool TransportRoutes::Pattern::Matches(const std::string& path) const {
+  if (!path.starts_with(begin)) return false;
+  return middle.empty() || path.find(middle, begin.size() + 1) != std::string::npos;
 }
 
 void TransportRoutes::AddGrpc(const std::string& path, GrpcRoute route) {
@@ -24,8 +32,8 @@ void TransportRoutes::AddGrpc(const std::string& path, GrpcRoute route) {
 const TransportRoutes::Methods* TransportRoutes::FindPath(const std::string& path) const {
   const auto exact = exact_.find(path);
   if (exact != exact_.end()) return &exact->second;
-  for (const auto& [prefix, methods] : prefixes_) {
-    if (path.starts_with(prefix)) return &methods;
+  for (const Pattern& pattern : patterns_) {
+    if (pattern.Matches(path)) return &pattern.methods;
   }
   return nullptr;
 }

@@ -36,19 +36,26 @@ class TransportRoutes {
     const HttpRoute* route = nullptr;
     std::string allow;  // Methods of a known path, where `route` is null: 405, or 404 if empty.
   };
-  /// A path without '*' wins over prefixes, a longer prefix over a shorter one. HEAD falls back to GET.
+  /// A path without '*' wins over patterns, a longer pattern over a shorter one. HEAD falls back to GET.
   Match FindHttp(std::string_view method, const std::string& path) const;
   const GrpcRoute* FindGrpc(const std::string& path) const;
 
-  bool has_http() const { return !exact_.empty() || !prefixes_.empty(); }
+  bool has_http() const { return !exact_.empty() || !patterns_.empty(); }
   bool has_grpc() const { return !grpc_.empty(); }
 
  private:
   using Methods = std::vector<std::pair<std::string, HttpRoute>>;
+  /// "/a/*" is `begin` "/a/"; "/a/*/b/*" has the `middle` "/b/" too, behind at least one character.
+  struct Pattern {
+    std::string begin, middle;
+    Methods methods;
+    size_t size() const { return begin.size() + middle.size(); }
+    bool Matches(const std::string& path) const;
+  };
   const Methods* FindPath(const std::string& path) const;
 
   std::unordered_map<std::string, Methods> exact_;
-  std::vector<std::pair<std::string, Methods>> prefixes_;  // Longest first.
+  std::vector<Pattern> patterns_;  // Longest first.
   std::unordered_map<std::string, GrpcRoute> grpc_;
 };
 

@@ -115,6 +115,12 @@ def test_http_1_0_closes_after_its_answer_and_streams_without_chunks(demo):
     assert b"chunked" not in head and b"connection: close" in head and body == b"s" * 100000
 
 
+def test_http_1_0_sees_an_aborted_answer_as_a_reset(demo):
+    """Its body has no other end than that of the connection, which must not look like the usual one."""
+    with pytest.raises(ConnectionResetError):
+        exchange(demo, b"GET /abort HTTP/1.0\r\n\r\n")
+
+
 def test_half_closed_client_gets_its_answer(demo):
     with demo.connect("http") as sock:
         sock.sendall(request(b"Content-Length: 2", body=b"hi"))
