@@ -293,6 +293,63 @@ def test_deep_nesting_is_refused(target, name, path, media, body):
     assert target.running and target.value("SELECT 1") == 1
 
 
+WRONG_ROWS = {
+    "csv, all wrong": (b"k,v\n" + b"a,b,c\n" * 2_000_000, "text/csv"),
+    "csv, a quote that is never closed": (b"k,v\n" + b"a,\"" + b"x\n" * 4_000_000, "text/csv"),
+    "csv, one field of many lines": (b"k,v\n\"" + b"\n" * 8_000_000 + b"\",1,2\n", "text/csv"),
+    "csv, a head line of many columns": (b"c," * 2_000_000 + b"\n1\n", "text/csv"),
+    "ndjson, all wrong": (b'{"v": 1}\n' * 1_000_000, "application/x-ndjson"),
+    "ndjson, one row of many members": (b"{" + b'"v":1,' * 1_500_000 + b'"v":1}', "application/x-ndjson"),
+    "ndjson, never closed": (b'{"v": "x\n' * 1_000_000, "application/x-ndjson"),
+    "ndjson, no objects": (b"1\n" * 5_000_000, "application/x-ndjson"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ROWS)
+def test_looking_for_wrong_rows_costs_little(target, name):
+    """Documents of up to 10 MB whose rows are all wrong: the answer names the first ones, and the search ends."""
+    body, media = WRONG_ROWS[name]
+    with Costs(target) as costs:
+        answer = requests.post(target.url(path="/v1/tables/main.t"), data=body, headers={"Content-Type": media}, timeout=120)
+    print(f"{name}: {len(body):,} bytes, {answer.status_code}, {len(answer.content):,} bytes back, {costs}")
+    assert answer.status_code in (400, 413), answer.content[:300]
+    assert len(answer.content) < 64 << 10
+    assert costs.grown_bytes < 192 * MIB + 4 * len(body), str(costs)
+    assert costs.cpu_s < (60 if target.sanitized() else 6), str(costs)
+
+
+@pytest.mark.parametrize("name, params", [
+    ("many of an array", "[" + "[" + "1," * 500_000 + "1]" + "]"), ("many texts", "[" + '["a"' + ',"b"' * 300_000 + "]]"),
+    ("many parameters", "[" + "1," * 500_000 + "1]"), ("a long type", json.dumps([{"type": "INT" + "[]" * 100_000, "value": 1}])),
+    ("long digits", json.dumps([{"type": "DECIMAL(38,0)", "value": "9" * 1_000_000}])),
+    ("a long exponent", '[{"type": "DECIMAL(38,0)", "value": "1e999999999"}]'),
+    ("a year", '[{"type": "TIMESTAMP_NS", "value": "99999-01-01"}]'),
+    ("long base64", json.dumps([{"type": "BLOB", "value": "A" * 1_000_001}])),
+])
+def test_parameters_that_no_statement_needs_are_refused(target, name, params):
+    with Costs(target) as costs:
+        answer = requests.post(target.url(path="/v1/sql"), data='{"sql": "SELECT ?", "params": ' + params + "}", timeout=60,
+                               headers={"Content-Type": "application/json"})
+    print(f"{name}: {answer.status_code}, {costs}")
+    assert answer.status_code in (400, 413), (answer.status_code, answer.content[:300])
+    assert len(answer.content) < 8 << 10 and costs.grown_bytes < 192 * MIB and costs.cpu_s < 5, str(costs)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://", "://", "x" * 10_000, "http://127.0.0.1", "\xff",
+                                    "http://a\tb", "*"])
+def test_pages_of_elsewhere_change_nothing(target, origin):
+    """A browser sends such a request without asking first; only its Origin tells."""
+    sent = origin.encode("latin-1")
+    with target.connect("http") as sock:
+        sock.sendall(b"POST /v1/sql HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nConnection: close\r\nOrigin: " + sent +
+                     b"\r\nContent-Length: 26\r\n\r\nCREATE TABLE csrf (a INTE)")
+        sock.settimeout(20)
+        answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+    assert int(answer.split(b" ", 2)[1]) in (400, 403), answer[:300]
+    assert b"access-control" not in answer
+    assert not target.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'csrf'")
+
+
 # --- Floods: more of something than anybody needs ---
 
 def grpc_fields(**changes):
