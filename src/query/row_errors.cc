@@ -174,7 +174,7 @@ class RowErrorFinder {
         if (value.name.find('\\') == std::string::npos) Add(value.line, value.name, "the table has no such column");
       } else if (value.is_null && !field->nullable()) {
         Add(value.line, value.name, "the column is NOT NULL");
-      } else if (!Read(index, index + 1, arrow::schema({field})).ok()) {
+      } else if (!IsTwice(values, value.name) && !Read(index, index + 1, arrow::schema({field})).ok()) {
         Add(value.line, value.name, fmt::format("{} is no {}", Quote(value.text), SqlTypeName(*field)));
       }
     }
@@ -182,6 +182,10 @@ class RowErrorFinder {
       if (!field->nullable() && !seen.contains(field->name()))
         Add(rows_[index].line, field->name(), "the column is NOT NULL and absent");
     }
+  }
+
+  static bool IsTwice(const std::vector<TextValue>& values, const std::string& name) {
+    return std::ranges::count(values, name, &TextValue::name) > 1;
   }
 
   /// Whether the row is no JSON, so that no column of it can be read.
