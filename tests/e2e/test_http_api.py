@@ -113,7 +113,8 @@ NOON = datetime.datetime(2026, 11, 30, 12, 0, 0, 500000)
     ({"type": "TIME", "value": "12:34:56.000001"}, "TIME", datetime.time(12, 34, 56, 1)),
     ({"type": "TIMESTAMP", "value": "2026-11-30T12:00:00.5"}, "TIMESTAMP", NOON),
     ({"type": "TIMESTAMP_MS", "value": "2026-11-30 12:00:00.5"}, "TIMESTAMP_MS", NOON),
-    ({"type": "TIMESTAMPTZ", "value": "2026-11-30T13:00:00.5+01:00"}, "TIMESTAMP WITH TIME ZONE", NOON.replace(tzinfo=datetime.timezone.utc)),
+    ({"type": "TIMESTAMPTZ", "value": "2026-11-30T13:00:00.5+01:00"}, "TIMESTAMP WITH TIME ZONE",
+     NOON.replace(tzinfo=datetime.timezone.utc)),
     ({"type": "DATE[]", "value": ["2026-11-30", None]}, "DATE[]", [datetime.date(2026, 11, 30), None]),
     ({"type": "DECIMAL(4,2)[]", "value": ["1.25"]}, "DECIMAL(4,2)[]", [decimal.Decimal("1.25")]),
     ({"type": "INTEGER[]", "value": []}, "INTEGER[]", []),
@@ -128,7 +129,8 @@ def test_parameters_are_used_as_their_types_are(api):
     day = {"type": "DATE", "value": "2026-11-30"}
     assert api.rows("SELECT symbol FROM prices WHERE day = ? AND price = ? AND symbol = ANY(?)",
                     [day, {"type": "DECIMAL(10,2)", "value": "42.25"}, ["OAK", "ELM"]]) == [{"symbol": "OAK"}]
-    assert api.rows("SELECT ?::INTERVAL = INTERVAL 2 DAY AS same, ?::FLOAT[3] AS v", ["2 days", [1, 2, 3]]) == [{"same": True, "v": [1, 2, 3]}]
+    rows = api.rows("SELECT ?::INTERVAL = INTERVAL 2 DAY AS same, ?::FLOAT[3] AS v", ["2 days", [1, 2, 3]])
+    assert rows == [{"same": True, "v": [1, 2, 3]}]
     wrong = ask(api, "SELECT ?", [{"type": "TINYINT[]", "value": [1, 300]}])
     assert wrong.status_code == 400 and "params[0][1] is no TINYINT[]" in wrong.json()["error"]["message"]
 

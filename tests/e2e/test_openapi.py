@@ -35,7 +35,8 @@ def test_every_answer_is_as_described(server, peers, tmp_path):
     examples = os.environ.get("SHEAF_OPENAPI_EXAMPLES", "10")
     print(f"SHEAF_SEED={seed}")
     command = [str(peers / "venv" / "bin" / "st"), "--config-file", str(SUPPORT / "schemathesis.toml"), "run",
-               server.url(path="/v1/openapi.json"), "--checks", "all", "--seed", str(seed), "--max-examples", examples, "--no-shrink", "--output-sanitize", "false",
+               server.url(path="/v1/openapi.json"), "--checks", "all", "--seed", str(seed), "--max-examples", examples, "--no-shrink",
+               "--output-sanitize", "false",
                "--phases", "examples,coverage,fuzzing"]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(SUPPORT), "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

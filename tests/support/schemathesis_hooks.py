@@ -56,7 +56,8 @@ def map_path_parameters(context, path_parameters):
     return path_parameters
 
 
-STATEMENTS = ["SELECT 1 AS n", "FROM t", "SELECT ? AS v", "SELECT ?, ?", "INSERT OR IGNORE INTO t VALUES (7, 'x')", "SELECT v FROM t WHERE k = ?",
+STATEMENTS = ["SELECT 1 AS n", "FROM t", "SELECT ? AS v", "SELECT ?, ?", "INSERT OR IGNORE INTO t VALUES (7, 'x')",
+              "SELECT v FROM t WHERE k = ?",
               "SELECT * FROM range(200)", "EXPLAIN SELECT 1", "SHOW TABLES", "SELECT error('no')"]
 
 
