@@ -51,6 +51,12 @@ void Print(const Json& json) { std::printf("%s\n", json.dump(2, ' ', false, Json
 
 /// Only the owner may read the file of users, whatever the umask was.
 Status Change(const UserOptions& options, const std::function<Status(access::UserTable*)>& change) {
+  // A file of another owner could not be read by the server, which would keep the users that it knows.
+  struct stat folder = {};
+  if (::stat(options.data.c_str(), &folder) == 0 && folder.st_uid != ::geteuid()) {
+    return MakeError(ErrorKind::kDenied, "{} belongs to the Unix user {}: run this as that user, whom the server runs as", options.data,
+                     folder.st_uid);
+  }
   ::umask(0077);
   return access::ChangeUsers(io::PosixFileSystem(), options.data, change);
 }

@@ -23,12 +23,21 @@ void Sessions::ForgetEnded(int64_t now_ns) {
   }
 }
 
+void Sessions::ForgetOneOf(const std::deque<std::string>& of_user) {
+  All::iterator idlest = all_.find(of_user.front());
+  for (const std::string& digest : of_user) {
+    const auto session = all_.find(digest);
+    if (session->second.used_ns < idlest->second.used_ns) idlest = session;
+  }
+  Forget(idlest);
+}
+
 Result<std::string> Sessions::Begin(Owner owner, int64_t now_ns) {
   SHEAF_ASSIGN_OR_RETURN(NewToken made, MakeToken("", now_ns, 0));
   MutexLock lock(&mutex_);
   if (const auto of_user = by_user_.find(owner.user);
       of_user != by_user_.end() && of_user->second.size() >= limits_.per_user_max) {
-    Forget(all_.find(of_user->second.front()));
+    ForgetOneOf(of_user->second);
   }
   if (all_.size() >= limits_.sessions_max) ForgetEnded(now_ns);
   if (all_.size() >= limits_.sessions_max) {

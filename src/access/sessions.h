@@ -20,7 +20,7 @@ struct SessionLimits {
   int64_t idle_ns = 3'600'000'000'000;       // One that nobody used for so long ends.
   int64_t life_ns = 24 * 3'600'000'000'000;  // So does one that is so old.
   size_t sessions_max = 10'000;
-  size_t per_user_max = 200;  // One more ends the user's oldest.
+  size_t per_user_max = 200;  // One more ends that of the user's which was not used for longest.
 };
 
 /// Thread-safe. Times are of a monotonic clock.
@@ -50,6 +50,7 @@ class Sessions {
   }
   void Forget(All::iterator which) SHEAF_REQUIRES(mutex_);
   void ForgetEnded(int64_t now_ns) SHEAF_REQUIRES(mutex_);
+  void ForgetOneOf(const std::deque<std::string>& of_user) SHEAF_REQUIRES(mutex_);
 
   const SessionLimits limits_;
   Mutex mutex_;

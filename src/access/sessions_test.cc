@@ -39,6 +39,17 @@ TEST(Sessions, AUserWithTooManyLosesTheOldest) {
   EXPECT_TRUE(sessions.Find(digests[2], 3));
 }
 
+TEST(Sessions, WhatIsUsedStays) {
+  Sessions sessions(kLimits);
+  std::vector<std::string> digests;
+  for (int i = 0; i < 2; ++i) digests.push_back(Sha256(sessions.Begin({.user = "ada", .password = ""}, i).ValueOrDie()));
+  ASSERT_TRUE(sessions.Find(digests[0], 5));
+  digests.push_back(Sha256(sessions.Begin({.user = "ada", .password = ""}, 6).ValueOrDie()));
+  EXPECT_TRUE(sessions.Find(digests[0], 7)) << "the oldest, but in use";
+  EXPECT_FALSE(sessions.Find(digests[1], 7));
+  EXPECT_TRUE(sessions.Find(digests[2], 7));
+}
+
 TEST(Sessions, ThereAreOnlySoMany) {
   Sessions sessions(kLimits);
   for (const char* user : {"a", "b", "c", "d"}) ASSERT_TRUE(sessions.Begin({.user = user, .password = ""}, 0).ok());

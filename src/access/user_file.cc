@@ -50,6 +50,10 @@ Status ChangeUsers(io::FileSystem* files, const std::string& directory, const st
   if (!table) table.emplace();
   SHEAF_RETURN_NOT_OK(change(&*table));
   const std::string bytes = table->Encode();
+  if (std::ssize(bytes) > kUsersFileBytesMax) {
+    return MakeError(ErrorKind::kTooLarge, "{} would have {} bytes, and may have {}: revoke tokens first", path, bytes.size(),
+                     kUsersFileBytesMax);
+  }
   return io::WriteFileAtomically(files, path, std::as_bytes(std::span(bytes.data(), bytes.size())));
 }
 

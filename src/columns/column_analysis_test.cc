@@ -195,11 +195,18 @@ TEST(ColumnAnalyzer, ALongArrayIsSampledAndScaledUp) {
   EXPECT_NEAR(static_cast<double>(runs.runs), 40'000, 40'000 * 0.02);
   EXPECT_EQ(runs.plain_bytes, rows * 8) << "what costs nothing is exact";
   Random random(TestSeed());
-  for (const int64_t distinct : {10, 1'000, 20'000, 1'000'000'000}) {
+  // The sketch is off by 1.6 % (one standard deviation). The nearer the values looked at are to all different, the more that is of the
+  // stock they were drawn from; five deviations are allowed.
+  const struct {
+    int64_t distinct;
+    double least, most;  // Of what is right.
+  } stocks[] = {{10, 1, 1}, {1'000, 0.98, 1.02}, {20'000, 0.58, 1.42}, {1'000'000'000, 0.12, 1}};
+  for (const auto& [distinct, least, most] : stocks) {
     const ColumnAnalysis some =
-        Analyse(Integers(rows, [&](int64_t) { return static_cast<int64_t>(random() % static_cast<uint64_t>(distinct)); }));
-    const auto want = static_cast<double>(std::min(distinct, rows));
-    EXPECT_NEAR(static_cast<double>(some.cardinality), want, want * 0.15) << distinct;
+        Analyse(Integers(rows, [&random, n = static_cast<uint64_t>(distinct)](int64_t) { return static_cast<int64_t>(random() % n); }));
+    const auto right = static_cast<double>(std::min(distinct, rows));
+    EXPECT_GE(static_cast<double>(some.cardinality), right * least) << distinct;
+    EXPECT_LE(static_cast<double>(some.cardinality), right * most) << distinct;
   }
 }
 

@@ -131,6 +131,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     ClientContext& context = transaction.GetContext();
     RequireRight(context, access::Action::kDefine, name);
     CheckFree(create.Base().table);
+    CheckTakesNoPlace(context, create.Base().table);
     auto wanted = ToNewTable(context, create.Base());
     if (!wanted.ok()) ThrowStatus(context, wanted.status());
     if (wanted->or_replace) {
@@ -142,7 +143,10 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
   }
   void DropEntry(ClientContext& context, duckdb::DropInfo& drop) override {
     RequireRight(context, access::Action::kDefine, name);
-    if (drop.type != CatalogType::TABLE_ENTRY) return DropKept(context, drop);
+    if (drop.type != CatalogType::TABLE_ENTRY) {
+      RequireRight(context, access::Action::kDefine);
+      return DropKept(context, drop);
+    }
     auto* table = Wanted(context, drop.name, drop.if_not_found);
     if (table == nullptr) return;
     CheckUnused(context, *table->info());
@@ -198,7 +202,7 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
 
   optional_ptr<CatalogEntry> CreateKept(CatalogTransaction transaction, const duckdb::CreateInfo& create, const std::string& wanted) {
     ClientContext& context = transaction.GetContext();
-    RequireRight(context, access::Action::kDefine, name);
+    RequireRight(context, access::Action::kDefine);  // Names without a schema are looked for in all: what they stand for is everybody's.
     if (IsBuiltIn(create.type, wanted)) throw duckdb::CatalogException("%s.%s is built in: take another name", name, wanted);
     if (create.type == CatalogType::VIEW_ENTRY) CheckNotInTheWay(wanted);
     if (create.type != CatalogType::VIEW_ENTRY) {  // Wherever it is, so that a ready query stays what it is.
@@ -210,6 +214,17 @@ class StoreSchema : public duckdb::SchemaCatalogEntry {
     const Status made = kept_->Create(context, create);
     if (!made.ok()) ThrowStatus(context, made);
     return nullptr;
+  }
+  /// Names without a schema are looked for in several. Who may define things in this one only must not take the place of what others
+  /// mean by a name.
+  void CheckTakesNoPlace(ClientContext& context, const std::string& wanted) const {
+    if (HasRight(context, access::Action::kDefine, {})) return;
+    const auto snapshot = database_->GetSnapshot();
+    for (const auto& info : snapshot->tables()) {
+      if (!duckdb::StringUtil::CIEquals(info->name, wanted) || duckdb::StringUtil::CIEquals(info->schema_name, name)) continue;
+      throw duckdb::PermissionException("a table of that name is in another schema: take another name, or ask an administrator of the "
+                                        "whole database");
+    }
   }
   /// Materialised views name their tables as their SQL does, maybe without the schema: a view of that name would take a table's place.
   void CheckNotInTheWay(const std::string& wanted) const {

@@ -48,7 +48,7 @@ constexpr std::string_view kScans[] = {kScanName, kViewFunction, "sheaf_rows", "
 constexpr std::string_view kRefusedFunctions[] = {
     "getenv", "current_setting", "getvariable", "write_log", "nextval", "currval", "json_serialize_plan", "pg_sleep", "sleep_ms",
     "read_text", "read_blob", "load_aws_credentials", "set_config", "parse_duckdb_log_message", "error", "check_argument",
-    "query"};
+    "query", "setseed"};  // The seed would stay on a connection that others borrow.
 
 constexpr std::string_view kPragmas[] = {"table_info", "show", "show_tables", "show_tables_expanded", "version"};
 

@@ -139,6 +139,11 @@ TEST_F(StatementRightsTest, ARoleInASchemaHoldsThereAndNowhereElse) {
       {"admin:main", "CREATE TABLE main.copied AS SELECT v FROM trading.notes", false},
       {"admin:main", "CREATE VIEW trading.seen AS SELECT 1 AS one", false},
       {"admin:main", "CREATE MACRO trading.twice(x) AS 2 * x", false},
+      {"admin:main", "CREATE TABLE main.notes (k BIGINT)", false},  // It would take the place of trading.notes.
+      {"admin:main", "CREATE TABLE records (k BIGINT)", false},     // …of memory.records.
+      {"admin:main", "CREATE VIEW main.seen AS SELECT v FROM t", false},  // Who may read what it stands for may change.
+      {"admin:main", "CREATE OR REPLACE MACRO main.peeking() AS TABLE SELECT 1 AS v", false},
+      {"admin:main", "DROP VIEW main.peek", false},
       {"admin:main", "ALTER TABLE trading.notes ADD COLUMN more BIGINT", false},
       {"admin:main", "DROP TABLE trading.notes", false},
       {"admin:main", "CREATE MATERIALIZED VIEW counted AS SELECT v, count(*) AS n FROM trading.notes GROUP BY v", false},

@@ -1,11 +1,13 @@
 /// Rows that go to a table: many batches are on their way to disk at once, so that a stream is as fast as the log.
 
 #include <atomic>
+#include <cctype>
 #include <utility>
 
 #include <arrow/table.h>
 
 #include "query/row_reader.h"
+#include "serve/audit.h"
 #include "serve/error_codes.h"
 #include "serve/flight_metadata.h"
 #include "serve/flight_parameters.h"
@@ -188,7 +190,8 @@ class IngestSink final : public RowsSink {
       : RowsSink(context, std::move(call)), ingest_(std::move(ingest)) {}
 
   Status Schema(const std::shared_ptr<arrow::Schema>& schema) override {
-    const std::string schema_name = ingest_.target.schema.value_or("main");
+    std::string schema_name = ingest_.target.schema.value_or("main");
+    for (char& c : schema_name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     const access::Identity* const sender = call_->identity.get();
     SHEAF_RETURN_NOT_OK(CheckRight(sender, access::Action::kWrite, schema_name));
     const auto found = context_.database->FindTable(schema_name, ingest_.target.table);
@@ -204,6 +207,7 @@ class IngestSink final : public RowsSink {
     SHEAF_RETURN_NOT_OK(CheckRight(sender, access::Action::kDefine, schema_name));
     if (found.ok()) SHEAF_RETURN_NOT_OK(CheckTakesRows(**found));
     SHEAF_RETURN_NOT_OK(CheckNoView(context_.engine, schema_name, ingest_.target.table));
+    if (!found.ok()) SHEAF_RETURN_NOT_OK(CheckTakesNoPlace(schema_name));
     made_.schema_name = schema_name;
     made_.name = ingest_.target.table;
     made_.schema = StoredSchema(*schema);
@@ -232,8 +236,22 @@ class IngestSink final : public RowsSink {
   bool acknowledges() const override { return false; }
 
  private:
+  /// As SQL has it: names without a schema are looked for in several.
+  Status CheckTakesNoPlace(const std::string& schema_name) const {
+    const access::Identity* const sender = call_->identity.get();
+    if (sender == nullptr || access::Allow(*sender, access::Action::kDefine).ok()) return Status::OK();
+    const auto snapshot = context_.database->GetSnapshot();
+    for (const auto& info : snapshot->tables()) {
+      if (info->name != ingest_.target.table || info->schema_name == schema_name) continue;
+      return CheckRight(sender, access::Action::kDefine);
+    }
+    return Status::OK();
+  }
   Status MakeTable() {
     SHEAF_ASSIGN_OR_RETURN(table_, context_.database->CreateTable(made_));
+    AuditStatement(call_->identity.get(), fmt::format("bulk ingest: CREATE {}TABLE {}.{}", made_.or_replace ? "OR REPLACE " : "",
+                                                      made_.schema_name, made_.name),
+                   true, Status::OK());
     return CheckTakesRows(*table_);
   }
 

@@ -331,7 +331,10 @@ Status FlightQueries::SendSet(const StatementTicket& ticket, int64_t set, OfCall
   }
   while (true) {
     SHEAF_ASSIGN_OR_RETURN(const auto batch, query->Next());
-    if (batch == nullptr) return Status::OK();
+    if (batch == nullptr) {
+      AuditStatement(of_call->call()->identity.get(), ticket.sql, query->stats().definition, Status::OK());
+      return Status::OK();
+    }
     SHEAF_RETURN_NOT_OK(SendRows(*batch, of_call->call()));
   }
 }

@@ -183,7 +183,9 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   GateRequest AtGate() const {
     GateRequest request{.method = "POST", .path = path_, .peer = context_->peer};
     for (const auto& [name, value] : metadata_) {
-      if (name == "authorization") request.authorization = value;
+      if (name != "authorization") continue;
+      request.authorization = value;  // The first, as over HTTP.
+      break;
     }
     return request;
   }
