@@ -140,7 +140,6 @@ TEST_F(StatementRightsTest, ARoleInASchemaHoldsThereAndNowhereElse) {
       {"admin:main", "CREATE VIEW trading.seen AS SELECT 1 AS one", false},
       {"admin:main", "CREATE MACRO trading.twice(x) AS 2 * x", false},
       {"admin:main", "CREATE TABLE main.notes (k BIGINT)", false},  // It would take the place of trading.notes.
-      {"admin:main", "CREATE TABLE records (k BIGINT)", false},     // …of memory.records.
       {"admin:main", "CREATE VIEW main.seen AS SELECT v FROM t", false},  // Who may read what it stands for may change.
       {"admin:main", "CREATE OR REPLACE MACRO main.peeking() AS TABLE SELECT 1 AS v", false},
       {"admin:main", "DROP VIEW main.peek", false},
