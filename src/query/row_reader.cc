@@ -16,6 +16,7 @@
 #include <arrow/table.h>
 #include <parquet/arrow/reader.h>
 
+#include "columns/decimal_texts.h"
 #include "core/memory.h"
 #include "query/text_rows.h"
 #include "wire/dictionary_indexes.h"
@@ -110,9 +111,20 @@ Status CheckHead(std::string_view text, const arrow::Schema& schema) {
 }
 
 /// `names` empty: the document has a head line. Not `all`: only the columns of `schema`.
+/// Arrow's reader takes what stands behind a quote that is never closed, as in a document that was cut off, for a text.
+Status CheckQuotes(std::string_view text) {
+  if (std::ranges::count(text, '"') % 2 == 0) return Status::OK();  // As nearly always, and soon counted.
+  const auto line = OpenQuoteLine(text);
+  return line ? MakeError(ErrorKind::kInvalid, "line {}: a quote is opened and never closed: the document may be cut off", *line)
+              : Status::OK();
+}
+
 Result<std::shared_ptr<arrow::Table>> ReadCsv(const std::shared_ptr<arrow::Buffer>& bytes, const std::vector<std::string>& names,
                                               const arrow::Schema& schema, bool all, arrow::MemoryPool* pool) {
-  if (names.empty()) SHEAF_RETURN_NOT_OK(CheckHead(std::string_view(*bytes), schema));
+  if (names.empty()) {
+    SHEAF_RETURN_NOT_OK(CheckHead(std::string_view(*bytes), schema));
+    SHEAF_RETURN_NOT_OK(CheckQuotes(std::string_view(*bytes)));
+  }
   auto read = arrow::csv::ReadOptions::Defaults();
   read.use_threads = false;
   read.block_size = kBlockBytes;
@@ -204,6 +216,25 @@ Result<std::shared_ptr<arrow::Table>> ReadTextRows(Format format, const std::sha
   return ReadNdjson(bytes, columns, all, pool);
 }
 
+namespace {
+
+/// Safe casts, but for what Arrow's lets through.
+Result<std::shared_ptr<arrow::ChunkedArray>> CastColumn(std::shared_ptr<arrow::ChunkedArray> column,
+                                                        const std::shared_ptr<arrow::DataType>& type,
+                                                        arrow::compute::ExecContext* context) {
+  const auto id = column->type()->id();
+  const bool texts = arrow::is_base_binary_like(id) || arrow::is_binary_view_like(id) || id == arrow::Type::DICTIONARY;
+  if (texts && arrow::is_decimal(type->id())) {
+    SHEAF_ASSIGN_OR_RETURN(const auto plain, arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(arrow::utf8()), context));
+    column = plain.chunked_array();
+    for (const auto& chunk : column->chunks()) SHEAF_RETURN_NOT_OK(columns::CheckDecimalTexts(*chunk));
+  }
+  SHEAF_ASSIGN_OR_RETURN(const auto cast, arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(type), context));
+  return cast.chunked_array();
+}
+
+}  // namespace
+
 Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, const std::shared_ptr<arrow::Schema>& schema,
                                                   arrow::MemoryPool* pool) {
   arrow::compute::ExecContext context(pool);
@@ -228,13 +259,13 @@ Result<std::shared_ptr<arrow::Table>> ConformRows(const arrow::Table& rows, cons
       columns.push_back(column);
       continue;
     }
-    const auto cast = arrow::compute::Cast(column, arrow::compute::CastOptions::Safe(field->type()), &context);
+    const auto cast = CastColumn(column, field->type(), &context);
     if (!cast.ok()) {
       if (KindOf(cast.status()) == ErrorKind::kOutOfMemory) return cast.status();
       return MakeError(ErrorKind::kInvalid, "column '{}' is {} and comes as {}: {}", field->name(), field->type()->ToString(),
                        column->type()->ToString(), cast.status().message());
     }
-    columns.push_back(cast->chunked_array());
+    columns.push_back(*cast);
   }
   return arrow::Table::Make(schema, std::move(columns), rows.num_rows());
 }

@@ -92,6 +92,27 @@ TEST(RowReader, AColumnThatComesTwiceIsRefused) {
   EXPECT_NE(read.status().message().find("several columns 'a'"), std::string::npos) << read.status().message();
 }
 
+TEST(RowReader, DigitsThatNoDecimalHoldsAreRefused) {
+  TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
+  const auto table = arrow::schema({arrow::field("d", arrow::decimal128(38, 0))});
+  const std::string digits(39, '9');  // Modulo 2^128 a number of 38 digits.
+  arrow::StringBuilder builder;
+  ASSERT_TRUE(builder.Append(digits).ok());
+  const auto texts = arrow::RecordBatch::Make(arrow::schema({arrow::field("d", arrow::utf8())}), 1, {builder.Finish().ValueOrDie()});
+  EXPECT_EQ(KindOf(ReadRows(Format::kArrow, ArrowStream(texts), table, &pool).status()), ErrorKind::kInvalid);
+  for (const auto& [format, document] : {std::pair(Format::kCsv, "d\n" + digits + "\n"),
+       std::pair(Format::kNdjson, "{\"d\": \"" + digits + "\"}")}) {
+    EXPECT_EQ(KindOf(ReadRows(format, arrow::Buffer::FromString(document), table, &pool).status()), ErrorKind::kInvalid);
+  }
+}
+
+TEST(RowReader, ACsvDocumentThatWasCutOffInsideOfQuotesIsRefused) {
+  TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
+  const auto read = ReadRows(Format::kCsv, arrow::Buffer::FromString("text\n\"one\"\n\"two\nthr"), Table(), &pool);
+  EXPECT_EQ(KindOf(read.status()), ErrorKind::kInvalid);
+  EXPECT_NE(read.status().message().find("line 3: a quote is opened"), std::string::npos) << read.status().message();
+}
+
 TEST(RowReader, RowsOfNdjsonAreObjects) {
   TrackingPool pool("rows", kBytesMax, &NamedPool("ingest"));
   for (const char* document : {"null", " null], {\"text\": 1}", "{\"a\": 1} null\n", "{\"a\": 1}\n7\n", "\"x\"", "[{\"a\": 1}]",

@@ -10,15 +10,18 @@ constexpr std::string_view kJsonBlank = " \t\r\n";
 
 bool IsBreak(char c) { return c == '\n' || c == '\r'; }
 
+/// The quote that closes the one at `at`, or npos.
+size_t ClosingQuote(std::string_view text, size_t at) {
+  while ((at = text.find('"', at + 1)) != std::string_view::npos) {
+    if (at + 1 >= text.size() || text[at + 1] != '"') return at;
+    ++at;
+  }
+  return at;
+}
+
 /// Behind the field of CSV that begins at `at`: at its comma, its line break, or the end.
 size_t CsvFieldEnd(std::string_view text, size_t at) {
-  if (at < text.size() && text[at] == '"') {
-    for (++at; at < text.size(); ++at) {
-      if (text[at] != '"') continue;
-      if (at + 1 >= text.size() || text[at + 1] != '"') break;
-      ++at;
-    }
-  }
+  if (at < text.size() && text[at] == '"') at = std::min(ClosingQuote(text, at), text.size());
   while (at < text.size() && text[at] != ',' && !IsBreak(text[at])) ++at;
   return std::min(at, text.size());
 }
@@ -113,6 +116,14 @@ std::vector<TextValue> CsvFields(std::string_view row, int64_t line) {
     line += Lines(text);
     at = end + 1;
   }
+}
+
+std::optional<int64_t> OpenQuoteLine(std::string_view text) {
+  for (size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; at < text.size(); ++at) {
+    if (text[at] == '"' && ClosingQuote(text, at) == std::string_view::npos) return 1 + Lines(text.substr(0, at));
+    at = CsvFieldEnd(text, at);
+  }
+  return std::nullopt;
 }
 
 std::string CsvText(std::string_view field) {

@@ -55,6 +55,8 @@ inline constexpr size_t kRowValuesMax = 10'000;
 
 /// The fields of a CSV row that begins on `line`.
 std::vector<TextValue> CsvFields(std::string_view row, int64_t line);
+/// The line on which the quoted field begins that the end of a CSV document cuts off; nothing where all are closed.
+std::optional<int64_t> OpenQuoteLine(std::string_view text);
 /// What a CSV field says: without quotes, "" as ".
 std::string CsvText(std::string_view field);
 

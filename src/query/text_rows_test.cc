@@ -19,6 +19,15 @@ std::vector<Row> RowsOf(Format format, std::string_view text) {
   return found;
 }
 
+TEST(TextRows, AQuoteThatIsNeverClosedIsFound) {
+  for (const char* closed : {"", "a,b\n1,2\n", "\"a\"\n", "a\"b,c\n", "\"a\"\"\",\"\n\"", "a,\"\"", "\xEF\xBB\xBF\"a\"\r\n"}) {
+    EXPECT_EQ(OpenQuoteLine(closed), std::nullopt) << closed;
+  }
+  EXPECT_EQ(OpenQuoteLine("\""), 1);
+  EXPECT_EQ(OpenQuoteLine("a\"b\nc,\"d\ne\n"), 2);
+  EXPECT_EQ(OpenQuoteLine("a\r\n\"b\n\",\"c\"\"\n"), 3);
+}
+
 TEST(TextRows, OfCsvEndOutsideOfQuotes) {
   EXPECT_EQ(RowsOf(Format::kCsv, "a,b\n1,\"x\ny\"\n\n2,z"), (std::vector<Row>{{"a,b", 1}, {"1,\"x\ny\"", 2}, {"2,z", 5}}));
   EXPECT_EQ(RowsOf(Format::kCsv,

@@ -16,6 +16,7 @@
 #include <arrow/scalar.h>
 #include <arrow/type.h>
 
+#include "columns/decimal_texts.h"
 #include "core/hex.h"
 #include "wire/base64.h"
 #include "wire/http_text.h"
@@ -125,6 +126,7 @@ Result<std::shared_ptr<arrow::Array>> ConvertTimes(const arrow::StringArray& tex
 /// Texts to values of `type`, exactly.
 Result<std::shared_ptr<arrow::Array>> Convert(const std::shared_ptr<arrow::Array>& texts, const TypePtr& type) {
   if (type->id() == arrow::Type::TIME64) return ConvertTimes(static_cast<const arrow::StringArray&>(*texts), type);
+  if (arrow::is_decimal(type->id())) SHEAF_RETURN_NOT_OK(columns::CheckDecimalTexts(*texts));
   const auto cast = arrow::compute::Cast(arrow::Datum(texts), arrow::compute::CastOptions::Safe(type));
   if (!cast.ok()) return cast.status();
   return cast->make_array();

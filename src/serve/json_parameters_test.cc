@@ -99,6 +99,7 @@ TEST(JsonParameters, SayWhatIsWrong) {
       {R"j({"type": "TINYINT", "value": 300})j", "params[3] is no TINYINT"},
       {R"j({"type": "INTEGER", "value": 1.5})j", "params[3] is no INTEGER"},
       {R"j({"type": "DECIMAL(4,2)", "value": "1.234"})j", "params[3] is no DECIMAL(4,2)"},
+      {R"j({"type": "DECIMAL(38,0)", "value": "999999999999999999999999999999999999999"})j", "has more than 38 digits"},
       {R"j({"type": "DATE", "value": "2026-13-01"})j", "params[3] is no DATE"},
       {R"j({"type": "TIMESTAMP", "value": "2026-01-01 00:00:00.1234567"})j", "params[3] is no TIMESTAMP"},
       {R"j({"type": "BLOB", "value": "***"})j", "params[3] must be base64"},

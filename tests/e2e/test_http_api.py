@@ -151,7 +151,8 @@ def test_wrong_rows_are_named_and_none_is_added(api):
     assert (answer.status_code, error["lines_wrong"]) == (400, 3)
     assert [(line["line"], line["column"]) for line in error["lines"]] == [(2, "day"), (3, "symbol"), (4, "day")]
     answer = add(api, "symbol,when\nA,1\n", "text/csv")
-    assert answer.json()["error"]["lines"] == [{"line": 1, "column": "when", "message": "the table has no such column"}]
+    assert answer.json()["error"]["lines"] == [{"line": 1, "column": "when", "message": "the table has no such column"},
+                                               {"line": 1, "column": "day", "message": "the column is NOT NULL and absent"}]
     assert api.value("SELECT count(*) FROM prices") == before
     assert add(api, good, "text/csv").json()["rows"] == 1
 
