@@ -103,6 +103,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
         return Refuse({GrpcCode::kUnimplemented, "more than one message in a unary request", {}}, "messages");
       }
       const size_t n = std::min(data.size(), static_cast<size_t>(message_bytes_ - message_.size()));
+      if (must_enter_ && !unverified_.Add(static_cast<int64_t>(n))) return Refuse(RetryLater(kUnverifiedFull), "memory");
       if (!message_.Append(data.first(n))) {
         return Refuse(RetryLater("the server is short of memory; send the request again later"), "memory");
       }
@@ -210,6 +211,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
 
   void BeginDuplex(Entry entry) {
     must_enter_ = false;
+    unverified_.Clear();
     if (closed_ || answer_->finished()) return;
     if (!Take(std::move(entry))) return Drop();
     receiver_ = route_->duplex(MakeCall());
@@ -281,6 +283,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
     if (!receiving_) return;  // A worker may have the message by now.
     receiving_ = false;
     message_ = MessageBuffer();
+    unverified_.Clear();
   }
 
   bool duplex() const { return route_ != nullptr && route_->duplex != nullptr; }
@@ -369,7 +372,11 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   /// On a worker, or on the I/O thread for inline handlers.
   void Run() {
     if (answer_->finished()) return;
-    if (must_enter_ && !Take(context_->shared->gate->Enter(AtGate()))) return;
+    if (must_enter_) {
+      Entry entry = context_->shared->gate->Enter(AtGate());
+      unverified_.Clear();
+      if (!Take(std::move(entry))) return;
+    }
     Result<std::unique_ptr<Body>> body = Inflate(std::exchange(message_, MessageBuffer()), message_encoding_);
     if (!body.ok()) return Reject(body.status());
     const std::shared_ptr<Call> call = MakeCall();
@@ -433,6 +440,7 @@ class GrpcStream final : public Http2Stream, public std::enable_shared_from_this
   const GrpcRoute* route_ = nullptr;  // Of context_->listener.
   Passage passage_;
   bool must_enter_ = false;           // The gate has to hash a password yet.
+  UnverifiedBytes unverified_{context_->shared->unverified};  // Of messages, while must_enter_.
   wire::Encoding encoding_ = wire::Encoding::kIdentity;          // Of the call.
   wire::Encoding message_encoding_ = wire::Encoding::kIdentity;  // Of the message under way.
   std::optional<TimePoint> deadline_;

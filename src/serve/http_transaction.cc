@@ -58,6 +58,7 @@ HttpTransaction::HttpTransaction(ContextPtr context, std::function<void()> wake,
       answer_(std::make_shared<HttpAnswer>(context_, std::move(wake))),
       start_(now),
       body_(context_->memory),
+      unverified_(context_->shared->unverified),
       rate_(now) {
   context_->listener->metrics.streams.Add(1);
 }
@@ -79,6 +80,7 @@ void HttpTransaction::Drop() {
   if (!receiving_) return;  // A worker may have the body by now.
   receiving_ = false;
   body_ = MessageBuffer();
+  unverified_.Clear();
 }
 
 void HttpTransaction::Reject(int status, const char* reason, std::string text, Headers headers) {
@@ -187,6 +189,7 @@ void HttpTransaction::OnBody(std::span<const std::byte> data) {
     return Refuse(413, "too_large", "the request body is larger than " + std::to_string(context_->options().message_bytes_max) +
                                         " bytes; send less at once");
   }
+  if (must_enter_ && !unverified_.Add(static_cast<int64_t>(data.size()))) return Refuse(503, "memory", kUnverifiedFull);
   if (!body_.Append(data)) {
     return Refuse(503, "memory", "the server is short of memory; send the request again later");
   }
@@ -203,6 +206,7 @@ void HttpTransaction::Run() {
   if (must_enter_) {
     Entry entry = context_->shared->gate->Enter(
         {.method = head_.method, .path = path_, .authorization = header("authorization"), .peer = context_->peer});
+    unverified_.Clear();
     if (!Take(std::move(entry))) return;
   }
   const wire::InflateLimits limits{context_->options().message_bytes_max, context_->options().inflate_ratio_max};

@@ -71,6 +71,7 @@ class HttpTransaction : public std::enable_shared_from_this<HttpTransaction> {
   bool must_enter_ = false;           // The gate has to hash a password yet.
   wire::Encoding encoding_ = wire::Encoding::kIdentity;
   MessageBuffer body_;
+  UnverifiedBytes unverified_;        // Of body_, while must_enter_.
   UploadRate rate_;
   bool receiving_ = true;  // The body is of interest.
 };

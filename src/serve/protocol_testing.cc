@@ -7,6 +7,7 @@ namespace sheaf::serve {
 
 ProtocolRig::ProtocolRig(Version version, const TransportOptions& options) {
   context_->shared = std::make_shared<TransportShared>();
+  context_->shared->unverified = std::make_shared<UnverifiedBudget>(int64_t{1} << 20);
   context_->shared->options = options;
   context_->shared->memory = std::make_shared<MemoryBudget>(options.memory_bytes_max);
   context_->shared->overloaded = [this] { return overloaded_; };

@@ -77,6 +77,7 @@ class TransportServer final : public Transport {
   explicit TransportServer(const TransportOptions& options) {
     shared_->options = options;
     shared_->memory = std::make_shared<MemoryBudget>(options.memory_bytes_max);
+    shared_->unverified = std::make_shared<UnverifiedBudget>(options.memory_bytes_max / 8);
     AddMemorySource(shared_->memory);
   }
   ~TransportServer() override { Shutdown(std::chrono::milliseconds(0)); }

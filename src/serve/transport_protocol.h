@@ -17,6 +17,7 @@
 #include "serve/transport.h"
 #include "serve/transport_metrics.h"
 #include "serve/transport_routes.h"
+#include "serve/unverified_bytes.h"
 #include "serve/worker_pool.h"
 
 namespace sheaf::serve {
@@ -27,6 +28,7 @@ using TimePoint = std::chrono::steady_clock::time_point;
 struct TransportShared {
   TransportOptions options;
   std::shared_ptr<MemoryBudget> memory;
+  std::shared_ptr<UnverifiedBudget> unverified;  // Of that, what strangers may hold.
   std::function<bool()> overloaded;  // Set before the first connection.
   Gate* gate = nullptr;              // Likewise.
   std::atomic<bool> draining{false};

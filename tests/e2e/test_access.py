@@ -1,6 +1,7 @@
 """Who may do what: each protocol by each role by each verb, credentials that do not count, and SQL that tries to get out."""
 
 import base64
+import contextlib
 import json
 import pathlib
 import re
@@ -270,6 +271,28 @@ def test_wrong_expired_and_revoked_credentials(program, guarded):
         answer = sql(guarded, authorization, "SELECT 1")
         assert answer.status_code == 401 and answer.json()["error"]["code"] == "unauthenticated", answer.text
     assert "event=audit.login_failed" in guarded.log_tail(1 << 20)
+
+
+def test_strangers_cannot_take_the_memory_of_users(program, guarded):
+    """Bodies are taken in before a password is checked, but only so many: an eighth of 512 MiB."""
+    token = user(program, guarded.data, "token", "ada")["token"]
+    head = ("POST /v1/sql HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\nAuthorization: " + basic("eve", "guess") + "\r\n\r\n").encode()
+    with contextlib.ExitStack() as stack:
+        refused = b""
+        for _ in range(3):
+            sock = stack.enter_context(guarded.connect("http"))
+            sock.settimeout(20)
+            with contextlib.suppress(OSError):  # It may be closed while we send.
+                sock.sendall(head + b" " * (30 << 20))
+        with contextlib.suppress(OSError):
+            refused = sock.recv(1 << 16)
+        assert refused.startswith(b"HTTP/1.1 503") and b"yet to be checked" in refused, refused
+        large = "SELECT length('" + "x" * 900_000 + "') AS n"
+        deadline = time.monotonic() + 30
+        while (answer := sql(guarded, "Bearer " + token, large)).status_code == 401:
+            assert time.monotonic() < deadline  # The server has not seen the token yet.
+            time.sleep(0.05)
+        assert answer.status_code == 200, answer.text
 
 
 SCHEMAS = {  # What each protocol does in which schema, and what that takes there.
