@@ -175,10 +175,12 @@ Status LocalDatabase::PrepareDeaths(VersionChange* change) {
   for (const auto& part : sound.parts) {
     if (Holds(change->removed, part->info.id) || part->damaged()) continue;
     auto dead = table->deaths->DeadAt(*part, sealed);
-    if (dead == nullptr || dead->count() == part->info.dead_rows) continue;
-    // Where columns change in the same step, the part has been opened anew.
+    // Where columns change in the same step, the part has been opened anew; where it moves to another level, it is one of before, and
+    // a memtable may have become a part since: its rows that died then are dead.
     const auto anew = std::find_if(change->updated.begin(), change->updated.end(),
                                    [&](const auto& updated) { return updated->info.id == part->info.id; });
+    const bool behind = anew != change->updated.end() && (*anew)->info.dead_rows != part->info.dead_rows;
+    if (dead == nullptr || (dead->count() == part->info.dead_rows && !behind)) continue;
     SHEAF_ASSIGN_OR_RETURN(auto updated, WithDead(anew == change->updated.end() ? *part : **anew, std::move(dead), sealed));
     if (anew != change->updated.end()) {
       *anew = std::move(updated);
