@@ -16,6 +16,7 @@
 #include "credentials.h"
 #include "io/clock.h"
 #include "io/posix.h"
+#include "json_output.h"
 #include "store/database.h"
 #include "store/snapshots.h"
 
@@ -33,17 +34,6 @@ Json ToJson(const store::SnapshotInfo& info) {
   return {
       {"id", info.id}, {"lsn", info.lsn.value}, {"created_ns", info.created_ns}, {"parts", info.parts}, {"bytes", info.bytes}};
 }
-
-std::string TimeText(int64_t ns) {
-  const std::time_t seconds = ns / 1'000'000'000;
-  std::tm utc = {};
-  gmtime_r(&seconds, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
-
-void Print(const Json& json) { std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str()); }
 
 void PrintLine(const Json& info) {
   std::printf("%-36s  LSN %-12llu  %s  %lld parts, %lld bytes\n", info.value("id", "").c_str(),

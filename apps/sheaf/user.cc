@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <ctime>
 #include <functional>
 #include <iostream>
 #include <iterator>
@@ -24,6 +23,7 @@
 #include "core/log.h"
 #include "io/clock.h"
 #include "io/posix.h"
+#include "json_output.h"
 
 namespace sheaf::cli {
 namespace {
@@ -37,17 +37,6 @@ struct UserOptions {
   std::string data = "./sheaf-data", name, role, token_name, token_id, expires = "30d";
   bool password_stdin = false, json = false;
 };
-
-std::string TimeText(int64_t ns) {
-  const std::time_t seconds = ns / 1'000'000'000;
-  std::tm utc = {};
-  gmtime_r(&seconds, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
-
-void Print(const Json& json) { std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str()); }
 
 /// Only the owner may read the file of users, whatever the umask was.
 Status Change(const UserOptions& options, const std::function<Status(access::UserTable*)>& change) {
